@@ -1,0 +1,1 @@
+"""Everything between a user's COCO folder and a batch of pixels and boxes."""

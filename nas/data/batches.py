@@ -1,0 +1,209 @@
+"""Batches of cached pixels with their boxes, as tensors."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from nas.data.augment import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
+from nas.data.cache import PixelCache
+from nas.data.coco import Split
+from nas.data.resize import Placement, content_size
+from nas.errors import DataError
+
+
+@dataclass
+class Batch:
+    """Images and boxes of one step.
+
+    Attributes:
+        images: uint8 (B, 3, S, S) in channels-last memory.
+        boxes: float32 (B, M, 4), xyxy in pixels of the input, zero where there is none.
+        labels: int64 (B, M), 1 to K, 0 where there is no box.
+        image_ids: The user's ids.
+        placements: Where each image lies in its input; empty for training batches, whose
+            images are moved by augmentation.
+    """
+
+    images: torch.Tensor
+    boxes: torch.Tensor
+    labels: torch.Tensor
+    image_ids: list[int]
+    placements: list[Placement] = field(default_factory=list)
+
+
+class _Source:
+    """The boxes of a split in the frame of its cache, without crowds, ready to be gathered."""
+
+    def __init__(self, cache: PixelCache, split: Split) -> None:
+        if cache.fingerprint != split.fingerprint:
+            raise DataError(
+                f"{cache.path}: holds other images than {split.name!r} of {split.json_path}; "
+                "open the cache for this split"
+            )
+        self.pixels = cache.pixels
+        self.size = cache.size
+        self.placements = cache.placements
+        self.positions = np.flatnonzero(cache.usable)
+        self.image_ids = np.array([image.id for image in split.images], dtype=np.int64)
+        kept = [~image.crowd for image in split.images]
+        self._counts = np.array([int(keep.sum()) for keep in kept], dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._boxes = np.concatenate(
+            [
+                place.to_input(image.boxes[keep])
+                for place, image, keep in zip(cache.placements, split.images, kept, strict=True)
+            ]
+        ).astype(np.float32)
+        self._labels = np.concatenate(
+            [image.labels[keep] for image, keep in zip(split.images, kept, strict=True)]
+        )
+        # Width and height (N, 2) of what isn't padding.
+        self.content = np.array(
+            [content_size(i.width, i.height, cache.size, cache.rule) for i in split.images]
+        )
+
+    def gather(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (B, M, 4) and labels (B, M) of images, padded with zeros to the largest count."""
+        counts = self._counts[positions]
+        most = int(counts.max(initial=0))
+        boxes = np.zeros((len(positions), most, 4), dtype=np.float32)
+        labels = np.zeros((len(positions), most), dtype=np.int64)
+        real = np.arange(most) < counts[:, None]
+        rows = (self._starts[positions][:, None] + np.arange(most))[real]
+        boxes[real] = self._boxes[rows]
+        labels[real] = self._labels[rows]
+        return boxes, labels
+
+    def batch(
+        self, positions: np.ndarray, pixels: np.ndarray, boxes: np.ndarray, labels: np.ndarray
+    ) -> Batch:
+        return Batch(
+            # The cache holds rows of RGB pixels, which is what channels-last memory is.
+            images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            boxes=torch.from_numpy(boxes),
+            labels=torch.from_numpy(labels),
+            image_ids=self.image_ids[positions].tolist(),
+        )
+
+
+class TrainBatches:
+    """Shuffled and augmented batches, a pure function of seed, epoch and step.
+
+    Args:
+        cache: The pixels.
+        split: The split that the cache was opened for.
+        batch_size: Images a batch.
+        seed: Of the order and of the augmentation.
+        flip: Whether to mirror every other image, at random.
+        jitter: Range of random scales, such as (0.8, 1.2): larger images are cropped at random,
+            smaller ones padded at the right and at the bottom. None leaves the scale.
+        drop_last: Whether to leave out the images that don't fill a last batch; a split of less
+            than one batch still gives one.
+        workers: Threads that prepare batches ahead; 0 prepares each when it is asked for, which
+            costs 1-2 % of a step of a proxy trial. The batches are the same.
+
+    Example:
+        >>> batches = TrainBatches(cache, split, batch_size=16, seed=0)
+        >>> for batch in batches.epoch(3, start_step=120):  # resumes where a run stopped
+        ...     model.losses(batch.images, batch.boxes, batch.labels)
+    """
+
+    def __init__(
+        self,
+        cache: PixelCache,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        *,
+        flip: bool = True,
+        jitter: tuple[float, float] | None = None,
+        drop_last: bool = True,
+        workers: int = 0,
+    ) -> None:
+        self._source = _Source(cache, split)
+        self._batch_size = batch_size
+        self._seed = abs(seed)
+        self._flip = flip
+        self._jitter = jitter
+        self._drop_last = drop_last
+        self._workers = workers
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        steps = len(self._source.positions) / self._batch_size
+        return max(1, math.floor(steps) if self._drop_last else math.ceil(steps))
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from `start_step` on."""
+        shuffled = np.random.default_rng((self._seed, epoch, 0)).permutation(self._source.positions)
+
+        def prepare(step: int) -> Batch:
+            positions = shuffled[step * self._batch_size : (step + 1) * self._batch_size]
+            return self._augmented(positions, np.random.default_rng((self._seed, epoch, 1, step)))
+
+        steps = range(start_step, len(self))
+        if not self._workers:
+            yield from map(prepare, steps)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            ahead: deque[Future[Batch]] = deque()
+            # Twice as many as threads: enough to keep them busy, and little memory.
+            remaining = iter(steps)
+            for step in itertools.islice(remaining, 2 * self._workers):
+                ahead.append(pool.submit(prepare, step))
+            while ahead:
+                batch = ahead.popleft().result()
+                for step in itertools.islice(remaining, 1):
+                    ahead.append(pool.submit(prepare, step))
+                yield batch
+
+    def _augmented(self, positions: np.ndarray, rng: np.random.Generator) -> Batch:
+        source = self._source
+        pixels = source.pixels[positions]
+        boxes, labels = source.gather(positions)
+        content = source.content[positions]
+        if self._flip:
+            chosen = rng.random(len(positions)) < 0.5
+            pixels = flip_pixels(pixels, content, chosen)
+            boxes = flip_boxes(boxes, labels, content, chosen)
+        if self._jitter is not None:
+            jitter = Jitter.draw(rng, content, source.size, self._jitter)
+            pixels = jitter_pixels(pixels, content, jitter)
+            boxes, labels = jitter_boxes(boxes, labels, content, jitter)
+        return source.batch(positions, pixels, boxes, labels)
+
+
+class EvalBatches:
+    """All usable images in order, as they are, with the placements to take detections back.
+
+    Example:
+        >>> for batch in EvalBatches(cache, split, batch_size=16):
+        ...     for found, place in zip(model.detect(batch.images), batch.placements):
+        ...         place.to_image(found["boxes"].numpy())
+    """
+
+    def __init__(self, cache: PixelCache, split: Split, batch_size: int) -> None:
+        self._source = _Source(cache, split)
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Number of batches, the last of which may be smaller."""
+        return math.ceil(len(self._source.positions) / self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self._source
+        for step in range(len(self)):
+            start = step * self._batch_size
+            positions = source.positions[start : start + self._batch_size]
+            boxes, labels = source.gather(positions)
+            batch = source.batch(positions, source.pixels[positions], boxes, labels)
+            batch.placements = [source.placements[position] for position in positions]
+            yield batch

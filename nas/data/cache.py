@@ -1,0 +1,186 @@
+"""Decoded and resized pixels, made once and shared by all workers as one memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from nas.data.coco import Image, Split
+from nas.data.resize import Placement, ResizeRule, placement, read_rgb, resize
+from nas.data.settings import cache_directory
+from nas.errors import DataError
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with how many images are done, and of how many."""
+
+_FORMAT = 1  # raise it when the same image would come out as other pixels
+_CHUNK = 128
+_STALE_SECONDS = 3600
+
+
+@dataclass(frozen=True, eq=False)
+class PixelCache:
+    """The images of a split as squares of uint8 pixels.
+
+    Attributes:
+        pixels: uint8 (N, size, size, 3), a read-only memory map in the order of `split.images`.
+        placements: Where each image lies in its square.
+        usable: bool (N,); False where a file couldn't be decoded, its pixels are zero.
+        size: Side of the squares in pixels.
+        rule: How images were fitted into them.
+        fingerprint: That of the split.
+        path: The file behind the memory map.
+
+    Example:
+        >>> cache = PixelCache.open(split, size=128, rule="letterbox")
+        >>> cache.pixels.shape
+        (4510, 128, 128, 3)
+    """
+
+    pixels: np.ndarray
+    placements: tuple[Placement, ...]
+    usable: np.ndarray
+    size: int
+    rule: ResizeRule
+    fingerprint: str
+    path: Path
+
+    @classmethod
+    def open(
+        cls,
+        split: Split,
+        size: int,
+        rule: ResizeRule,
+        root: Path | str | None = None,
+        progress: Progress | None = None,
+    ) -> PixelCache:
+        """Opens the cache of a split, and makes it first where there is none.
+
+        Any number of processes may do so at once; each then makes its own copy under a
+        temporary name, and the last one renamed stays.
+
+        Args:
+            split: The images.
+            size: Side of the squares in pixels.
+            rule: `letterbox` or `stretch`.
+            root: Folder for caches; None takes `cache_directory()`.
+            progress: Told about the images done while the cache is made.
+
+        Raises:
+            DataError: No image can be decoded, or the folder can't be written (disk full).
+        """
+        folder = cache_directory(root) / "pixels"
+        key = hashlib.sha256(f"{_FORMAT} {split.fingerprint} {size} {rule}".encode()).hexdigest()[
+            :24
+        ]
+        path = folder / f"{key}.npy"
+        found = _read(path, len(split.images), size)
+        if found is None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                _remove_stale(folder)
+                _make(path, split, size, rule, progress)
+            except OSError as error:
+                raise DataError(
+                    f"{folder}: the pixel cache cannot be written ({error.strerror or error}); "
+                    "free some space or set data.cache_dir or SPINENAS_CACHE"
+                ) from error
+            found = _read(path, len(split.images), size)
+        if found is None:
+            raise DataError(f"{path}: the pixel cache just written cannot be read; delete it")
+        pixels, usable = found
+        places = tuple(placement(i.width, i.height, size, rule) for i in split.images)
+        return cls(pixels, places, usable, size, rule, split.fingerprint, path)
+
+
+def _read(path: Path, images: int, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels and usability; None unless both files are whole and of the shape expected."""
+    try:
+        pixels = np.load(path, mmap_mode="r")
+        unusable = json.loads(path.with_suffix(".json").read_text())["unusable"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    if pixels.shape != (images, size, size, 3) or pixels.dtype != np.uint8:
+        return None
+    usable = np.ones(images, dtype=bool)
+    usable[unusable] = False
+    return pixels, usable
+
+
+def _make(path: Path, split: Split, size: int, rule: ResizeRule, progress: Progress | None) -> None:
+    """Writes the pixels and, before them, the list of images that couldn't be decoded."""
+    unusable: list[int] = []
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            _write_header(file, (len(split.images), size, size, 3))
+            for position, square in enumerate(_squares(split, size, rule)):
+                if square is None:
+                    unusable.append(position)
+                # Written in order rather than through a memory map: on a full disk this raises,
+                # where a store into a map would end the process with a bus error.
+                file.write(bytes(3 * size * size) if square is None else square.data)
+                if progress and ((position + 1) % 16 == 0 or position + 1 == len(split.images)):
+                    progress(position + 1, len(split.images))
+            file.flush()
+            os.fsync(file.fileno())
+        if len(unusable) == len(split.images):
+            raise DataError(f"{split.root}: none of {len(unusable)} images can be decoded")
+        note = {"split": split.name, "size": size, "rule": rule, "unusable": unusable}
+        side = temporary.with_suffix(".json.part")
+        side.write_text(json.dumps(note))
+        os.replace(side, path.with_suffix(".json"))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if unusable:
+        log.warning(
+            "%s: %d images cannot be decoded and are left out; `nas data check %s` lists them",
+            *(split.json_path, len(unusable), split.root),
+        )
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+
+
+def _squares(split: Split, size: int, rule: ResizeRule) -> Iterator[np.ndarray | None]:
+    """Resized images in order, made in threads (Pillow decodes outside the interpreter's lock)."""
+
+    def square(image: Image) -> np.ndarray | None:
+        try:
+            pixels = read_rgb(image.path)
+        except DataError:
+            return None
+        if pixels.shape[:2] != (image.height, image.width):
+            return None  # the file was exchanged since the split was loaded
+        return resize(pixels, size, rule)[0]
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(split.images), _CHUNK):  # bounds what waits to be written
+            yield from pool.map(square, split.images[start : start + _CHUNK])
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes what processes that were killed have left behind."""
+    for part in folder.glob(".*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                part.unlink()
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,188 @@
+"""A split of a data folder in COCO's format, as the rest of the toolkit sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nas.data.annotations import ESCAPE, AnnotationFile, Problem, read_annotations
+from nas.data.layout import SplitName, find_layout
+from nas.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class with the id that the user gave it."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image file with its boxes.
+
+    Attributes:
+        id: The user's id.
+        path: The image file.
+        width: Width in pixels of the picture as shown, EXIF rotation applied.
+        height: Height in pixels, likewise.
+        boxes: float32 (n, 4), xyxy in pixels, clipped to the image.
+        labels: int64 (n,), contiguous from 1; label k is `split.categories[k - 1]`.
+        crowd: bool (n,); a crowd box marks a region to ignore: not trained on, but handed to
+            the evaluator.
+        areas: float32 (n,), the annotated areas in square pixels.
+        annotation_ids: int64 (n,), unique in the split; the user's where those are unique.
+    """
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    annotation_ids: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and categories of `train`, `val` or a part of them.
+
+    Attributes:
+        name: Such as `train`, `val` or `train/holdout`.
+        root: The data folder.
+        images: In the order of the annotation file.
+        categories: By id; the user's ids, which may have gaps.
+        fingerprint: Hex digest over categories, file names and sizes, and boxes. Equal for
+            equal copies of a folder, wherever they lie.
+        json_path: The annotation file.
+    """
+
+    name: str
+    root: Path
+    images: tuple[Image, ...]
+    categories: tuple[Category, ...]
+    fingerprint: str
+    json_path: Path
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, name: str, positions: Iterable[int]) -> Split:
+        """The images at `positions`, as a split with a fingerprint of its own."""
+        chosen = [int(position) for position in positions]
+        digest = hashlib.sha256(f"{self.fingerprint} {chosen}".encode()).hexdigest()
+        images = tuple(self.images[position] for position in chosen)
+        return replace(self, name=name, images=images, fingerprint=digest[:32])
+
+
+def load_split(
+    root: Path | str,
+    split: SplitName = "train",
+    *,
+    categories: Sequence[Category] | None = None,
+) -> Split:
+    """Loads `train` or `val` of a folder in any of the layouts that are understood.
+
+    What can't be used (a missing image, a box without area, ...) is left out, with one warning
+    that counts it; `nas data check` lists each.
+
+    Args:
+        root: The data folder.
+        split: Which part.
+        categories: Those of `train` when `val` is loaded, so that labels mean the same.
+
+    Raises:
+        DataError: There is no such split, it isn't COCO's format, no image or box in it is
+            usable, or a file name leads out of the folder.
+    """
+    wanted = None if categories is None else [(c.id, c.name) for c in categories]
+    loaded, problems = assemble(read_annotations(find_layout(root, split), wanted), split)
+    path = loaded.json_path
+    for problem in problems:
+        if problem.kind == ESCAPE:
+            raise DataError(
+                f"{path}: {problem.detail}, {problem.subject}; keep all images below "
+                f"{loaded.root} and name them relative to it"
+            )
+    _refuse_unusable(loaded, problems)
+    if problems:
+        log.warning("%s: %s; `nas data check %s` lists them", path, count(problems), loaded.root)
+    return loaded
+
+
+def count(problems: Sequence[Problem]) -> str:
+    """Problems in few words: `2 x missing image, 1 x zero-area box`."""
+    kinds = Counter(problem.kind for problem in problems)
+    return ", ".join(f"{number} x {kind}" for kind, number in sorted(kinds.items()))
+
+
+def assemble(file: AnnotationFile, name: str) -> tuple[Split, list[Problem]]:
+    """Makes a split of what an annotation file holds, usable or not as a whole."""
+    pictures, boxes = file.pictures, file.boxes
+    # Boxes come sorted by image, so those of one image are one slice.
+    edges = np.searchsorted(boxes.image, np.arange(len(pictures.ids) + 1))
+    xyxy, labels = boxes.xyxy, boxes.category + 1
+    images = []
+    for position, path in enumerate(pictures.paths):
+        own = slice(edges[position], edges[position + 1])
+        width, height = pictures.sizes[position]
+        images.append(
+            Image(
+                id=int(pictures.ids[position]),
+                path=path,
+                width=int(width),
+                height=int(height),
+                boxes=xyxy[own],
+                labels=labels[own],
+                crowd=boxes.crowd[own],
+                areas=boxes.areas[own],
+                annotation_ids=boxes.ids[own],
+            )
+        )
+    loaded = Split(
+        name=name,
+        root=file.layout.root,
+        images=tuple(images),
+        categories=tuple(Category(*category) for category in file.categories),
+        fingerprint=_fingerprint(file),
+        json_path=file.layout.json_path,
+    )
+    return loaded, file.problems
+
+
+def _fingerprint(file: AnnotationFile) -> str:
+    digest = hashlib.sha256(repr((file.categories, file.pictures.names)).encode())
+    pictures, boxes = file.pictures, file.boxes
+    for column in (
+        *(pictures.ids, pictures.sizes, pictures.file_bytes),
+        *(boxes.image, boxes.category, boxes.xyxy, boxes.crowd, boxes.areas),
+    ):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
+    met = f" ({count(problems)})" if problems else ""
+    if not split.categories:
+        raise DataError(f"{split.json_path}: 'categories' is empty; name at least one class")
+    if not split.images:
+        raise DataError(
+            f"{split.json_path}: none of its images can be used{met}; "
+            f"`nas data check {split.root}` lists why"
+        )
+    if not any(len(image.boxes) for image in split.images):
+        raise DataError(
+            f"{split.json_path}: no usable box on {len(split.images)} images{met}; "
+            f"`nas data check {split.root}` lists why"
+        )

@@ -1,0 +1,59 @@
+"""A contact sheet of a split: what `nas data show` draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+from nas.data.coco import Image, Split
+from nas.data.draw import draw_boxes
+from nas.data.resize import read_rgb, resize
+from nas.errors import DataError
+
+
+def contact_sheet(
+    split: Split,
+    path: Path | str,
+    *,
+    images: int = 16,
+    columns: int = 4,
+    tile: int = 320,
+    seed: int = 0,
+) -> Path:
+    """Writes a PNG of some images of a split with their boxes and names.
+
+    Args:
+        split: Where the images come from.
+        path: The PNG to write.
+        images: How many, drawn at random with `seed`.
+        columns: Images a row.
+        tile: Side of each image's square in pixels.
+        seed: Other seeds show other images.
+
+    Returns:
+        The path written.
+    """
+    rng = np.random.default_rng(abs(seed))
+    chosen = np.sort(rng.permutation(len(split.images))[:images])
+    rows = -(-len(chosen) // columns)
+    sheet = np.full((rows * tile, min(columns, len(chosen)) * tile, 3), 32, dtype=np.uint8)
+    for place, position in enumerate(chosen):
+        top, left = place // columns * tile, place % columns * tile
+        sheet[top : top + tile, left : left + tile] = _tile(split, split.images[position], tile)
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(sheet).save(path, format="PNG")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def _tile(split: Split, image: Image, size: int) -> np.ndarray:
+    """uint8 (size, size, 3) of one image; crowd boxes are marked as such."""
+    square, place = resize(read_rgb(image.path), size, "letterbox")
+    names = [split.categories[label - 1].name for label in image.labels]
+    texts = [f"{n} (crowd)" if c else n for n, c in zip(names, image.crowd, strict=True)]
+    return draw_boxes(square, place.to_input(image.boxes), texts, image.labels)
