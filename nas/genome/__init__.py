@@ -1,0 +1,6 @@
+"""Genomes: one architecture as data, its lowering to units, and its canonical key.  No torch."""
+
+from nas.genome.genome import Genome
+from nas.genome.plan import Port, Shape, Unit, plan
+
+__all__ = ["Genome", "Port", "Shape", "Unit", "plan"]

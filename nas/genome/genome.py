@@ -1,0 +1,211 @@
+"""One architecture as data: what a controller proposes, a worker builds and a user ships."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from nas.errors import GenomeError
+from nas.genome.parts import (
+    AlphaResample,
+    BatchNorm,
+    Block,
+    Endpoints,
+    Head,
+    Input,
+    MimicDetHead,
+    Neck,
+    NoNeck,
+    Part,
+    RetinaNetHead,
+    Scale,
+    Tap,
+    Truncation,
+)
+
+if TYPE_CHECKING:
+    import networkx
+
+MAX_JSON_BYTES = 1_000_000
+"""A genome of 200 blocks takes about 100 kB; a larger file isn't one."""
+
+
+class Genome(Part):
+    """A detector's architecture, from input to head, as deployed.
+
+    ``blocks`` is a listing: each block reads the picture or blocks listed before it.  A block
+    that no tap can be reached from stays in the listing, so that a code of decisions can be read
+    back from it, and is left out of the network, its cost and its key.
+
+    Example:
+        >>> from search_spaces import zoo
+        >>> genome = zoo.genome("spinenet-49")
+        >>> Genome.from_json(genome.to_json()) == genome
+        True
+    """
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(max_length=200)] = ""
+    input: Input = Input()
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=200)]
+    taps: Annotated[tuple[Tap, ...], Field(min_length=1, max_length=32)]
+    neck: Neck = NoNeck()
+    head: Head
+    norm: BatchNorm = BatchNorm()
+    scale: Scale = Scale()
+    truncation: Truncation | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """64 hex digits, equal for two genomes if and only if they are the same network."""
+        from nas.genome.key import key
+
+        return key(self)
+
+    def validate(self) -> None:  # type: ignore[override]
+        """Checks the structure.
+
+        Raises:
+            GenomeError: names the block (or part), what is wrong, and what would be legal.
+        """
+        from nas.genome.plan import lower
+
+        lower(self)
+
+    def graph(self) -> networkx.DiGraph:
+        """The network as a graph, without blocks that reach no tap.
+
+        Returns:
+            Nodes are block ids, and ``image``, with ``level``, ``type``, ``width`` (output
+            channels), ``size`` (pixels) and ``tap``; edges have ``resampling``, such as
+            ``down 4``, ``up 2``, ``same`` or ``direct``, and ``count``, how many times the block
+            is read.
+        """
+        from nas.genome.graph import graph
+
+        return graph(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The genome as JSON, every field written out."""
+        return json.dumps(self.model_dump(mode="json"), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str = "genome JSON") -> Genome:
+        """Reads what ``to_json`` wrote, or JSON written by hand, and validates it.
+
+        Raises:
+            GenomeError: in one line that names ``source`` and the field.
+        """
+        if len(text) > MAX_JSON_BYTES:
+            raise GenomeError(f"{source}: {len(text):,} bytes; a genome has at most 1,000,000")
+        try:
+            genome = cls.model_validate_json(text)
+        except ValidationError as error:
+            raise GenomeError(f"{source}: {first_problem(error)}") from None
+        try:
+            genome.validate()
+        except GenomeError as error:
+            raise GenomeError(f"{source}: {error}") from None
+        return genome
+
+    @classmethod
+    def from_file(cls, path: Path) -> Genome:
+        """Reads a genome's JSON file.  Raises GenomeError when it can't be read or isn't one."""
+        try:
+            if path.stat().st_size > MAX_JSON_BYTES:
+                raise GenomeError(f"{path}: larger than 1 MB; give the JSON file of one genome")
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise GenomeError(f"{path}: can't be read as a genome's JSON ({error})") from None
+        return cls.from_json(text, source=str(path))
+
+    def scaled(
+        self,
+        *,
+        width: float = 1.0,
+        alpha: float | None = None,
+        neck_width: int | None = None,
+        head_width: int | None = None,
+        input_size: int | None = None,
+    ) -> Genome:
+        """The same graph at another scale.
+
+        Args:
+            width: factor on the width of every block.
+            alpha: new α of every SpineNet resampling, where there is one.
+            neck_width: new width of SpineNet's endpoints, where there are any.
+            head_width: new width of the head's towers, where it has any; also the endpoints'
+                when ``neck_width`` isn't given, so that the head reads its own width.
+            input_size: new side of the input in pixels.
+
+        Returns:
+            A new genome.
+        """
+        changes: dict[str, Any] = {}
+        if neck_width is None:
+            neck_width = head_width
+        try:
+            if width != 1.0:
+                changes["scale"] = self.scale.but(width=self.scale.width * width)
+            if alpha is not None:
+                changes["blocks"] = tuple(_with_alpha(block, alpha) for block in self.blocks)
+            if neck_width is not None and isinstance(self.neck, Endpoints):
+                changes["neck"] = self.neck.but(width=neck_width)
+            if head_width is not None and isinstance(self.head, RetinaNetHead | MimicDetHead):
+                changes["head"] = self.head.but(width=head_width)
+            if input_size is not None:
+                changes["input"] = self.input.but(size=input_size)
+            return self.but(**changes)
+        except ValidationError as error:
+            raise GenomeError(first_problem(error)) from None
+
+    def with_activation(self, activation: Literal["relu", "swish"]) -> Genome:
+        """SpineNet's derived genome with one other activation everywhere (protocol C: swish)."""
+
+        def switched(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {
+                    name: activation
+                    if name in ("activation", "fuse_activation") and item in ("relu", "swish")
+                    else switched(item)
+                    for name, item in value.items()
+                }
+            return [switched(item) for item in value] if isinstance(value, list | tuple) else value
+
+        return Genome.model_validate(switched(self.model_dump()))
+
+
+def _with_alpha(block: Block, alpha: float) -> Block:
+    def resampled(resample: Part) -> Part:
+        if isinstance(resample, AlphaResample):
+            return resample.but(alpha=alpha)
+        return resample
+
+    return block.but(
+        inputs=tuple(edge.but(resample=resampled(edge.resample)) for edge in block.inputs)
+    )
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of pydantic's problems as one line: field, what is wrong, the value met."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    # Names and tags come from the file: they may be long, or steer a terminal.
+    steps = [str(step).encode("unicode_escape").decode() for step in problem["loc"]]
+    where = ".".join(step[:64] for step in steps) or "document"
+    met = str(problem.get("input"))
+    met = met if len(met) <= 60 else met[:57] + "..."
+    message = problem["msg"].encode("unicode_escape").decode()[:400]
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1])[:64], _field_names(Part), n=1)
+        message = "no such field" + (f"; did you mean {near[0]!r}?" if near else "; remove it")
+    return f"{where}: {message} (met {met!r})"
+
+
+def _field_names(part: type[Part]) -> set[str]:
+    names = set(part.model_fields)
+    return names.union(*(_field_names(kind) for kind in part.__subclasses__()))

@@ -1,0 +1,196 @@
+"""The canonical key: one string per network, whatever its blocks are called and listed.
+
+Colour refinement with individualisation over the resolved, pruned graph: blocks start with what
+they are, then learn what they read and who reads them, until nothing changes.  Blocks that stay
+alike are told apart by trying each, and the smallest description wins.  Written out here because
+a library's graph hash may change between its versions, and keys are stored for years.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nas.errors import GenomeError
+from nas.genome.genome import Genome
+from nas.genome.parts import IMAGE, AlphaResample, Block, Conv, MaxPool, Part
+from nas.genome.plan import Unit, lower, padding_of, resolve
+
+MAX_LEAVES = 2_000
+"""Complete labellings tried before a graph is called too symmetric; real ones need one or two."""
+
+Labels = list[str]
+Edges = list[list[tuple[str, int]]]  # per block: (what the edge does, index of the parent)
+
+
+def key(genome: Genome) -> str:
+    """sha256 of the canonical description, as 64 hex digits.
+
+    Raises:
+        GenomeError: when the genome isn't legal, or is too symmetric.
+    """
+    return hashlib.sha256(_canonical(genome)[1].encode()).hexdigest()
+
+
+def canonical_order(genome: Genome) -> list[str]:
+    """Block ids so that parents come first, equal for genomes of equal key up to the ids."""
+    return _canonical(genome)[0]
+
+
+def _canonical(genome: Genome) -> tuple[list[str], str]:
+    blocks, taps = resolve(genome)
+    names = list(blocks)
+    index = {name: i for i, name in enumerate(names)}
+    index[IMAGE] = -1
+    labels, edges = _labelled_graph(genome, blocks, index)
+    tapped: list[list[str]] = [[] for _ in names]
+    for position, tap in enumerate(taps):
+        transform = tap.transform.signature if tap.transform else ""
+        tapped[index[tap.block]].append(f"{position},{tap.point},{transform},{tap.training_only}")
+    labels = [f"{label}|{tapped[i]}" for i, label in enumerate(labels)]
+    order, description = _Labelling(labels, edges).smallest()
+    rest = [genome.input, genome.neck, genome.head, genome.norm]
+    text = json.dumps([1, description, [part.signature for part in rest]])
+    return [names[i] for i in order], text
+
+
+def _labelled_graph(
+    genome: Genome, blocks: dict[str, Block], index: dict[str, int]
+) -> tuple[Labels, Edges]:
+    resampled: dict[str, list[str]] = {name: [] for name in blocks}  # by edge, in order
+    widths: dict[str, int] = {}
+    for unit in lower(genome):
+        if unit.block is not None and unit.kind == "edge":
+            resampled[unit.block.id].append(_resampling(unit))
+        elif unit.block is not None:
+            widths[unit.block.id] = unit.width
+    labels: Labels = []
+    edges: Edges = []
+    for name, block in blocks.items():
+        combine = block.combine
+        if combine == "concat" and len(block.inputs) == 1:
+            combine = "sum"  # of one map both are the map itself
+        labels.append(
+            f"{form(block.op)},{widths[name]},{block.level},{combine},"
+            f"{block.fuse_activation},{block.repeats},{block.rank}"
+        )
+        steps = iter(resampled[name])
+        described = []
+        for position, edge in enumerate(block.inputs):
+            step = "direct" if edge.resample.type == "direct" else next(steps)
+            ordered = position if combine == "concat" else ""
+            described.append((f"{step},{edge.point},{ordered}", index[edge.block]))
+        edges.append(described)
+    return labels, edges
+
+
+def _resampling(edge: Unit) -> str:
+    part = edge.part
+    pooled = edge.ins[0].size // edge.outs[0].size > 2  # else nothing reads the pool's padding
+    padding = part.pool_padding if isinstance(part, AlphaResample) and pooled else ""
+    return f"{form(part)},{edge.middle},{padding}"
+
+
+def form(part: Part) -> str:
+    """A part's fields without those that are compared resolved, or that nothing reads."""
+    cached = part.__dict__.get("_form")
+    if cached is None:
+        cached = part.__dict__["_form"] = _form(part)
+    return str(cached)
+
+
+def _form(part: Part) -> str:
+    unread = {"width", "scalable"}
+    if isinstance(part, AlphaResample):
+        unread |= {"alpha", "pool_padding"}
+    if isinstance(part, MaxPool) and part.padding == "same":
+        unread.add("ceil")
+    if isinstance(part, Conv):
+        part = part.but(padding=padding_of(part))
+        if part.shortcut != "average_pool":
+            unread.add("ceil")
+    return part.model_dump_json(exclude=unread)
+
+
+class _Labelling:
+    """The search for the smallest description of one labelled directed graph."""
+
+    def __init__(self, labels: Labels, edges: Edges) -> None:
+        self.labels = labels
+        self.reads = edges
+        self.readers: Edges = [[] for _ in labels]
+        for child, described in enumerate(edges):
+            for what, parent in described:
+                if parent >= 0:
+                    self.readers[parent].append((what, child))
+        self.leaves = 0
+
+    def smallest(self) -> tuple[list[int], str]:
+        """The order of blocks whose description comes first, and that description."""
+        colours = _ranks(list(zip(self._depths(), self.labels, strict=True)))
+        return self._best(self._refined(colours))
+
+    def _depths(self) -> list[int]:
+        depth: list[int] = []
+        for described in self.reads:
+            depth.append(1 + max((depth[p] for _, p in described if p >= 0), default=-1))
+        return depth
+
+    def _refined(self, colours: list[int]) -> list[int]:
+        while True:
+            seen = [
+                (
+                    colours[i],
+                    tuple(sorted((w, colours[p] if p >= 0 else -1) for w, p in self.reads[i])),
+                    tuple(sorted((w, colours[c]) for w, c in self.readers[i])),
+                )
+                for i in range(len(colours))
+            ]
+            finer = _ranks(seen)
+            if max(finer) == max(colours):
+                return finer
+            colours = finer
+
+    def _best(self, colours: list[int]) -> tuple[list[int], str]:
+        classes: dict[int, list[int]] = {}
+        for i, colour in enumerate(colours):
+            classes.setdefault(colour, []).append(i)
+        alike = next((members for _, members in sorted(classes.items()) if len(members) > 1), None)
+        if alike is None:
+            self.leaves += 1
+            if self.leaves > MAX_LEAVES:
+                raise GenomeError("the graph is too symmetric for a key; make blocks differ")
+            order = sorted(range(len(colours)), key=colours.__getitem__)
+            return order, self._description(order)
+        best: tuple[list[int], str] | None = None
+        tried: list[int] = []
+        for member in alike:
+            if any(self._twins(member, other) for other in tried):
+                continue  # swapping twins changes nothing, so one of them speaks for all
+            tried.append(member)
+            single = [2 * c + (c == colours[member]) for c in colours]
+            single[member] -= 1
+            found = self._best(self._refined(_ranks(single)))
+            if best is None or found[1] < best[1]:
+                best = found
+        assert best is not None
+        return best
+
+    def _twins(self, a: int, b: int) -> bool:
+        return sorted(self.reads[a]) == sorted(self.reads[b]) and sorted(self.readers[a]) == sorted(
+            self.readers[b]
+        )
+
+    def _description(self, order: list[int]) -> str:
+        place = {block: position for position, block in enumerate(order)}
+        place[-1] = -1
+        return json.dumps(
+            [(self.labels[i], sorted((what, place[p]) for what, p in self.reads[i])) for i in order]
+        )
+
+
+def _ranks(values: Sequence[Any]) -> list[int]:
+    places = {value: rank for rank, value in enumerate(sorted(set(values)))}
+    return [places[value] for value in values]
