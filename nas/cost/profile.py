@@ -1,0 +1,100 @@
+"""What a whole genome costs, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from nas.cost.units import Cost, unit_cost
+from nas.genome import Genome, Unit
+from nas.genome.plan import lower
+
+
+class Row(NamedTuple):
+    """One line of a profile's table.
+
+    Attributes:
+        name: the block's id; for an edge ``parent > child``.
+        kind, type: of the unit and of its part.
+        level: nominal log2 stride of the output; channels, size: its shape.
+        params, macs: its cost.
+    """
+
+    name: str
+    kind: str
+    type: str
+    level: int
+    channels: int
+    size: int
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of a genome as deployed, at one input size and number of classes.
+
+    Attributes:
+        params: trainable parameters; macs: multiply-adds of convolutions for one picture.
+        bits: stored bits of the parameters.
+        backbone_params, backbone_macs: of everything before the head.
+        image_size: side of the input in pixels; num_classes: background counts.
+    """
+
+    params: int
+    macs: int
+    bits: int
+    backbone_params: int
+    backbone_macs: int
+    image_size: int
+    num_classes: int
+    _units: tuple[tuple[Unit, Cost], ...] = field(repr=False)
+
+    @cached_property
+    def table(self) -> tuple[Row, ...]:
+        """One row per unit, in the genome's order."""
+        ids = {unit.name: unit.block.id for unit, _ in self._units if unit.block}
+        rows = []
+        for unit, cost in self._units:
+            name = ids.get(unit.name, unit.name)
+            if unit.kind == "edge" and unit.block is not None:
+                name = f"{ids.get(unit.inputs[0].unit, '?')} > {unit.block.id}"
+            out = unit.outs[0]
+            kind = getattr(unit.part, "type", "")
+            rows.append(Row(name, unit.kind, kind, out.level, out.channels, out.size, *cost[:2]))
+        return tuple(rows)
+
+    def costs(self) -> Mapping[str, float]:
+        """What limits and objectives read."""
+        return {"params": self.params, "macs": self.macs, "bits": self.bits}
+
+
+def profile(genome: Genome, image_size: int | None = None, num_classes: int = 91) -> Profile:
+    """Counts a genome without building it.
+
+    Args:
+        genome: as deployed.
+        image_size: side of the input in pixels; the genome's own by default.
+        num_classes: background counts; 91 is COCO's, as in the published tables.
+
+    Raises:
+        GenomeError: when the genome isn't legal, or a part can't be counted yet.
+    """
+    if image_size is not None and image_size != genome.input.size:
+        genome = genome.scaled(input_size=image_size)
+    counted = tuple((unit, unit_cost(unit, num_classes)) for unit in lower(genome))
+    params = sum(cost.params for _, cost in counted)
+    macs = sum(cost.macs for _, cost in counted)
+    head = counted[-1][1]
+    return Profile(
+        params=params,
+        macs=macs,
+        bits=sum(cost.bits for _, cost in counted),
+        backbone_params=params - head.params,
+        backbone_macs=macs - head.macs,
+        image_size=genome.input.size,
+        num_classes=num_classes,
+        _units=counted,
+    )

@@ -1,0 +1,185 @@
+"""Parameters and multiply-adds of one unit, counted from its shapes alone.
+
+Conventions of the published tables: parameters are the trainable ones (batch norm's moving
+statistics don't count), a multiply-add is one operation, and only convolutions have any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nas.errors import GenomeError
+from nas.genome import Unit
+from nas.genome.parts import (
+    AlphaResample,
+    Bottleneck,
+    Conv,
+    Endpoints,
+    MaxPool,
+    Part,
+    Residual,
+    RetinaNetHead,
+)
+
+
+class Cost(NamedTuple):
+    """Trainable parameters, multiply-adds for one picture, bits stored for the parameters."""
+
+    params: int = 0
+    macs: int = 0
+    bits: int = 0
+
+    def plus(self, other: Cost) -> Cost:
+        """The sum."""
+        return Cost(self.params + other.params, self.macs + other.macs, self.bits + other.bits)
+
+
+def unit_cost(unit: Unit, num_classes: int) -> Cost:
+    """Cost of a unit; equal units are counted once and remembered.
+
+    Args:
+        unit: from ``plan`` or ``lower``.
+        num_classes: background counts; only a head reads it.
+
+    Raises:
+        GenomeError: for a part that can't be counted yet.
+    """
+    classes = num_classes if unit.kind == "head" else 0
+    repeats = unit.block.repeats if unit.block is not None and unit.kind == "block" else 1
+    key = (unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, repeats, classes)
+    known = _known.get(key)
+    if known is None:
+        if len(_known) >= 100_000:
+            _known.clear()
+        known = _known[key] = _count(unit, repeats, classes)
+    return known
+
+
+_known: dict[tuple[object, ...], Cost] = {}
+
+
+def _count(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    part = unit.part
+    for kind, count in _COUNTERS.items():
+        if isinstance(part, kind):
+            return count(unit, repeats, num_classes)
+    raise GenomeError(
+        f"no cost for a part of type {getattr(part, 'type', type(part).__name__)!r}; "
+        f"legal: {', '.join(sorted(kind.__name__ for kind in _COUNTERS))}"
+    )
+
+
+def conv(
+    channels_in: int,
+    channels: int,
+    kernel: int,
+    size: int,
+    *,
+    norm: bool = True,
+    bias: bool = False,
+) -> Cost:
+    """A convolution with ``size``² outputs a channel, and the batch norm after it."""
+    weights = channels_in * channels * kernel**2
+    params = weights + (2 * channels if norm else 0) + (channels if bias else 0)
+    return Cost(params, weights * size**2, 32 * params)
+
+
+def _total(*costs: Cost) -> Cost:
+    total = Cost()
+    for cost in costs:
+        total = total.plus(cost)
+    return total
+
+
+def _conv(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op = unit.part
+    assert isinstance(op, Conv)
+    channels_in = sum(s.channels for s in unit.ins) if _concat(unit) else unit.ins[0].channels
+    size = unit.outs[0].size
+    first = conv(channels_in, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
+    later = conv(unit.width, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
+    return _total(first, *[later] * (repeats - 1))
+
+
+def _concat(unit: Unit) -> bool:
+    return unit.block is not None and unit.block.combine == "concat"
+
+
+def _max_pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    return Cost()
+
+
+def _bottleneck(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    source, out, width = unit.ins[0], unit.outs[0], unit.width
+    copies = []
+    for copy in range(repeats):
+        channels = source.channels if copy == 0 else out.channels
+        size = source.size if copy == 0 else out.size
+        copies.append(conv(channels, width, 1, size))
+        copies.append(conv(width, width, 3, out.size))
+        copies.append(conv(width, out.channels, 1, out.size))
+        if copy == 0 and (channels, size) != (out.channels, out.size):
+            copies.append(conv(channels, out.channels, 1, out.size))
+    return _total(*copies)
+
+
+def _residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    source, out = unit.ins[0], unit.outs[0]
+    copies = []
+    for copy in range(repeats):
+        channels = source.channels if copy == 0 else out.channels
+        copies.append(conv(channels, out.channels, 3, out.size))
+        copies.append(conv(out.channels, out.channels, 3, out.size))
+        if copy == 0 and (channels, source.size) != (out.channels, out.size):
+            copies.append(conv(channels, out.channels, 1, out.size))
+    return _total(*copies)
+
+
+def _alpha(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    source, out, middle = unit.ins[0], unit.outs[0], unit.middle
+    reduce = conv(source.channels, middle, 1, source.size)
+    expand = conv(middle, out.channels, 1, out.size)  # as published: at the reader's size
+    if out.level <= source.level:
+        return _total(reduce, expand)
+    return _total(reduce, conv(middle, middle, 3, -(-source.size // 2)), expand)
+
+
+def _endpoint(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    source, out = unit.ins[0], unit.outs[0]
+    return conv(source.channels, out.channels, 1, source.size)
+
+
+def _retinanet(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    head = unit.part
+    assert isinstance(head, RetinaNetHead)
+    if head.separable:
+        raise GenomeError("no cost for a separable retinanet head yet")
+    places = sum(shape.size**2 for shape in unit.ins)
+    anchors = head.anchors[0].count
+    total = Cost()
+    for outputs in (anchors * num_classes, anchors * 4):
+        channels = unit.ins[0].channels
+        for _ in range(head.depth):
+            total = total.plus(_shared(channels, head.width, places, norms=len(unit.ins)))
+            channels = head.width
+        total = total.plus(_shared(channels, outputs, places, norms=0))
+    return total
+
+
+def _shared(channels_in: int, channels: int, places: int, norms: int) -> Cost:
+    """A 3×3 with bias over all levels' ``places``, and one batch norm per level."""
+    weights = 9 * channels_in * channels
+    params = weights + channels + 2 * channels * norms
+    return Cost(params, weights * places, 32 * params)
+
+
+_COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
+    AlphaResample: _alpha,
+    Bottleneck: _bottleneck,
+    Conv: _conv,
+    Endpoints: _endpoint,
+    MaxPool: _max_pool,
+    Residual: _residual,
+    RetinaNetHead: _retinanet,
+}

@@ -1,0 +1,1 @@
+"""Search spaces, and the zoo of published genomes.  No torch."""
