@@ -1,0 +1,40 @@
+"""Anchor boxes of RetinaNet, from the genome's parts and the sizes of the maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nas.genome import Shape
+from nas.genome.parts import OctaveAnchors
+
+
+def anchor_sides(anchors: OctaveAnchors, level: int) -> Tensor:
+    """Width and height of each anchor at one place: ``(A, 2)`` pixels, scale first, then ratio."""
+    sides = []
+    for scale in anchors.scales:
+        for ratio in anchors.ratios:
+            side = anchors.size * 2**level * scale
+            sides.append((side * math.sqrt(ratio), side / math.sqrt(ratio)))
+    return torch.tensor(sides)
+
+
+def octave_anchors(anchors: Sequence[OctaveAnchors], maps: Sequence[Shape]) -> Tensor:
+    """All anchors of all maps.
+
+    Returns:
+        ``(sum of A · S², 4)`` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
+        then as ``anchor_sides`` orders them.  Centres lie half a stride into each cell.
+    """
+    levels = []
+    for part, shape in zip(anchors, maps, strict=True):
+        stride = 2**shape.level
+        centres = (torch.arange(shape.size, dtype=torch.float32) + 0.5) * stride
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        centre = torch.stack([x, y], dim=-1)[:, :, None, :]
+        half = anchor_sides(part, shape.level) / 2
+        levels.append(torch.cat([centre - half, centre + half], dim=-1).reshape(-1, 4))
+    return torch.cat(levels)

@@ -1,0 +1,70 @@
+"""Blocks: one file per type of the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from nas.errors import GenomeError
+from nas.genome import Unit
+from nas.genome.parts import BatchNorm
+from nas.models.blocks.bottleneck import Bottleneck
+from nas.models.blocks.conv import Conv
+from nas.models.blocks.max_pool import MaxPool
+from nas.models.blocks.residual import Residual
+from nas.models.layers import activation
+
+BlockCopy = Callable[[Unit, int, BatchNorm], nn.Module]
+
+_TYPES: dict[str, Callable[[Unit, int, int, BatchNorm, nn.Module], nn.Module]] = {
+    "bottleneck": Bottleneck,
+    "conv": Conv,
+    "max_pool": MaxPool,
+    "residual": Residual,
+}
+
+
+class FusedBlock(nn.Module):
+    """Sums the inputs, activates the sum, and runs the block's copies one after the other.
+
+    Inputs: tensors ``(N, C, S, S)`` of one shape.  Output ``(N, C', S', S')``.
+
+    Args:
+        unit: a unit of kind ``block``.
+        norm: constants of batch norm.
+        drop_path: probability of dropping the residual branch of a picture.
+    """
+
+    def __init__(self, unit: Unit, norm: BatchNorm, drop_path: float) -> None:
+        super().__init__()
+        block = unit.block
+        assert block is not None
+        if block.op.type not in _TYPES:
+            raise GenomeError(
+                f"block {block.id!r}: no model for type {block.op.type!r}; "
+                f"legal to build: {', '.join(sorted(_TYPES))}"
+            )
+        if block.combine != "sum":
+            raise GenomeError(f"block {block.id!r}: no model for combine={block.combine!r} yet")
+        self.act = activation(block.fuse_activation)
+        dropped = StochasticDepth(drop_path, "row") if drop_path else nn.Identity()
+        make = _TYPES[block.op.type]
+        first, later = unit.ins[0].channels, unit.outs[0].channels
+        self.copies = nn.Sequential(
+            *(
+                make(unit, first if copy == 0 else later, copy, norm, dropped)
+                for copy in range(block.repeats)
+            )
+        )
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Sum, activation, copies."""
+        x = inputs[0]
+        for other in inputs[1:]:
+            x = x + other
+        if len(inputs) == 1 and not isinstance(self.act, nn.Identity):
+            x = x.clone()  # the activation works in place, and others may read this input
+        out: Tensor = self.copies(self.act(x))
+        return out

@@ -1,0 +1,164 @@
+"""The detector: a genome's units as modules, with torchvision's conventions outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas.data.resize import resize
+from nas.errors import GenomeError
+from nas.genome import Genome, Port, Unit, plan
+from nas.genome.parts import IMAGE
+from nas.models.blocks import FusedBlock
+from nas.models.edges import build_edge
+from nas.models.heads import build_head
+from nas.models.heads.retinanet import RawOutputs
+from nas.models.layers import initialize
+from nas.models.necks import build_neck
+
+
+def build(genome: Genome, num_classes: int, drop_path: float = 0.0) -> Detector:
+    """Makes a trainable detector.
+
+    Equal keys give equal parameter names and, after the same seed, equal first weights.
+
+    Args:
+        genome: any genome whose parts have models; it is validated first.
+        num_classes: background counts, as in torchvision.
+        drop_path: stochastic depth's rate of the last block; earlier ones get their share by rank.
+
+    Raises:
+        GenomeError: names the block, and what would be legal.
+    """
+    if num_classes < 2:
+        raise GenomeError(f"num_classes={num_classes}; background counts, so give at least 2")
+    return Detector(genome, num_classes, drop_path)
+
+
+class Detector(nn.Module):
+    """One module per unit of the plan.
+
+    ``model(images, targets)`` follows torchvision: a list of ``(3, H, W)`` floats in 0…1 of any
+    size, and in training a list of ``{"boxes": (n, 4), "labels": (n,)}``; it returns a dict of
+    losses in training, and a list of ``{"boxes", "labels", "scores"}`` in evaluation.
+    ``losses`` and ``detect`` are the same for batches that have the input's size already.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, genome: Genome, num_classes: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.genome, self.num_classes = genome, num_classes
+        units = plan(genome)
+        last = max((unit.block.rank or 0 for unit in units if unit.block), default=0)
+        self.body = nn.ModuleDict()
+        self.steps: list[tuple[str, tuple[Port, ...]]] = []
+        for unit in units[:-1]:
+            self.body[unit.name] = _module(unit, genome, drop_path, last)
+            self.steps.append((unit.name, unit.inputs))
+        _pool_before_activation(self.body, units)
+        self.head = build_head(units[-1], num_classes, genome.norm, genome.input.size)
+        self.maps = units[-1].inputs
+        self.register_buffer("mean", _per_channel(genome.input.mean), persistent=False)
+        self.register_buffer("std", _per_channel(genome.input.std), persistent=False)
+        initialize(self.body)
+        self.head.initialize()
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch."""
+        values = {Port(IMAGE): images}
+        for name, inputs in self.steps:
+            values[Port(name)] = self.body[name](*(values[port] for port in inputs))
+        return [values[port] for port in self.maps]
+
+    def raw(self, images: Tensor) -> RawOutputs:
+        """Logits and box codes of ``(B, 3, S, S)`` pictures, uint8 or float in 0…1."""
+        out: RawOutputs = self.head(self.features(self.normalize(images)))
+        return out
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """uint8 (or float in 0…1) pictures to what the first block reads."""
+        if images.dtype == torch.uint8:
+            return (images - self.mean * 255) / (self.std * 255)
+        return (images - self.mean) / self.std
+
+    def losses(self, images: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses of a batch at the input's size.
+
+        Args:
+            images: ``(B, 3, S, S)`` uint8, or float in 0…1.
+            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
+            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
+        """
+        return self.head.loss_terms(self.raw(images), boxes, labels)
+
+    @torch.no_grad()
+    def detect(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Detections of ``(B, 3, S, S)`` pictures, boxes in pixels of the input."""
+        return self.head.decode(self.raw(images))
+
+    def forward(
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """See the class.  Raises ValueError in training without targets."""
+        batch, scales = self._resized(images)
+        if not self.training:
+            found = self.detect(batch)
+            for detections, scale, image in zip(found, scales, images, strict=True):
+                height, width = image.shape[-2:]
+                edge = scale.new_tensor([width, height, width, height])
+                detections["boxes"] = torch.minimum(detections["boxes"] / scale, edge)
+            return found
+        if targets is None:
+            raise ValueError("in training, give targets: a list of {'boxes', 'labels'}")
+        boxes = [t["boxes"] * scale for t, scale in zip(targets, scales, strict=True)]
+        padded = nn.utils.rnn.pad_sequence(boxes, batch_first=True)
+        labels = nn.utils.rnn.pad_sequence([t["labels"] for t in targets], batch_first=True)
+        return self.losses(batch, padded, labels)
+
+    def _resized(self, images: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        size, rule = self.genome.input.size, self.genome.input.resize
+        device = self.mean.device
+        pictures, scales = [], []
+        for image in images:
+            pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            resized, placement = resize(pixels, size, rule)
+            pictures.append(torch.from_numpy(resized).permute(2, 0, 1))
+            x, y = placement.scale_x, placement.scale_y
+            scales.append(torch.tensor([x, y, x, y], dtype=torch.float32, device=device))
+        return torch.stack(pictures).to(device), scales
+
+
+def _module(unit: Unit, genome: Genome, drop_path: float, last: int) -> nn.Module:
+    if unit.kind == "block":
+        rank = unit.block.rank if unit.block else None
+        rate = drop_path * rank / last if rank else 0.0
+        return FusedBlock(unit, genome.norm, rate)
+    if unit.kind == "edge":
+        return build_edge(unit, genome.norm)
+    return build_neck(unit, genome.norm)
+
+
+def _pool_before_activation(body: nn.ModuleDict, units: Sequence[Unit]) -> None:
+    """Moves a stem's rectifier behind the max-pool that alone reads it.
+
+    The two commute, for the rectifier never falls, and behind the pool there is a quarter of the
+    pixels: at a stem's size that is several per cent of a training step.
+    """
+    for pool in units:
+        source = pool.inputs[0].unit
+        readers = [unit for unit in units for port in unit.inputs if port.unit == source]
+        if pool.part.type != "max_pool" or source == IMAGE or len(readers) > 1:  # type: ignore[attr-defined]
+            continue
+        layers = body[source].copies[-1]  # type: ignore[index]
+        if isinstance(layers, nn.Sequential) and isinstance(layers[-1], nn.ReLU | nn.ReLU6):
+            body[pool.name].copies.append(layers.pop(-1))  # type: ignore[operator]
+
+
+def _per_channel(values: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(values).reshape(1, 3, 1, 1)

@@ -1,0 +1,92 @@
+"""The layers that blocks, edges, necks and heads share: convolution with norm, pooling, init."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.genome.parts import Activation, BatchNorm
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "swish": nn.SiLU,
+    "hard_swish": nn.Hardswish,
+    "hard_sigmoid": nn.Hardsigmoid,
+}
+
+
+def activation(name: Activation) -> nn.Module:
+    """The module of an activation's name; in place, for the value before it has no other use."""
+    if name == "none":
+        return nn.Identity()
+    if name == "sigmoid":
+        return nn.Sigmoid()
+    return _ACTIVATIONS[name](inplace=True)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch norm, activation; symmetric padding.
+
+    Input ``(N, in_channels, H, W)``, output ``(N, channels, ceil(H / stride), ceil(W / stride))``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        norm: BatchNorm,
+        act: Activation = "none",
+        stride: int = 1,
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, channels, kernel, stride, padding=(kernel - 1) // 2, bias=False),
+            batch_norm(channels, norm),
+        ]
+        if act != "none":
+            layers.append(activation(act))
+        super().__init__(*layers)
+
+
+def batch_norm(channels: int, norm: BatchNorm) -> nn.BatchNorm2d:
+    """Batch norm over ``channels`` with the genome's constants."""
+    return nn.BatchNorm2d(channels, eps=norm.eps, momentum=norm.momentum)
+
+
+def max_pool_same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Max pooling padded as TensorFlow's SAME: the odd pixel of padding at the bottom and right.
+
+    Args:
+        x: ``(N, C, S, S)``.
+
+    Returns:
+        ``(N, C, ceil(S / stride), ceil(S / stride))``.
+    """
+    size = x.shape[-1]
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    before, after = total // 2, total - total // 2
+    if before == after:
+        return F.max_pool2d(x, kernel, stride, padding=before)
+    if before == 0:
+        # A window that hangs over the edge ignores what isn't there, as padding by -inf would.
+        return F.max_pool2d(x, kernel, stride, ceil_mode=True)
+    return F.max_pool2d(F.pad(x, (before, after, before, after), value=-math.inf), kernel, stride)
+
+
+@torch.no_grad()
+def initialize(module: nn.Module) -> None:
+    """Draws convolution weights as TensorFlow's variance scaling does: scale 1, fan-in.
+
+    A normal cut at two deviations, widened so that what is left has variance 1 / fan-in.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_in = layer.weight[0].numel()
+            std = math.sqrt(1.0 / fan_in) / 0.87962566103423978
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,67 @@
+"""RetinaNet's losses over a whole batch, without a loop over pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class _Focal(torch.autograd.Function):
+    """The focal loss with its gradient written by hand.
+
+    Nearly all of a detector's logits are of absent classes, whose loss (1 − α) p^γ softplus(x)
+    has the gradient (1 − α) p^γ (p + γ (1 − p) softplus(x)) with p = σ(x).  The few present ones
+    are mended in place.  That takes half the passes over memory that recorded operations would.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, positives: Tensor, alpha: float, gamma: float
+    ) -> Tensor:
+        p = torch.sigmoid(logits)
+        softplus = F.softplus(logits)
+        weight = p.sqrt().mul_(p) if gamma == 1.5 else p.pow(gamma)
+        loss = (1 - alpha) * torch.dot(weight.flatten(), softplus.flatten())
+        # At the present: −x has the same formula, with α for 1 − α.
+        x = logits.flatten()[positives]
+        q = torch.sigmoid(-x)
+        as_present = alpha * q.pow(gamma) * F.softplus(-x)
+        as_absent = (1 - alpha) * weight.flatten()[positives] * softplus.flatten()[positives]
+        slope = -alpha * q.pow(gamma) * (q + gamma * (1 - q) * F.softplus(-x))
+        softplus.mul_(1 - p)
+        gradient = p.add_(softplus, alpha=gamma).mul_(weight).mul_(1 - alpha)
+        gradient.view(-1)[positives] = slope
+        ctx.save_for_backward(gradient)
+        return loss + (as_present - as_absent).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer[0], None, None, None
+
+
+def focal_sum(logits: Tensor, positives: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Sigmoid focal loss, summed.
+
+    Args:
+        logits: contiguous, any shape.
+        positives: ``(P,)`` indices into the flattened logits whose class is present, each once.
+        alpha, gamma: balance and focus.
+
+    Returns:
+        A scalar: −α (1 − p)^γ log p over the positives, −(1 − α) p^γ log(1 − p) over the rest.
+    """
+    loss: Tensor = _Focal.apply(logits, positives, alpha, gamma)
+    return loss
+
+
+def huber_sum(predicted: Tensor, target: Tensor, delta: float) -> Tensor:
+    """Huber loss, summed over the entries whose target isn't exactly 0.
+
+    The authors' code masks by ``target != 0``, so a coordinate that fits exactly isn't learnt.
+    """
+    loss = F.huber_loss(predicted, target, reduction="none", delta=delta)
+    return (loss * (target != 0)).sum()
