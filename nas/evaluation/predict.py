@@ -1,0 +1,73 @@
+"""From a trained model to detections on a split, in the pixels of the user's images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nas.data.batches import EvalBatches
+from nas.data.cache import PixelCache
+from nas.data.coco import Image, Split
+from nas.data.resize import Placement
+from nas.evaluation.matching import Found
+
+
+def predict_split(
+    model: nn.Module,
+    cache: PixelCache,
+    split: Split,
+    batch_size: int = 16,
+    *,
+    device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
+) -> dict[int, Found]:
+    """Runs `model.detect` over a split.
+
+    Args:
+        model: has `detect(images (B, 3, S, S) uint8) -> [{"boxes", "labels", "scores"}]`, boxes
+            in input pixels; it is put into evaluation mode for the while.
+        cache: pixels of `split` at the model's input size.
+        precision: for autocast; None runs as the weights are.
+
+    Returns:
+        By image id: boxes (n, 4) float64 xyxy in original pixels, inside the image, labels (n,)
+        from 1, scores (n,). Boxes without area or with a number that isn't finite are left out.
+        An image that could not be decoded has no entry.
+    """
+    device = torch.device(device)
+    images = {image.id: image for image in split.images}
+    detections: dict[int, Found] = {}
+    was_training = model.training
+    model.to(device).eval()
+    try:
+        for batch in EvalBatches(cache, split, batch_size):
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, precision, enabled=precision is not None),
+            ):
+                found = model.detect(batch.images.to(device))  # type: ignore[operator]
+            for image_id, place, one in zip(batch.image_ids, batch.placements, found, strict=True):
+                arrays = {name: tensor.cpu().numpy() for name, tensor in one.items()}
+                detections[image_id] = in_image(arrays, place, images[image_id])
+    finally:
+        model.train(was_training)
+    return detections
+
+
+def in_image(found: Found, place: Placement, image: Image) -> Found:
+    """Takes the detections of one input back to the pixels of its image, and clips them."""
+    edge = np.array([image.width, image.height] * 2, dtype=np.float64)
+    boxes: NDArray[Any] = place.to_image(np.asarray(found["boxes"], dtype=np.float64))
+    boxes = np.clip(boxes, 0, edge)
+    scores = np.asarray(found["scores"], dtype=np.float64)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(boxes).all(axis=1)
+    kept &= np.isfinite(scores)
+    return {
+        "boxes": boxes[kept],
+        "labels": np.asarray(found["labels"])[kept],
+        "scores": scores[kept],
+    }

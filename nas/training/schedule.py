@@ -1,0 +1,36 @@
+"""The learning rate as a pure function of the step, so that resuming needs no state."""
+
+from __future__ import annotations
+
+import math
+
+from nas.training.settings import RecipeSettings
+
+
+def learning_rate(recipe: RecipeSettings, step: int, steps_per_epoch: int) -> float:
+    """Returns the rate of update number `step` (from 0), scaled to the recipe's batch size."""
+    total = recipe.epochs * steps_per_epoch
+    if recipe.schedule == "onecycle":
+        return recipe.scaled_lr * _onecycle(recipe, step, total)
+    if step < recipe.warmup_steps:
+        start = recipe.warmup_lr * recipe.lr_factor
+        return start + (recipe.scaled_lr - start) * step / recipe.warmup_steps
+    if recipe.schedule == "step":
+        starts = (total - round(epochs * steps_per_epoch) for epochs in recipe.decay_before_end)
+        return recipe.scaled_lr * recipe.decay_factor ** sum(step >= start for start in starts)
+    if recipe.schedule == "cosine":
+        done = (step - recipe.warmup_steps) / max(1, total - 1 - recipe.warmup_steps)
+        return recipe.scaled_lr * _cosine(1.0, recipe.end_factor, done)
+    return recipe.scaled_lr
+
+
+def _onecycle(recipe: RecipeSettings, step: int, total: int) -> float:
+    """Up and down along half cosines (arXiv 1708.07120); the steps are torch's OneCycleLR's."""
+    peak = max(recipe.warmup_share * total - 1, 0.0)
+    if step < peak:
+        return _cosine(recipe.start_factor, 1.0, step / peak)
+    return _cosine(1.0, recipe.end_factor, (step - peak) / max(1.0, total - 1 - peak))
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * min(done, 1.0)))

@@ -1,0 +1,75 @@
+"""The settings of a training recipe: every number that the loop uses, each written out."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from nas.settings import Settings
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class RecipeSettings(Settings):
+    """How a detector is trained; epochs are passes over the training part.
+
+    A recipe by name, with deviations, is made by `nas.training.recipes.resolve`.
+    """
+
+    base: str = "custom"  # the named recipe that the rest deviates from; a record only
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)  # images per step, over all workers
+
+    optimizer: Literal["sgd", "adamw"]
+    lr: float = Field(gt=0)  # the peak
+    lr_batch: int | None = Field(default=None, ge=1)  # lr is for this batch, others scale linearly
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # SGD's momentum, or AdamW's first beta
+    beta2: float = Field(default=0.999, gt=0, lt=1)  # AdamW
+    eps: float = Field(default=1e-8, gt=0)  # AdamW
+    weight_decay: float = Field(ge=0)  # on kernels of convolutions and linear layers only
+    clip_norm: float | None = Field(default=None, gt=0)  # of all gradients together
+
+    schedule: Literal["constant", "step", "cosine", "onecycle"]
+    warmup_steps: int = Field(default=0, ge=0)  # linear; onecycle has warmup_share instead
+    warmup_lr: float = Field(default=0.0, ge=0)  # where the linear warm-up starts
+    decay_before_end: tuple[float, ...] = ()  # step: epochs before the end at which lr decays
+    decay_factor: float = Field(default=0.1, gt=0, le=1)  # step: at each of these points
+    warmup_share: float = Field(default=0.3, gt=0, lt=1)  # onecycle: rising part of all steps
+    start_factor: float = Field(default=0.04, gt=0, le=1)  # onecycle: first lr / peak
+    end_factor: float = Field(default=0.0, ge=0, le=1)  # onecycle and cosine: last lr / peak
+
+    flip: bool = True  # mirror half of the images
+    jitter: tuple[float, float] | None = None  # range of the scale, with crop or padding
+    drop_path: float = Field(default=0.0, ge=0, lt=1)  # of the last block, read by the builder
+    activation: Literal["relu", "swish"] | None = None  # asked of the genome; None: its own
+    bn_momentum: float | None = Field(default=None, gt=0, le=1)  # torch's sense; None: the model's
+    bn_batches: int = Field(default=0, ge=0)  # batches to measure batch-norm statistics anew, last
+    ema: float = Field(default=0.0, ge=0, lt=1)  # decay of the average of weights; 0: none
+
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    threads: int | None = Field(default=None, ge=1)  # per process; None: as the process has it
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.jitter is not None and not 0 < self.jitter[0] <= self.jitter[1]:
+            raise ValueError(f"jitter {self.jitter} is no range; give [low, high] above 0")
+        if self.schedule == "step":
+            late = [e for e in self.decay_before_end if not 0 < e < self.epochs]
+            if late:
+                raise ValueError(
+                    f"decay_before_end {late} lies outside the {self.epochs} epochs; "
+                    "set it with epochs, or take schedule onecycle or cosine"
+                )
+        return self
+
+    @property
+    def scaled_lr(self) -> float:
+        """Peak learning rate for `batch_size` (linear scaling, arXiv 1706.02677 §2.1)."""
+        return self.lr * self.lr_factor
+
+    @property
+    def lr_factor(self) -> float:
+        """What `lr` and `warmup_lr` are multiplied with for `batch_size`."""
+        return self.batch_size / self.lr_batch if self.lr_batch else 1.0

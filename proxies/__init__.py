@@ -1,0 +1,1 @@
+"""Proxies: cheap stand-ins for training a candidate in full."""

@@ -1,0 +1,237 @@
+"""Reduced training: a candidate, scaled down, is trained for a few epochs and judged.
+
+It sees `train` only: it is trained on one part of it and judged on the hold-out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from nas.data.settings import DataSettings
+from nas.settings import Settings
+from nas.training.recipes import RecipeField, resolve
+from nas.training.settings import Precision, RecipeSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.data.batches import TrainBatches
+    from nas.data.cache import PixelCache
+    from nas.data.coco import Split
+    from nas.genome import Genome
+
+Build = Callable[..., "nn.Module"]
+"""As `nas.build`: (genome, num_classes, drop_path=) to a model."""
+
+
+class ScaleSettings(Settings):
+    """How a candidate is made smaller; see `Genome.scaled`. None leaves a part as deployed."""
+
+    width: float = Field(default=1.0, gt=0)
+    alpha: float | None = Field(default=None, gt=0)
+    neck_width: int | None = Field(default=None, ge=1)
+    head_width: int | None = Field(default=None, ge=1)
+    input_size: int | None = Field(default=None, ge=32)
+
+
+class ProxySettings(Settings):
+    """What a trial of a search consists of."""
+
+    name: Literal["training"] = "training"
+    images: int | None = Field(default=None, ge=1)  # of the training part; None: all
+    recipe: RecipeField = Field(default_factory=lambda: resolve("short", {"epochs": 6}))
+    scale: ScaleSettings = ScaleSettings()
+    threads: int = Field(default=1, ge=1)  # of each trial; takes the place of the recipe's
+    precision: Precision | None = None  # takes the place of the recipe's
+
+    def trial_recipe(self, length: float = 1) -> RecipeSettings:
+        """Returns the recipe of a trial with `length` times the epochs."""
+        changes: dict[str, Any] = {
+            "epochs": max(1, round(self.recipe.epochs * length)),
+            "threads": self.threads,
+            "precision": self.precision or self.recipe.precision,
+        }
+        written = self.recipe.model_dump(exclude={"base"})
+        return resolve(self.recipe.base, {**written, **changes})
+
+
+@dataclass(frozen=True)
+class _Part:
+    split: Split
+    cache: PixelCache
+
+
+class TrainingProxy:
+    """An evaluator for `nas.search`: trains a scaled-down candidate and judges the hold-out.
+
+    The same candidate, seed and length give the same bits in any process of one numerics class.
+    It can be pickled at any time; a copy opens the data for itself, once.
+
+    Example:
+        >>> proxy = TrainingProxy(ProxySettings(images=3000), Path("data/fod"))
+        >>> proxy(genome, seed=1)["ap50"]
+
+    Args:
+        settings: of the trials.
+        data: a COCO folder; None takes the built-in scenes.
+        data_settings: of the hold-out and the cache.
+        data_seed: draws the hold-out and the images.
+        build: makes the model; None takes `nas.build`.
+    """
+
+    def __init__(
+        self,
+        settings: ProxySettings | None = None,
+        data: Path | str | None = None,
+        data_settings: DataSettings | None = None,
+        *,
+        data_seed: int = 0,
+        device: str = "cpu",
+        build: Build | None = None,
+    ) -> None:
+        self.settings = settings or ProxySettings()
+        self.data = None if data is None else Path(data)
+        self.data_settings = data_settings or DataSettings()
+        self.data_seed = data_seed
+        self.device = device
+        self._build = build
+        self._splits: tuple[Split, Split] | None = None
+        self._parts: dict[tuple[int, str], tuple[_Part, _Part]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_splits": None, "_parts": {}}
+
+    def __call__(self, genome: Genome, seed: int, length: float = 1) -> dict[str, float]:
+        """Scores a candidate.
+
+        Args:
+            genome: as deployed; it is scaled down here.
+            seed: of the first weights, the order of images and their augmentation.
+            length: factor on the recipe's epochs.
+
+        Returns:
+            ap, ap50, ap75 and ap_common of the hold-out in 0..1, by last or averaged weights;
+            loss, the last epoch's mean; seconds as load_seconds, train_seconds, eval_seconds;
+            proxy_params, of what was trained. What is not defined (NaN) is left out.
+
+        Raises:
+            FloatingPointError: the loss became infinite or no number; not a `NasError`, which
+                would end the search, since only this candidate failed.
+        """
+        import torch
+
+        from nas.evaluation.coco import evaluate
+        from nas.evaluation.predict import predict_split
+        from nas.training.loop import NotFinite, autocast_dtype, train
+        from nas.training.numerics import set_numerics
+
+        recipe = self.settings.trial_recipe(length)
+        set_numerics(recipe.threads)
+        started = time.perf_counter()
+        small = self._scaled(genome, recipe)
+        fit, held = self._open(small.input.size, small.input.resize)
+        torch.manual_seed(seed)
+        model = self._make(small, 1 + len(fit.split.categories), recipe)
+        batches = self._batches(fit, recipe, seed)
+        loaded = time.perf_counter()
+        loss = math.nan
+        try:
+            for epoch in train(model, batches, recipe, seed=seed, device=self.device):
+                loss = epoch.loss
+        except NotFinite as error:
+            raise FloatingPointError(str(error)) from None
+        trained = time.perf_counter()
+        detections = predict_split(
+            model,
+            held.cache,
+            held.split,
+            recipe.batch_size,
+            device=self.device,
+            precision=autocast_dtype(recipe.precision),
+        )
+        scores = evaluate(held.split, detections, quick=True)
+        judged = time.perf_counter()
+        metrics = {
+            "ap": scores.ap,
+            "ap50": scores.ap50,
+            "ap75": scores.ap75,
+            "ap_common": scores.ap_common,
+            "loss": loss,
+            "proxy_params": float(sum(weight.numel() for weight in model.parameters())),
+            "load_seconds": loaded - started,
+            "train_seconds": trained - loaded,
+            "eval_seconds": judged - trained,
+            "seconds": judged - started,
+        }
+        return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+    def prepare(self) -> None:
+        """Reads the annotations, so that the first trial of a process isn't slower for it."""
+        self.splits()
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
+        fit, held = self.splits()
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "fit": fit.fingerprint,
+            "holdout": held.fingerprint,
+        }
+
+    @property
+    def numerics(self) -> str:
+        """The class within which metrics are bit-equal."""
+        from nas.training.numerics import numerics_class
+
+        recipe = self.settings.trial_recipe()
+        return numerics_class(recipe.threads, recipe.precision, self.device)
+
+    def splits(self) -> tuple[Split, Split]:
+        """Returns the training part, cut to the number of images, and the hold-out."""
+        if self._splits is None:
+            from nas.data.coco import load_split
+            from nas.data.holdout import holdout, subset
+            from nas.data.scenes import scenes_folder
+
+            root = self.data or scenes_folder(self.data_settings)
+            fit, held = holdout(load_split(root, "train"), self.data_settings, self.data_seed)
+            images = self.settings.images or self.data_settings.images
+            self._splits = subset(fit, images, self.data_seed), held
+        return self._splits
+
+    def _scaled(self, genome: Genome, recipe: RecipeSettings) -> Genome:
+        small = genome.scaled(**self.settings.scale.model_dump())
+        return small.with_activation(recipe.activation) if recipe.activation else small
+
+    def _make(self, genome: Genome, num_classes: int, recipe: RecipeSettings) -> nn.Module:
+        if self._build is not None:
+            return self._build(genome, num_classes, drop_path=recipe.drop_path)
+        from nas.models.detector import build
+
+        return build(genome, num_classes, drop_path=recipe.drop_path)
+
+    def _batches(self, fit: _Part, recipe: RecipeSettings, seed: int) -> TrainBatches:
+        from nas.data.batches import TrainBatches
+
+        return TrainBatches(
+            fit.cache, fit.split, recipe.batch_size, seed, flip=recipe.flip, jitter=recipe.jitter
+        )
+
+    def _open(self, size: int, rule: Literal["letterbox", "stretch"]) -> tuple[_Part, _Part]:
+        """Both parts with their pixels at an input size, kept for the next trial."""
+        if (size, rule) not in self._parts:
+            from nas.data.cache import PixelCache
+
+            root = self.data_settings.cache_dir
+            fit, held = (
+                _Part(split, PixelCache.open(split, size, rule, root)) for split in self.splits()
+            )
+            self._parts[size, rule] = fit, held
+        return self._parts[size, rule]

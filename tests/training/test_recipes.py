@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import BaseModel
+
+from nas.errors import ConfigError
+from nas.training.recipes import RECIPES, RecipeField, resolve
+
+
+class Job(BaseModel):
+    recipe: RecipeField
+
+
+def test_a_config_may_hold_a_name_or_a_table() -> None:
+    assert Job.model_validate({"recipe": "spinenet_c"}).recipe == resolve("spinenet_c")
+    table = {"base": "short", "epochs": 6, "batch_size": 8}
+    assert Job.model_validate({"recipe": table}).recipe == resolve(
+        "short", {"epochs": 6, "batch_size": 8}
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_resolved_recipe_written_out_reads_back_equal(name: str) -> None:
+    recipe = resolve(name, {"epochs": 100})
+    assert recipe.base == name
+    assert Job.model_validate_json(Job(recipe=recipe).model_dump_json()).recipe == recipe
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "message"),
+    [
+        ("spinenet", {}, "recipe 'spinenet' is unknown; did you mean 'spinenet_"),
+        ("short", {"epoch": 3}, "recipe.epoch is no setting; did you mean 'epochs'?"),
+        ("short", {"epochs": 0}, "recipe.epochs: .*greater than or equal to 1"),
+        ("short", {"jitter": (2.0, 1.0)}, "jitter .* is no range"),
+        ("spinenet_b", {"epochs": 12}, r"decay_before_end \[30.0\] lies outside the 12 epochs"),
+        ("custom", {}, "recipe.epochs: Field required"),
+    ],
+)
+def test_errors_name_the_setting(base: str, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        resolve(base, changes)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_published_is_said() -> None:
+    assert "DropBlock" in RECIPES["spinenet_a"].missing
+
+
+def test_recipes_need_no_torch() -> None:
+    code = "import sys, nas.training.recipes; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
