@@ -52,7 +52,8 @@ $(STAMP): setup.cfg constraints.txt
 	  "$$python" -m venv --clear $(VENV) || { echo "make: $$python can't make an environment;" \
 	    "on Debian and Ubuntu install its package python3-venv" >&2; exit 1; }; fi
 	@echo "Installing what setup.cfg lists into $(VENV) (several minutes the first time)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
+	  -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:

@@ -355,6 +355,12 @@ class Lowering:
                     f"block {block.id!r} adds an average pool of {pooled} px to its output of "
                     f"{out.size} px; legal: stride 2, with the other value of 'ceil'"
                 )
+        same = isinstance(op, Conv) and 2 * padding_of(op) == op.dilation * (op.kernel - 1)
+        if isinstance(op, Conv) and block.repeats > 1 and not same:
+            raise GenomeError(
+                f"block {block.id!r}: every copy of this conv would change the size; "
+                f"legal: repeats 1, or an odd kernel with padding None"
+            )
         if not isinstance(op, MaxPool):
             return
         if op.padding != "same" and op.padding > op.kernel // 2:

@@ -155,9 +155,11 @@ def _pool_before_activation(body: nn.ModuleDict, units: Sequence[Unit]) -> None:
         readers = [unit for unit in units for port in unit.inputs if port.unit == source]
         if pool.part.type != "max_pool" or source == IMAGE or len(readers) > 1:  # type: ignore[attr-defined]
             continue
-        layers = body[source].copies[-1]  # type: ignore[index]
+        stem, after = body[source], body[pool.name]
+        assert isinstance(stem, FusedBlock) and isinstance(after, FusedBlock)
+        layers = stem.copies[-1]
         if isinstance(layers, nn.Sequential) and isinstance(layers[-1], nn.ReLU | nn.ReLU6):
-            body[pool.name].copies.append(layers.pop(-1))  # type: ignore[operator]
+            after.copies.append(layers.pop(-1))
 
 
 def _per_channel(values: tuple[float, float, float]) -> Tensor:

@@ -18,9 +18,7 @@ class _Focal(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, positives: Tensor, alpha: float, gamma: float
-    ) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, positives: Tensor, alpha: float, gamma: float) -> Tensor:
         p = torch.sigmoid(logits)
         softplus = F.softplus(logits)
         weight = p.sqrt().mul_(p) if gamma == 1.5 else p.pow(gamma)

@@ -1,0 +1,71 @@
+"""Words that several verbs of the command take, and the settings that they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from nas.config import Override
+
+Ref = Annotated[str, typer.Argument(metavar="REF", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", show_default=False)]
+DataFolder = Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]
+ConfigName = Annotated[
+    str | None,
+    typer.Argument(metavar="CONFIG", help="A YAML; without it the defaults.", show_default=False),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="COCO-format images; without it built-in scenes."),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", metavar="DIR", help="Where to keep it (runs/NAME-1 …); one that was begun goes on."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as proxy.recipe.epochs=6."),
+]
+BudgetOption = Annotated[
+    str | None, typer.Option(metavar="N|TIME", help="Trials (120) or time (8h, 90m).")
+]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Trials under way at once.")]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="auto", help="A Ray cluster to join instead of this machine.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the plan, its size and its cost; do nothing.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where to put the files.")
+]
+
+SETTINGS = {
+    "budget": "budget",
+    "data": "data_dir",
+    "workers": "compute.workers",
+    "address": "compute.address",
+    "genome": "genome",
+    "init": "init",
+}
+"""An option's name, and the setting that it stands for."""
+
+
+def overrides(
+    sets: list[str] | None, limits: list[str] | None = None, **options: Any
+) -> list[Override]:
+    """Puts options into the config that they stand for; later ones win."""
+    from nas.config import Override
+
+    found = [Override.parse("--set", text) for text in sets or []]
+    found += [Override.parse("--limit", text, "objective.limits") for text in limits or []]
+    for name, value in options.items():
+        if value is not None:
+            value = value.expanduser().absolute() if isinstance(value, Path) else value
+            found.append(Override(f"--{name} {value}", SETTINGS[name], value))
+    return found

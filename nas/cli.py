@@ -1,0 +1,342 @@
+"""The command `nas`: its arguments, its errors, and its exit codes.
+
+Each verb calls the function of its name in `nas/jobs/`, which shows its progress and its results.
+Exit codes: 0 done, 1 an error of the toolkit's own, 2 something the user can mend, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.arguments import (
+    AddressOption,
+    BudgetOption,
+    ConfigName,
+    DataFolder,
+    DataOption,
+    DryRun,
+    OutOption,
+    Ref,
+    RunFolder,
+    RunOption,
+    SetOption,
+    WorkersOption,
+    overrides,
+)
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.config import Config
+
+EPILOG = """
+REF names an architecture: a name in the zoo (spinenet-49), a genome's JSON,
+RUN (its best), RUN:17 (trial 17), or a checkpoint (model.safetensors).
+
+CONFIG is a path, or the name of a file in experiments/.
+
+DIR holds train.json, val.json and the images in train/ and val/; COCO's own
+layout and the exports of annotation tools are recognised too.
+"""
+
+app = typer.Typer(
+    name="nas",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+data_app = typer.Typer(help="Look at a folder of images before training on it.")
+app.add_typer(data_app, name="data")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        with typer.main.get_command(app).make_context("nas", words) as context:
+            context.command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except NasError as error:
+        return _say(str(error), 2)
+    except typer.TyperException as error:  # an unknown verb or option, a missing argument
+        return _say(f"{error.format_message()} (nas --help shows the commands)", 2)
+    except KeyboardInterrupt as stop:
+        return _say(str(stop) or "stopped", 130)
+    except BrokenPipeError:  # as in `nas top RUN | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("NAS_DEBUG"):
+            raise
+        line = " ".join(str(error).split())[:300]
+        return _say(
+            f"{type(error).__name__}: {line}; run again with NAS_DEBUG=1 for the traceback", 1
+        )
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    print("nas:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _job(module: str, verb: str, *arguments: Any, **options: Any) -> None:
+    """Loads a job only now, so that `nas --help` is quick, and names the files that it made."""
+    made = getattr(importlib.import_module(f"nas.jobs.{module}"), verb)(*arguments, **options)
+    for path in made if isinstance(made, list) else ():
+        print(path)
+
+
+def _long_job(config: Config, run: Path, *, dry_run: bool) -> None:
+    """Starts or goes on with a search or a training; when it is stopped, tells how to go on."""
+    from nas.executors.interrupt import SearchInterrupted
+
+    try:
+        _job(config.job, config.job, config, run, dry_run=dry_run)
+    except (KeyboardInterrupt, SearchInterrupted) as stop:
+        hint = "" if dry_run else f"; nas resume {run} goes on"
+        raise KeyboardInterrupt(f"{str(stop) or 'stopped'}{hint}") from None
+
+
+def _run_folder(run: Path | None, config: str | None, verb: str) -> Path:
+    from nas.runs import unused
+
+    return run or unused(Path(config).stem if config else verb)
+
+
+@app.callback(invoke_without_command=True)
+def nas(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Search the best object detector for your images and your limits, train it, ship it.
+
+    First time here? nas demo shows the whole job. On your own COCO-format folder:
+
+        nas data check DIR
+        nas search --data DIR --run runs/mine --budget 8h
+        nas train --genome runs/mine --data DIR --run runs/mine-final
+        nas eval runs/mine-final --data DIR
+        nas export runs/mine-final --format json,onnx
+    """
+    if version:
+        from nas.environment import versions
+
+        print("spinenas", versions()["spinenas"] or "(not installed)")
+        raise typer.Exit
+
+
+@app.command()
+def search(
+    config: ConfigName = None,
+    data: DataOption = None,
+    run: RunOption = None,
+    budget: BudgetOption = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Upper limit, such as params=30e6; repeatable."),
+    ] = None,
+    sets: SetOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Try architectures on a part of the data, and score the best again.
+
+    nas search --data DIR --budget 8h
+    nas search spinenet_fod --data DIR --run runs/fod --limit params=30e6
+    """
+    from nas.config import load_search
+
+    options = overrides(sets, limit, data=data, budget=budget, workers=workers, address=address)
+    settings = load_search(config, options)
+    folder = _run_folder(run, config, "search")
+    _long_job(settings, folder, dry_run=dry_run)
+
+
+@app.command()
+def train(
+    config: ConfigName = None,
+    genome: Annotated[
+        str | None, typer.Option(metavar="REF", help="What to train, instead of the config's.")
+    ] = None,
+    data: DataOption = None,
+    run: RunOption = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Weights to start from.")
+    ] = None,
+    sets: SetOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train one architecture on all of the training images.
+
+    nas train --genome runs/fod --data DIR
+    nas train spinenet49_c --data COCO_DIR --run runs/s49
+    """
+    from nas.config import load_train
+
+    settings = load_train(config, overrides(sets, data=data, genome=genome, init=init))
+    folder = _run_folder(run, config, "train")
+    _long_job(settings, folder, dry_run=dry_run)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    budget: BudgetOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Go on with a search or a training that was stopped; nothing finished is run again.
+
+    nas resume runs/fod --workers 4
+    """
+    from nas.config import load_run
+    from nas.runs import Run
+
+    options = overrides(None, budget=budget, workers=workers, address=address)
+    settings = load_run(Run.open(run).config, options)
+    _long_job(settings, run, dry_run=False)
+
+
+@app.command()
+def top(
+    run: RunFolder,
+    count: Annotated[int, typer.Option(min=1, help="How many rows.")] = 10,
+) -> None:
+    """Show a search's leaderboard, also while it runs.
+
+    nas top runs/fod
+    """
+    _job("report", "top", run, count=count)
+
+
+@app.command()
+def show(
+    ref: Ref,
+    other: Annotated[str | None, typer.Argument(metavar="REF", show_default=False)] = None,
+    out: OutOption = None,
+) -> None:
+    """Draw an architecture as SVG and PNG; with a second one, what differs.
+
+    nas show spinenet-49 runs/fod
+    """
+    _job("report", "show", ref, other, out=out)
+
+
+@app.command()
+def report(run: RunFolder, out: OutOption = None) -> None:
+    """Write a run's page: leaderboard, curves, pictures."""
+    _job("report", "report", run, out=out)
+
+
+@app.command("eval")
+def evaluate(
+    ref: Ref,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Judged on its validation images.")
+    ],
+) -> None:
+    """Compute COCO's numbers of a trained model on the validation images.
+
+    nas eval runs/fod-final --data DIR
+    """
+    _job("evaluate", "evaluate", ref, data)
+
+
+@app.command()
+def predict(
+    ref: Ref,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", show_default=False)],
+    out: OutOption = None,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Boxes below are left out.")] = 0.3,
+) -> None:
+    """Find objects in pictures; writes them with boxes and names.
+
+    nas predict runs/fod-final photo.jpg
+    """
+    _job("predict", "predict", ref, images, out=out, score=score)
+
+
+@app.command()
+def profile(
+    ref: Ref,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Its own without it.")] = None,
+    classes: Annotated[int, typer.Option(min=2, help="Background counts.")] = 91,
+) -> None:
+    """Count parameters and multiply-adds, part by part.
+
+    nas profile spinenet-190 --image-size 1280
+    """
+    _job("report", "profile", ref, image_size=image_size, num_classes=classes)
+
+
+@app.command()
+def export(
+    ref: Ref,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="NAMES", help="Of json, onnx, pt2, py.")
+    ] = "json,onnx",
+    out: OutOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write a model for use elsewhere, and check the file by running it.
+
+    nas export runs/fod-final --format json,onnx
+    """
+    _job("export", "export", ref, formats.split(","), out=out, data=data)
+
+
+@app.command()
+def demo() -> None:
+    """See the whole job on built-in pictures: search, train, evaluate, export, use."""
+    _job("demo", "demo")
+
+
+@app.command()
+def doctor() -> None:
+    """Check what this machine has, and say what is missing."""
+    from nas.jobs.doctor import doctor as examine
+
+    if not examine():
+        raise typer.Exit(1)
+
+
+@data_app.command("check")
+def data_check(
+    folder: DataFolder,
+    size: Annotated[int, typer.Option(min=1, help="Input size for which anchors match.")] = 640,
+) -> None:
+    """List what is wrong with a folder: files, boxes, categories, ids, and boxes out of reach.
+
+    nas data check DIR
+    """
+    _job("data", "check", folder, size=size)
+
+
+@data_app.command("split")
+def data_split(
+    folder: DataFolder,
+    share: Annotated[float, typer.Option(min=0, max=1, help="What goes to val.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Divide a folder that has one annotation file into train and val, in blocks."""
+    _job("data", "split", folder, share=share, seed=seed)
+
+
+@data_app.command("show")
+def data_show(
+    folder: DataFolder,
+    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 16,
+    out: OutOption = None,
+) -> None:
+    """Draw some of the images with their boxes and names."""
+    _job("data", "show", folder, count=count, out=out)

@@ -1,0 +1,270 @@
+"""Configs: what may stand in an experiment's YAML, how it is read, and how it is refused.
+
+`SearchConfig` and `TrainConfig` are put together from the rooms' own settings; each room is given
+its section and no more. A config is resolved once, from the file and then the options of the
+command line, and written whole into the run's folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from nas import yamlfile
+from nas.controllers import ControllerSettings
+from nas.data.settings import DataSettings
+from nas.errors import ConfigError
+from nas.executors.settings import ComputeSettings
+from nas.objectives import ObjectiveSettings
+from nas.settings import Settings
+from nas.study import Budget, ControlSettings, FinalistSettings, StudySettings
+from nas.training.recipes import RecipeField, resolve
+from proxies.training import ProxySettings, ScaleSettings
+from search_spaces.spinenet import SpineNetSpaceSettings
+
+EXPERIMENTS = "experiments"
+
+
+class SearchConfig(Settings):
+    """All that a search is made of.
+
+    Attributes:
+        budget: trials over both arms (120), or time ("8h").
+        data_dir: a folder of COCO-format images; None takes the built-in scenes.
+    """
+
+    job: Literal["search"] = "search"
+    seed: int = Field(default=0, ge=0)
+    budget: int | str = 40
+    data_dir: Path | None = None
+    data: DataSettings = DataSettings()
+    space: SpineNetSpaceSettings = SpineNetSpaceSettings()
+    proxy: ProxySettings = ProxySettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    controller: ControllerSettings = ControllerSettings()
+    control: ControlSettings = ControlSettings()
+    finalists: FinalistSettings = FinalistSettings()
+    study: StudySettings = StudySettings()
+    compute: ComputeSettings = ComputeSettings()
+
+    @field_validator("budget")
+    @classmethod
+    def _is_budget(cls, value: int | str) -> int | str:
+        try:
+            Budget.parse(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+class TrainConfig(Settings):
+    """All that a training is made of.
+
+    Attributes:
+        genome: any reference: a zoo name, a genome's JSON, `RUN`, `RUN:17`, a checkpoint.
+        scale: how it is made smaller before it is trained; by default it isn't.
+        init: a checkpoint whose weights training starts from.
+        data_dir: a folder of COCO-format images; None takes the built-in scenes.
+    """
+
+    job: Literal["train"] = "train"
+    seed: int = Field(default=0, ge=0)
+    genome: str = "spinenet-49"
+    scale: ScaleSettings = ScaleSettings()
+    init: Path | None = None
+    data_dir: Path | None = None
+    data: DataSettings = DataSettings()
+    recipe: RecipeField = resolve("short")
+    compute: ComputeSettings = ComputeSettings()
+
+
+Config = SearchConfig | TrainConfig
+_C = TypeVar("_C", SearchConfig, TrainConfig)
+_JOBS = ("search", "train")
+_SHORT_FORMS = {"recipe": "base"}  # `recipe: short` stands for `recipe: {base: short}`
+
+
+@dataclass(frozen=True)
+class Override:
+    """A setting from the command line.
+
+    Attributes:
+        option: as it was typed, for messages.
+        key: with dots, such as `proxy.recipe.epochs`.
+        value: as YAML reads it.
+    """
+
+    option: str
+    key: str
+    value: Any
+
+    @classmethod
+    def parse(cls, option: str, text: str, section: str = "") -> Override:
+        """Reads `key=value`.
+
+        Example:
+            >>> Override.parse("--limit", "params=30e6", section="objective.limits").key
+            'objective.limits.params'
+
+        Raises:
+            ConfigError: there is no key, or the value is no YAML.
+        """
+        key, equals, value = text.partition("=")
+        key, typed = key.strip(), f"{option} {text}"
+        if not (key and equals and all(key.split("."))):
+            raise ConfigError(f"{typed}: write it as {option} key=value")
+        return cls(typed, f"{section}.{key}" if section else key, yamlfile.read(value, typed))
+
+
+def load_search(source: str | None, overrides: Sequence[Override] = ()) -> SearchConfig:
+    """Returns the config of a search: a file's, or the defaults, with `overrides` on top.
+
+    Args:
+        source: a path, or the name of a file in `experiments/`; None for the defaults.
+
+    Raises:
+        ConfigError: in one line that names the file or option and the setting.
+    """
+    return _load(SearchConfig, source, overrides)
+
+
+def load_train(source: str | None, overrides: Sequence[Override] = ()) -> TrainConfig:
+    """Returns the config of a training; otherwise as `load_search`."""
+    return _load(TrainConfig, source, overrides)
+
+
+def load_run(path: Path, overrides: Sequence[Override] = ()) -> Config:
+    """Returns the resolved config that a run has kept, of either kind.
+
+    Args:
+        path: the run's `config.yaml`.
+    """
+    tree = yamlfile.read_table(path)
+    kind = tree.get("job")
+    if kind not in _JOBS:
+        raise ConfigError(f"{path}: job is {kind!r}; it should be search or train")
+    if kind == "search":
+        return _build(SearchConfig, tree, str(path), overrides)
+    return _build(TrainConfig, tree, str(path), overrides)
+
+
+def to_yaml(config: Config) -> str:
+    """Returns the whole config, every setting written out, as `load_run` reads it."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def find(source: str) -> Path:
+    """Returns the file that a path, or a name in `experiments/`, means.
+
+    The folder of that name is looked for here, then in the checkout that this package is part of.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    known: dict[str, Path] = {}
+    for folder in (Path(EXPERIMENTS), Path(__file__).resolve().parents[1] / EXPERIMENTS):
+        for file in sorted(folder.glob("*.yaml")):
+            known.setdefault(file.stem, file)
+    if source in known:
+        return known[source]
+    hint = _nearest(path.stem, known)
+    raise ConfigError(f"{source}: no such file, and no name in {EXPERIMENTS}/{hint}")
+
+
+def _load(kind: type[_C], source: str | None, overrides: Sequence[Override]) -> _C:
+    if source is None:
+        return _build(kind, {}, "defaults", overrides)
+    path = find(source)
+    tree = yamlfile.read_table(path)
+    own = kind.model_fields["job"].default
+    job = tree.get("job", own)
+    if job != own and job in _JOBS:
+        raise ConfigError(f"{path}: its job is {job}; type nas {job} {source}")
+    return _build(kind, tree, str(path), overrides)
+
+
+def _build(kind: type[_C], tree: dict[str, Any], source: str, overrides: Sequence[Override]) -> _C:
+    for override in overrides:
+        _put(tree, override.key.split("."), override.value)
+    try:
+        config = kind.model_validate(tree)
+    except ValidationError as error:
+        where, message = _explain(error, kind)
+        raise ConfigError(f"{_origin(where, source, overrides)}: {message}") from None
+    except ConfigError as error:  # a recipe's: its first word is the setting, as `recipe.lr`
+        where = ("proxy." if kind is SearchConfig else "") + re.split(r"[: ]", str(error))[0]
+        raise ConfigError(f"{_origin(where, source, overrides)}: {error}") from None
+    if config.data_dir is not None and not config.data_dir.is_dir():
+        origin = _origin("data_dir", source, overrides)
+        raise ConfigError(f"{origin}: there is no folder {config.data_dir}")
+    return config
+
+
+def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = tree.get(key)
+        if not isinstance(inner, dict):
+            inner = {_SHORT_FORMS[key]: inner} if key in _SHORT_FORMS and inner else {}
+            tree[key] = inner
+        tree = inner
+    tree[keys[-1]] = value
+
+
+def _origin(where: str, source: str, overrides: Sequence[Override]) -> str:
+    """The option that set what is wrong, or else the file."""
+    for override in reversed(overrides):
+        if f"{override.key}.".startswith(f"{where}.") or f"{where}.".startswith(f"{override.key}."):
+            return override.option
+    return source
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
+    """Returns the setting that pydantic refused first, and one line about it."""
+    problem = error.errors(include_url=False)[0]
+    steps = [str(step) for step in problem["loc"]]
+    known = _known_keys(kind, steps[:-1])
+    where, met, message = ".".join(steps), reprlib.repr(problem["input"]), problem["msg"]
+    if problem["type"] == "extra_forbidden":
+        room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
+        return where, f"unknown key {steps[-1]!r}{room}{_nearest(steps[-1], known)}"
+    if message.startswith("Input should be "):
+        wanted = message.removeprefix("Input should be ").partition(", unable to")[0]
+        return where, f"{where} is {met}; it should be {wanted}"
+    if problem["type"] == "value_error":  # a room's own words, which echo what they met
+        message = message.removeprefix("Value error, ").removeprefix(f"{steps[-1]}: ")
+        return where, f"{where}: {message}"
+    return where, f"{where} is {met}: {message}"
+
+
+def _known_keys(kind: type[BaseModel], steps: Sequence[str]) -> list[str]:
+    """The fields of the settings that a path of keys leads to."""
+    models = [kind]
+    for step in steps:
+        fields = [model.model_fields[step] for model in models if step in model.model_fields]
+        models = [m for field in fields for m in _models_in(field.annotation)] or models
+    return [name for model in models for name in model.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,58 @@
+"""Search algorithms, one per file behind the interface of `base`; no file is loaded before use."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from nas.controllers.base import Controller
+from nas.errors import ConfigError
+from nas.settings import Settings
+from nas.space import Space
+
+CONTROLLERS: dict[str, str] = {
+    "ppo": "nas.controllers.ppo:PPO",
+    "random": "nas.controllers.random:Random",
+}
+"""Name of a controller to the place of its class; another package may add its own."""
+
+
+class ControllerSettings(Settings):
+    """Which algorithm proposes.
+
+    Attributes:
+        name: one of `CONTROLLERS`.
+        options: fields of the algorithm's own settings that differ from its defaults.
+    """
+
+    name: str = "ppo"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def make_controller(settings: ControllerSettings, space: Space, seed: int) -> Controller:
+    """Builds a controller for a space.
+
+    Raises:
+        ConfigError: if there is none of this name, or an option is wrong.
+    """
+    if settings.name not in CONTROLLERS:
+        near = difflib.get_close_matches(settings.name, CONTROLLERS, n=1)
+        raise ConfigError(
+            f"controller.name: {settings.name!r} is unknown; known are {', '.join(CONTROLLERS)}"
+            + (f" (did you mean {near[0]!r}?)" if near else "")
+        )
+    module, name = CONTROLLERS[settings.name].split(":")
+    kind = getattr(importlib.import_module(module), name)
+    try:
+        options = kind.settings_type(**settings.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"controller.options.{field}: {first['msg']}") from error
+    return kind(space, seed, options)
+
+
+__all__ = ["CONTROLLERS", "Controller", "ControllerSettings", "make_controller"]

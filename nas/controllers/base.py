@@ -1,0 +1,73 @@
+"""The interface of search algorithms.
+
+A controller's state is a function of its seed, its settings and the events that it absorbed, in
+their order: `asked`, `tell`, `observe`, `withdraw`. Nothing of it is pickled: a run goes on by
+absorbing its recorded events again. A proposal is a function of that state and its number.
+"""
+
+from __future__ import annotations
+
+import abc
+import random
+from typing import Any, ClassVar
+
+from nas.settings import Settings
+from nas.space import Code, Space
+
+
+class NoSettings(Settings):
+    """The settings of an algorithm that has none."""
+
+
+class Controller(abc.ABC):
+    """Proposes codes of a space, and learns from what becomes of them.
+
+    Attributes:
+        settings_type: its hyper-parameters.
+        repeats: whether a proposal that was scored before is on-policy information; otherwise
+            the study draws again.
+    """
+
+    settings_type: ClassVar[type[Settings]] = NoSettings
+    repeats: ClassVar[bool] = False
+
+    def __init__(self, space: Space, seed: int, settings: Any = None) -> None:
+        self.space = space
+        self.seed = seed
+        self.settings = self.settings_type() if settings is None else settings
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what may not change while a run goes on."""
+        return {"name": type(self).__name__.lower(), **self.settings.model_dump(mode="json")}
+
+    def generator(self, number: int, draw: int) -> random.Random:
+        """Returns the random numbers of one proposal, the same whatever was drawn before."""
+        return random.Random(f"{self.seed}/{number}/{draw}")
+
+    @abc.abstractmethod
+    def propose(self, number: int, draw: int = 0) -> Code:
+        """Returns a legal code without changing any state.
+
+        Args:
+            number: the proposal's number in the run.
+            draw: counts the tries for one number, where the study wants another code.
+        """
+
+    def asked(self, number: int, code: Code) -> None:
+        """Absorbs that its proposal was taken up. A result may come late, or never."""
+
+    @abc.abstractmethod
+    def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Absorbs the result of its own proposal, in any order.
+
+        Args:
+            reward: more is better; None for a candidate that can't be had.
+            excess: then how far over the limits it is, as a share of them; 1 if unknown.
+        """
+
+    @abc.abstractmethod
+    def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Absorbs the result of a code that it didn't propose, such as a uniform draw."""
+
+    def withdraw(self, number: int, code: Code) -> None:
+        """Absorbs that a proposal of its own will have no result."""

@@ -1,0 +1,19 @@
+"""Uniform draws at each decision: the baseline of every search."""
+
+from __future__ import annotations
+
+from nas.controllers.base import Controller
+from nas.space import Code
+
+
+class Random(Controller):
+    """Proposes uniform draws and learns nothing."""
+
+    def propose(self, number: int, draw: int = 0) -> Code:
+        return self.space.sample_code(self.generator(number, draw))
+
+    def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """A result changes nothing."""
+
+    def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """A result changes nothing."""

@@ -1,0 +1,63 @@
+"""Trials in this process, one after the other: nothing to start, and no port opened."""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+from nas.executors.interrupt import interruptible
+from nas.executors.settings import ComputeSettings
+from nas.executors.worker import evaluate, pinned_threads, prepare
+from nas.study import Study
+from nas.trial import Evaluator, Event, OnEvent, Outcome, Trial
+
+
+class InlineExecutor:
+    """Runs a study's trials in this process.
+
+    Example:
+        >>> InlineExecutor(ComputeSettings(executor="inline")).run(study, evaluate)
+    """
+
+    def __init__(self, compute: ComputeSettings | None = None) -> None:
+        self._compute = compute or ComputeSettings(executor="inline")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was started."""
+
+    def run(self, study: Study, evaluator: Evaluator, on_event: OnEvent | None = None) -> None:
+        """Runs every trial that the study gives; see `nas.executors.Executor.run`."""
+        notify = on_event or (lambda event: None)
+        with pinned_threads(self._compute.threads), interruptible(study):
+            prepare(evaluator)
+            while True:
+                trial = study.ask()
+                if trial is not None:
+                    notify(Event("asked", trial))
+                    self._run_trial(study, evaluator, trial, notify)
+                elif (wait := study.idle_seconds()) is None:
+                    return
+                else:
+                    time.sleep(wait)
+
+    def _run_trial(self, study: Study, evaluator: Evaluator, trial: Trial, notify: OnEvent) -> None:
+        reports = evaluate(
+            evaluator,
+            trial.candidate,
+            trial.seed,
+            length=trial.length,
+            metric=study.objective.maximize,
+            threads=self._compute.threads,
+            timeout=self._compute.timeout,
+        )
+        for report in reports:
+            if isinstance(report, Outcome):
+                finished = study.tell(trial, report)
+                notify(
+                    Event("told" if finished else "retry", trial, report.metrics, report.failure)
+                )
+            else:
+                notify(Event("rung", trial, report))

@@ -1,0 +1,353 @@
+"""Trials in Ray's long-lived actors: on one machine, or on a cluster.
+
+An actor keeps its evaluator, and what that has opened, from trial to trial. An actor that dies or
+is over its time is replaced, and the study decides what becomes of its trial.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+from nas.errors import NasError, RunError
+from nas.executors.interrupt import interruptible
+from nas.executors.settings import ComputeSettings
+from nas.executors.worker import (
+    classify,
+    evaluate,
+    pin_loaded_torch,
+    pinned_threads,
+    prepare,
+    thread_environment,
+)
+from nas.study import Study
+from nas.trial import Evaluator, Event, Failure, FailureKind, OnEvent, Outcome, Trial
+
+START_SECONDS = 300.0
+"""How long a worker may take to start and prepare its evaluator."""
+STARTS = 3
+"""Workers in a row that may die while they start."""
+
+
+class RayExecutor:
+    """Runs a study's trials in Ray's actors.
+
+    As a context it keeps Ray between runs; without, each run starts and stops it. A Ray that is
+    running already in this process is used and left running.
+
+    Example:
+        >>> with RayExecutor(ComputeSettings(workers=8, gpus_per_worker=1)) as executor:
+        ...     executor.run(study, evaluator)
+    """
+
+    def __init__(self, compute: ComputeSettings | None = None) -> None:
+        self._compute = compute or ComputeSettings()
+        self._open: ExitStack | None = None
+        self._ray: Any = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # Ray's processes inherit the environment as it is when they are started.
+            stack.enter_context(pinned_threads(self._compute.threads))
+            self._ray = stack.enter_context(_cluster(self._compute))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open = None
+
+    def run(self, study: Study, evaluator: Evaluator, on_event: OnEvent | None = None) -> None:
+        """Runs every trial that the study gives; see `nas.executors.Executor.run`."""
+        if self._open is None:
+            with self:
+                return self.run(study, evaluator, on_event)
+        pool = _Pool(self._ray, self._compute, study, evaluator, on_event or (lambda event: None))
+        # Inside, because Ray sets signal handlers of its own when it starts.
+        with interruptible(study):
+            try:
+                pool.drive()
+            finally:
+                pool.close()
+        return None
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """The evaluator can't work at all: a message that a user can act on."""
+
+    message: str
+
+
+class _Worker:
+    """The actor."""
+
+    def __init__(self, evaluator: Evaluator, threads: int) -> None:
+        self._evaluator, self._threads = evaluator, threads
+        os.environ.update(thread_environment(threads))
+        pin_loaded_torch(threads)
+
+    def ready(self) -> _Refusal | None:
+        try:
+            prepare(self._evaluator)
+        except NasError as error:
+            return _Refusal(str(error))
+        except Exception as error:
+            return _Refusal(f"the evaluator can't be prepared: {classify(error).message}")
+        return None
+
+    def run(self, candidate: Any, seed: int, length: int, metric: str) -> Iterator[Any]:
+        if isinstance(candidate, _Packed):
+            candidate = candidate.kind.from_json(candidate.text)
+        try:
+            yield from evaluate(
+                self._evaluator,
+                candidate,
+                seed,
+                length=length,
+                metric=metric,
+                threads=self._threads,
+            )
+        except NasError as error:
+            yield _Refusal(str(error))
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A candidate that crosses as JSON."""
+
+    kind: Any
+    text: str
+
+
+@dataclass
+class _Slot:
+    """One worker: starting while `starting` is set, busy while `trial` is set, otherwise free."""
+
+    actor: Any
+    run: Any
+    starting: Any
+    since: float
+    trial: Trial | None = None
+    stream: Any = None
+
+
+class _Pool:
+    """The workers of one run and the loop that feeds them."""
+
+    def __init__(
+        self,
+        ray: Any,
+        compute: ComputeSettings,
+        study: Study,
+        evaluator: Evaluator,
+        notify: OnEvent,
+    ) -> None:
+        self._ray, self._compute, self._study, self._notify = ray, compute, study, notify
+        self._held: Trial | None = None  # waits until it can have its device alone
+        self._dead_starts = 0
+        kind = ray.remote(_Worker)
+        self._kind = kind.options(num_cpus=1, num_gpus=compute.gpus_per_worker, max_restarts=0)
+        try:
+            self._evaluator = ray.put(evaluator)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"the evaluator can't be sent to a worker: {reason}") from error
+        self._slots = [self._started() for _ in range(compute.workers)]
+
+    def drive(self) -> None:
+        """Runs trials until the study gives no more."""
+        while True:
+            self._fill()
+            if any(slot.trial for slot in self._slots):
+                self._advance()
+            elif self._held is None and (wait := self._study.idle_seconds()) is None:
+                if self._are_idle():
+                    return
+                self._advance()
+            elif any(slot.starting for slot in self._slots):
+                self._advance()
+            else:
+                time.sleep(min(wait or 0.0, 1.0) if self._held is None else 0.0)
+
+    def close(self) -> None:
+        """Ends the workers."""
+        for slot in self._slots:
+            self._ray.kill(slot.actor)
+
+    # Feeding
+
+    def _are_idle(self) -> bool:
+        """Tells whether a worker was free to ask, and so the study's silence is final."""
+        return any(slot.starting is None for slot in self._slots)
+
+    def _fill(self) -> None:
+        for slot in self._slots:
+            if slot.starting is not None or slot.trial is not None:
+                continue
+            busy = [other.trial for other in self._slots if other.trial is not None]
+            if any(self._is_alone(trial) for trial in busy):
+                return
+            trial = self._held or self._study.ask()
+            if trial is None:
+                return
+            self._held = trial if busy and self._is_alone(trial) else None
+            if self._held is not None:
+                return
+            self._send(slot, trial)
+
+    def _is_alone(self, trial: Trial) -> bool:
+        """A worker with a whole GPU is alone on its device anyway."""
+        return trial.alone and self._compute.gpus_per_worker < 1
+
+    def _send(self, slot: _Slot, trial: Trial) -> None:
+        candidate = trial.candidate
+        if hasattr(candidate, "to_json") and hasattr(type(candidate), "from_json"):
+            candidate = _Packed(type(candidate), candidate.to_json())
+        metric = self._study.objective.maximize
+        slot.stream = slot.run.remote(candidate, trial.seed, trial.length, metric)
+        slot.trial, slot.since = trial, time.monotonic()
+        self._notify(Event("asked", trial))
+
+    # Listening
+
+    def _advance(self) -> None:
+        """Waits for the next report of any worker, or for the next deadline."""
+        waiting = {slot.starting or slot.stream: slot for slot in self._slots if _awaited(slot)}
+        limit = min(1.0, *(self._left(slot) for slot in self._slots))
+        if waiting:
+            ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=max(0.0, limit))
+            for reference in ready:
+                self._receive(waiting[reference])
+        for slot in self._slots:
+            if self._left(slot) <= 0:
+                self._expire(slot)
+
+    def _left(self, slot: _Slot) -> float:
+        """Returns the seconds that a worker has left for what it does."""
+        limit = None
+        if slot.starting is not None:
+            limit = START_SECONDS
+        elif slot.trial is not None:
+            limit = self._compute.timeout
+        return 3600.0 if limit is None else slot.since + limit - time.monotonic()
+
+    def _receive(self, slot: _Slot) -> None:
+        exceptions = self._ray.exceptions
+        try:
+            report = self._ray.get(slot.starting or next(slot.stream))
+        except exceptions.RayTaskError as error:
+            report = Outcome(failure=classify(error.cause))
+        except (exceptions.RayError, StopIteration) as error:
+            self._bury(slot, error)
+            return
+        if isinstance(report, _Refusal):
+            raise RunError(report.message)
+        if slot.starting is not None:
+            if isinstance(report, Outcome):  # the evaluator couldn't be read in the worker
+                message = report.failure.message if report.failure else ""
+                raise RunError(f"a worker can't start: {message}")
+            slot.starting, self._dead_starts = None, 0
+        elif isinstance(report, Outcome):
+            self._tell(slot, report)
+        elif slot.trial is not None:
+            self._notify(Event("rung", slot.trial, report))
+
+    def _tell(self, slot: _Slot, outcome: Outcome) -> None:
+        trial, slot.trial, slot.stream = slot.trial, None, None
+        if trial is not None:
+            finished = self._study.tell(trial, outcome)
+            kind = Event("told", trial, outcome.metrics, outcome.failure)
+            self._notify(kind if finished else Event("retry", trial, failure=outcome.failure))
+
+    def _bury(self, slot: _Slot, error: BaseException) -> None:
+        """Replaces a worker that died."""
+        said = " ".join(str(error).split())
+        if slot.starting is not None:
+            self._dead_starts += 1
+            if self._dead_starts >= STARTS:
+                raise RunError(f"{STARTS} workers in a row died while they started: {said[:300]}")
+        is_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in said
+        kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.LOST
+        self._replace(slot, Failure(kind, f"the worker died: {said[:200]}"))
+
+    def _expire(self, slot: _Slot) -> None:
+        """Ends a worker that is over its time."""
+        if slot.starting is not None:
+            raise RunError(
+                f"no worker started in {START_SECONDS:.0f} s; {self._compute.workers} workers with "
+                f"{self._compute.gpus_per_worker:g} GPUs each were asked for: lower "
+                "compute.workers or compute.gpus_per_worker"
+            )
+        said = f"over {self._compute.timeout:g} s (compute.trial_timeout)"
+        self._replace(slot, Failure(FailureKind.TIMEOUT, said))
+
+    def _replace(self, slot: _Slot, failure: Failure) -> None:
+        self._ray.kill(slot.actor)
+        self._slots[self._slots.index(slot)] = self._started()
+        self._tell(slot, Outcome(failure=failure, seconds=time.monotonic() - slot.since))
+
+    def _started(self) -> _Slot:
+        actor = self._kind.remote(self._evaluator, self._compute.threads)
+        run = actor.run.options(num_returns="streaming")
+        return _Slot(actor, run, actor.ready.remote(), time.monotonic())
+
+
+def _awaited(slot: _Slot) -> bool:
+    return slot.starting is not None or slot.trial is not None
+
+
+@contextmanager
+def _cluster(compute: ComputeSettings) -> Iterator[ModuleType]:
+    """Gives a Ray that runs: this process's, the one at an address, or a private one.
+
+    A private one listens on loopback only, has a token of its own, no dashboard, and reports no
+    usage; its files lie in a folder of its own, which is removed.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    if compute.address is None:
+        # Read when Ray is imported: without it Ray puts the machine's outer address in the place
+        # of loopback, and listens there.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    with ExitStack() as stack:
+        if compute.address is not None:
+            environment = {"env_vars": thread_environment(compute.threads)}
+            ray.init(address=compute.address, runtime_env=environment, **quiet)
+        else:
+            # Short, because the path of a Unix socket has 107 bytes at most.
+            root = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108
+            folder = tempfile.mkdtemp(prefix="nas-", dir=root)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", FutureWarning)
+            ray.init(
+                num_cpus=compute.workers,
+                include_dashboard=False,
+                object_store_memory=100_000_000,  # candidates and metrics only
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                **quiet,
+            )
+        stack.callback(ray.shutdown)
+        yield ray

@@ -1,0 +1,165 @@
+"""One trial, evaluated: the same code in this process and in an actor, so that bits are equal."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from nas.errors import GenomeError, NasError
+from nas.trial import Evaluator, Failure, FailureKind, Metrics, Outcome
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def evaluate(
+    evaluator: Evaluator,
+    candidate: Any,
+    seed: int,
+    *,
+    length: int = 1,
+    metric: str = "score",
+    threads: int = 1,
+    timeout: float | None = None,
+) -> Iterator[Metrics | Outcome]:
+    """Runs one attempt; yields the metrics of each rung and then, last, the outcome.
+
+    Args:
+        length: factor on the evaluator's epochs, passed on if it accepts `length`.
+        metric: the name of a bare number that the evaluator returns.
+        timeout: seconds; looked at between rungs.
+
+    Raises:
+        NasError: if the evaluator can't work at all (its data or settings are wrong).
+    """
+    start = time.monotonic()
+    curve: list[Metrics] = []
+    failure, metrics = None, dict[str, float]()
+    try:
+        pin_loaded_torch(threads)
+        options = {"length": length} if length != 1 and _accepts(evaluator, "length") else {}
+        result = evaluator(candidate, seed, **options)
+        if isinstance(result, Iterator):
+            for rung in result:
+                curve.append(_metrics(rung, metric))
+                yield curve[-1]
+                if timeout is not None and time.monotonic() - start > timeout:
+                    failure = Failure(FailureKind.TIMEOUT, f"over {timeout:g} s at a rung")
+                    break
+            if not curve:
+                raise TypeError("the evaluator yielded nothing; metrics are needed once at least")
+            metrics = dict(curve[-1])
+        else:
+            metrics = _metrics(result, metric)
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        if isinstance(error, NasError) and not isinstance(error, GenomeError):
+            raise
+        failure, metrics = classify(error), {}
+    yield Outcome(
+        metrics=metrics,
+        curve=tuple(curve),
+        failure=failure,
+        seconds=time.monotonic() - start,
+        numerics=getattr(evaluator, "numerics", None) or _numerics(threads),
+        versions=_versions(),
+    )
+
+
+def classify(error: BaseException) -> Failure:
+    """Returns the kind of failure that an evaluator's exception stands for."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = " ".join(str(error).split())
+    said = f"{type(error).__name__}: {text[:200]}{_place(error)}"
+    # By name, so that neither torch nor ray need be loaded; torch's allocator on the CPU raises
+    # a plain RuntimeError.
+    if (
+        names & {"MemoryError", "OutOfMemoryError"}
+        or "out of memory" in text.lower()
+        or "DefaultCPUAllocator" in text
+    ):
+        return Failure(FailureKind.OUT_OF_MEMORY, said)
+    if isinstance(error, GenomeError):
+        return Failure(FailureKind.INVALID, text)
+    if isinstance(error, FloatingPointError):
+        return Failure(FailureKind.NOT_FINITE, said)
+    return Failure(FailureKind.ERROR, said)
+
+
+@contextmanager
+def pinned_threads(threads: int) -> Iterator[None]:
+    """Pins the numeric libraries' threads, those loaded later too, and restores them afterwards."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    torch = sys.modules.get("torch")
+    torch_before = torch.get_num_threads() if torch else None
+    os.environ.update(thread_environment(threads))
+    pin_loaded_torch(threads)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if torch and torch_before is not None:
+            torch.set_num_threads(torch_before)
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Returns the variables that numeric libraries read when they are loaded."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
+
+
+def pin_loaded_torch(threads: int) -> None:
+    """Sets torch's threads, if it is loaded."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def prepare(evaluator: Evaluator) -> None:
+    """Lets an evaluator that has `prepare` open what it keeps between trials."""
+    if hasattr(evaluator, "prepare"):
+        evaluator.prepare()
+
+
+def _metrics(result: Any, metric: str) -> dict[str, float]:
+    if isinstance(result, Mapping):
+        return {str(name): float(value) for name, value in result.items()}
+    return {metric: float(result)}
+
+
+def _accepts(evaluator: Evaluator, name: str) -> bool:
+    parameters = inspect.signature(evaluator).parameters
+    return name in parameters or any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
+
+
+def _numerics(threads: int) -> str:
+    torch = sys.modules.get("torch")
+    capability = torch.backends.cpu.get_cpu_capability() if torch else "python"
+    return f"{platform.machine()}-{capability}-t{threads}".lower().replace(" ", "_")
+
+
+def _versions() -> dict[str, str]:
+    loaded = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "numpy"):
+        if name in sys.modules:
+            loaded[name] = str(getattr(sys.modules[name], "__version__", "unknown"))
+    return loaded

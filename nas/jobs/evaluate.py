@@ -1,0 +1,46 @@
+"""`nas eval`: COCO's numbers of a trained model on `val`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.data.settings import DataSettings
+from nas.errors import DataError
+from nas.evaluation.coco import evaluate as coco_numbers
+from nas.evaluation.metrics import Metrics
+from nas.evaluation.predict import predict_split
+from nas.jobs.folders import data_folder, pixels, val_split
+from nas.jobs.load import load_trained
+from nas.jobs.numbers import numbers_table
+from nas.jobs.screen import console, counted, show_warnings
+from nas.training.weights import TrainedModel
+
+
+def evaluate(
+    ref: str | Path | TrainedModel, data: Path | None, settings: DataSettings | None = None
+) -> Metrics:
+    """Judges a trained model on the validation images, and prints the numbers.
+
+    Args:
+        ref: a run, a checkpoint, or a trained model.
+        data: a COCO folder; None takes the built-in scenes.
+        settings: of the cache and the scenes.
+
+    Raises:
+        NasError: nothing is trained, or the folder's categories aren't the model's.
+    """
+    show_warnings()
+    settings = settings or DataSettings()
+    trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
+    val = val_split(data_folder(data, settings), trained.categories)
+    if val.categories != trained.categories:
+        raise DataError(f"{val.json_path}: its categories aren't those the model was trained on")
+    source = trained.genome.input
+    cache = pixels(val, source.size, source.resize, settings)
+    with counted("detecting") as step:
+        step(0, len(val))
+        found = predict_split(trained.detector, cache, val)
+    metrics = coco_numbers(val, found)
+    name = ref if not isinstance(ref, TrainedModel) else trained.genome.name
+    console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(val)} images"))
+    return metrics

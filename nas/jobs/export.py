@@ -1,0 +1,59 @@
+"""`nas export`: writes a trained model for use elsewhere, each file checked by running it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.data.coco import load_split
+from nas.formats import export as write_formats
+from nas.formats import parse_formats
+from nas.genome import Genome
+from nas.jobs.load import load
+from nas.jobs.screen import console, show_warnings
+from nas.training.weights import TrainedModel
+
+CHECKED_ON = 8
+"""Pictures on which an exported model is held against PyTorch."""
+
+
+def export(
+    ref: str | Path | TrainedModel | Genome,
+    formats: Sequence[str] = ("json", "onnx"),
+    *,
+    out: Path | None = None,
+    data: Path | None = None,
+) -> list[Path]:
+    """Writes a model in some formats.
+
+    Args:
+        ref: a run, a checkpoint, a trained model; for ``json`` alone any architecture.
+        formats: of ``json`` (the architecture) and ``onnx`` (the trained model).
+        out: folder for the files; beside the model by default.
+        data: a COCO folder whose ``val`` pictures the ONNX file is run on before this returns;
+            without it, built-in scenes.
+
+    Returns:
+        The files written.
+
+    Raises:
+        NasError: nothing is trained, or a file doesn't agree with PyTorch.
+    """
+    show_warnings()
+    names = parse_formats(formats)
+    model = ref if isinstance(ref, TrainedModel | Genome) else load(ref)
+    images = []
+    if data is not None:
+        images = [image.path for image in load_split(data, "val").images[:CHECKED_ON]]
+    stem = _folder(ref, out) / "model"
+    with console.status("writing, and running what was written"):
+        if isinstance(model, Genome):
+            return write_formats(model, (), stem, names, images)
+        return write_formats(model.detector, model.categories, stem, names, images)
+
+
+def _folder(ref: object, out: Path | None) -> Path:
+    if out is not None:
+        return out
+    path = Path(str(ref)) if isinstance(ref, str | Path) else Path()
+    return path if path.is_dir() else path.parent

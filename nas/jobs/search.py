@@ -1,0 +1,180 @@
+"""`nas search`: tries architectures on a part of the data, and scores the best again."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from nas.config import SearchConfig, to_yaml
+from nas.cost import profile
+from nas.errors import RunError
+from nas.jobs.folders import data_folder, load_both, pixels
+from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
+from nas.report.leaderboard import closing, leaderboard
+from nas.result import Result
+from nas.runs import Run, write_text
+from nas.searching import search as search_space
+from nas.study import Budget
+from nas.trial import Event
+from proxies.training import TrainingProxy
+from search_spaces.spinenet import SpineNetSpace
+
+SAMPLES = 300
+"""Genomes drawn to tell the range of costs before a search."""
+
+
+def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Result | None:
+    """Runs or continues a search, shows its progress, and writes the winner's genome.
+
+    Args:
+        config: all settings.
+        folder: of the run; typed again, it goes on where it ended.
+        dry_run: shows the plan and does nothing.
+
+    Raises:
+        NasError: one line that names the setting to change.
+    """
+    show_warnings()
+    root = data_folder(config.data_dir, config.data)
+    train, _ = load_both(root)
+    classes = 1 + len(train.categories)
+    space = SpineNetSpace(config.space)
+    proxy = TrainingProxy(config.proxy, root, config.data, data_seed=config.seed)
+    if dry_run:
+        _show_plan(config, space, proxy, classes)
+        return None
+    run = Run.make(folder)
+    _begin(run, config)
+    _decode(proxy, config)
+    with progress_bar() as bar:
+        result = _searched(run, config, space, proxy, classes, _Progress(bar, config))
+    _finish(run, result, config)
+    return result
+
+
+def _begin(run: Run, config: SearchConfig) -> None:
+    for change in run.record_environment():
+        console.print(f"note: since the last start {change}; metrics may differ in the last digits")
+    write_text(run.config, to_yaml(config))
+    console.print(f"search in {run.path}: {_budget(config)}, controller {config.controller.name}")
+
+
+def _decode(proxy: TrainingProxy, config: SearchConfig) -> None:
+    """Decodes the pixels once here, so that workers find them ready and a bar is seen."""
+    size = config.proxy.scale.input_size or config.space.deploy.input_size
+    for split in proxy.splits():
+        pixels(split, size, "letterbox", config.data)
+
+
+def _searched(
+    run: Run,
+    config: SearchConfig,
+    space: SpineNetSpace,
+    proxy: TrainingProxy,
+    classes: int,
+    progress: _Progress,
+) -> Result:
+    return search_space(
+        space,
+        proxy,
+        config.controller,
+        budget=config.budget,
+        seed=config.seed,
+        run=run.path,
+        objective=config.objective,
+        costs=lambda genome: profile(genome, num_classes=classes).costs(),
+        control=config.control.share,
+        finalists=config.finalists,
+        compute=config.compute.model_copy(update={"threads": config.proxy.threads}),
+        settings=config.study,
+        on_event=progress,
+    )
+
+
+def _finish(run: Run, result: Result, config: SearchConfig) -> None:
+    if result.best is None:
+        raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
+    winner = result.best.candidate
+    write_text(run.genome, winner.to_json(indent=1) + "\n")
+    console.print(leaderboard(result))
+    console.print(closing(run.path, result, config.data_dir))
+
+
+class _Progress:
+    """Draws the bar of a search from the engine's events."""
+
+    def __init__(self, bar: Progress, config: SearchConfig) -> None:
+        self.bar, self.metric = bar, config.objective.maximize
+        budget = Budget.parse(config.budget)
+        total = None if budget.trials == float("inf") else budget.trials
+        self.tasks: dict[str, TaskID] = {"search": bar.add_task("trials", total=total, note="")}
+        self.best: dict[str, float] = {}
+        finalists = config.finalists
+        self.second_look = finalists.count * finalists.repeats
+        self.arms = 2 if config.control.share > 0 else 1
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+        phase = event.trial.phase
+        if phase not in self.tasks:
+            self.bar.update(self.tasks["search"], completed=self.bar.tasks[0].total)
+            self.tasks[phase] = self.bar.add_task(
+                "second look", total=self.second_look * self.arms, note=""
+            )
+        if event.kind == "told":
+            score = event.metrics.get(self.metric)
+            if score is not None:
+                self.best[phase] = max(score, self.best.get(phase, score))
+            best = self.best.get(phase)
+            note = f"best {self.metric} {best:.3f}" if best is not None else ""
+            if event.failure is not None:
+                self.bar.console.print(f"trial {event.trial.number}: {event.failure.message}")
+            self.bar.update(self.tasks[phase], advance=1, note=note)
+            say_in_logs(f"trial {event.trial.number} ({event.trial.arm}): {score}; {note}")
+
+
+def _budget(config: SearchConfig) -> str:
+    budget = Budget.parse(config.budget)
+    if budget.trials == float("inf"):
+        return f"{config.budget} of trials"
+    return f"{budget.trials:g} trials"
+
+
+def _show_plan(
+    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int
+) -> None:
+    rng = random.Random(config.seed)
+    genomes = [space.sample(rng) for _ in range(SAMPLES)]
+    costs = [profile(genome, num_classes=classes).costs() for genome in genomes]
+    legal = [cost for cost in costs if not config.objective.violations(cost)]
+    fit, held = proxy.splits()
+    recipe = config.proxy.trial_recipe()
+    table = Table(title="plan of the search", show_header=False, title_justify="left")
+    rows: dict[str, Any] = {
+        "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
+        f"{classes - 1} classes",
+        "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
+        "params": _range(costs, "params", 1e6, "M"),
+        "macs": _range(costs, "macs", 1e9, "G"),
+        "limits leave": f"{len(legal) / len(costs):.0%} of {SAMPLES} drawn genomes",
+        "budget": f"{_budget(config)}, {config.control.share:.0%} of them uniform draws",
+        "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
+        f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
+        "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
+        f"{config.finalists.length} times as long",
+        "workers": f"{config.compute.workers} ({config.compute.executor})",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _range(costs: list[Any], name: str, unit: float, suffix: str) -> str:
+    values = [cost[name] / unit for cost in costs]
+    middle = statistics.median(values)
+    return f"{min(values):.1f} to {max(values):.1f} {suffix}, median {middle:.1f} {suffix}"

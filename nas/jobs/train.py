@@ -1,0 +1,185 @@
+"""`nas train`: trains one architecture on all of `train`, and judges it once on `val`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from rich.table import Table
+
+from nas.config import TrainConfig, to_yaml
+from nas.cost import profile
+from nas.data.batches import TrainBatches
+from nas.data.coco import Split
+from nas.errors import RunError
+from nas.evaluation.coco import evaluate
+from nas.evaluation.metrics import Metrics
+from nas.evaluation.predict import predict_split
+from nas.genome import Genome
+from nas.jobs.folders import data_folder, load_both, pixels
+from nas.jobs.numbers import numbers_table
+from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
+from nas.models import build
+from nas.runs import Run, parse, write_text
+from nas.training.checkpoint import Checkpoints
+from nas.training.loop import Epoch
+from nas.training.loop import train as train_epochs
+from nas.training.weights import TrainedModel
+
+
+def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> TrainedModel | None:
+    """Trains, or goes on with a training that was stopped, and writes ``model.safetensors``.
+
+    The model keeps its last (or averaged) weights: ``val`` is read once, at the end.
+
+    Args:
+        config: all settings.
+        folder: of the run; typed again, it goes on after the last finished epoch.
+        dry_run: shows the plan and does nothing.
+
+    Raises:
+        NasError: one line that names the setting to change.
+    """
+    show_warnings()
+    genome = trained_genome(config)
+    root = data_folder(config.data_dir, config.data)
+    split, val = load_both(root)
+    _show_plan(config, genome, split, val)
+    if dry_run:
+        return None
+    run = Run.make(folder)
+    run.record_environment()
+    write_text(run.config, to_yaml(config))
+    write_text(run.genome, genome.to_json(indent=1) + "\n")
+    model = _trained(config, genome, split, run)
+    record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
+    metrics = _judged(model, val, config)
+    trained = TrainedModel(
+        model,
+        split.categories,
+        {**record, "val": metrics.to_dict(), "epochs": config.recipe.epochs},
+    )
+    trained.save(run.weights)
+    write_text(run.path / "metrics.json", json.dumps(metrics.to_dict(), indent=1) + "\n")
+    console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(val)} images"))
+    data = f" --data {config.data_dir}" if config.data_dir else ""
+    console.print(
+        f"the trained model is {run.weights}\n"
+        f"next: nas eval {run.path}{data or ' --data DIR'}    nas predict {run.path} IMAGE…    "
+        f"nas export {run.path} --format json,onnx",
+        soft_wrap=True,
+    )
+    return trained
+
+
+def trained_genome(config: TrainConfig) -> Genome:
+    """The genome that a config trains: its reference, scaled, with the recipe's activation."""
+    genome = parse(config.genome).genome().scaled(**config.scale.model_dump())
+    activation = config.recipe.activation
+    return genome.with_activation(activation) if activation else genome
+
+
+def device_of(config: TrainConfig) -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _trained(config: TrainConfig, genome: Genome, split: Split, run: Run) -> Any:
+    recipe = config.recipe
+    cache = pixels(split, genome.input.size, genome.input.resize, config.data)
+    batches = TrainBatches(
+        cache, split, recipe.batch_size, config.seed, flip=recipe.flip, jitter=recipe.jitter
+    )
+    torch.manual_seed(config.seed)
+    model = build(genome, 1 + len(split.categories), drop_path=recipe.drop_path)
+    if config.init is not None:
+        _start_from(model, config.init)
+    identity = {
+        "genome": genome.key,
+        "recipe": recipe.model_dump(mode="json"),
+        "data": split.fingerprint,
+        "seed": config.seed,
+    }
+    checkpoints = Checkpoints(run.checkpoints, identity)
+    with progress_bar() as bar:
+        follow = _Progress(bar, recipe.epochs, len(batches), run)
+        for epoch in train_epochs(
+            model,
+            batches,
+            recipe,
+            seed=config.seed,
+            device=device_of(config),
+            checkpoints=checkpoints,
+            on_step=follow.step,
+        ):
+            follow.epoch(epoch)
+    return model.cpu().eval()
+
+
+def _start_from(model: torch.nn.Module, path: Path) -> None:
+    tensors = TrainedModel.load(path).detector.state_dict()
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"--init {path}: weights don't fit the genome ({reason})") from None
+
+
+def _judged(model: Any, val: Split, config: TrainConfig) -> Metrics:
+    source = model.genome.input
+    cache = pixels(val, source.size, source.resize, config.data)
+    with console.status("judging on val"):
+        found = predict_split(model, cache, val, config.recipe.batch_size, device=device_of(config))
+        return evaluate(val, found)
+
+
+class _Progress:
+    """The bar of a training, and one line of ``metrics.jsonl`` an epoch."""
+
+    def __init__(self, bar: Progress, epochs: int, steps: int, run: Run) -> None:
+        self.bar, self.epochs, self.run, self.steps = bar, epochs, run, steps
+        self.task = bar.add_task("training", total=epochs * steps, note="")
+
+    def step(self, number: int, lr: float, loss: float) -> None:
+        """After each update."""
+        epoch = number // self.steps + 1
+        note = f"epoch {epoch}/{self.epochs}  loss {loss:.3f}"
+        self.bar.update(self.task, completed=number + 1, note=note)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """After each epoch."""
+        line = {
+            "epoch": epoch.number,
+            "step": epoch.step,
+            "lr": epoch.lr,
+            **epoch.losses,
+            "loss": epoch.loss,
+            "images_per_second": epoch.images / max(epoch.seconds, 1e-9),
+        }
+        say_in_logs(f"epoch {epoch.number}/{self.epochs}  loss {epoch.loss:.3f}")
+        with (self.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> None:
+    recipe = config.recipe
+    cost = profile(genome, num_classes=1 + len(split.categories))
+    steps = max(1, len(split) // recipe.batch_size)
+    table = Table(title="plan of the training", show_header=False, title_justify="left")
+    rows = {
+        "architecture": f"{genome.name or config.genome}, {cost.params / 1e6:.2f} M parameters, "
+        f"{cost.macs / 1e9:.3f} G multiply-adds",
+        "input": f"{genome.input.size} px, {genome.input.resize}",
+        "images": f"{len(split)} to train on, {len(val)} to judge on, "
+        f"{len(split.categories)} classes",
+        "recipe": f"{recipe.base}: {recipe.epochs} epochs of {steps} steps, batch "
+        f"{recipe.batch_size}, {recipe.optimizer}, learning rate {recipe.scaled_lr:g}, "
+        f"{recipe.schedule}, {recipe.precision}",
+        "device": device_of(config),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)

@@ -1,0 +1,185 @@
+"""The rows of a run and all that follows from them: what a live run and a replay share.
+
+Two kinds of event, in one order, make a run: a proposal was taken up (`absorb_ask`) and its
+result was delivered (`absorb_tell`). Everything here, and the whole state of the controller, is
+a function of those events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from nas.controllers.base import Controller
+from nas.store import Store
+from nas.trial import RULES, Arm, FailureKind, Record, Status
+
+
+class Ledger:
+    """Rows by number, with the counts and indices that a study decides by.
+
+    Attributes:
+        records: every row.
+        undelivered: numbers of the search whose result wasn't delivered, in order of proposal.
+        charged: trials that cost budget, under way or finished, by arm.
+        told: the delivered ones among them.
+        finished: delivered trials that were run, whatever came of them; of these `failed` by
+            kind, and `zeros` with a reward of exactly 0.
+        barren: infeasible results in a row.
+        stale: proposals since the last run that another row's result answered.
+    """
+
+    def __init__(self, store: Store, controller: Controller, *, full_arms: bool) -> None:
+        self.records: dict[int, Record] = {}
+        self.undelivered: dict[int, None] = {}
+        self.charged: Counter[Arm] = Counter()
+        self.failed: Counter[FailureKind] = Counter()
+        self.told = self.zeros = self.finished = self.barren = self.stale = 0
+        self._store, self._controller, self._full_arms = store, controller, full_arms
+        self._leaders: dict[str, int] = {}  # key to the row that holds its result
+        self._followers: defaultdict[int, list[int]] = defaultdict(list)
+        self._seen: defaultdict[str, set[str]] = defaultdict(set)
+        self._worst = math.inf
+        self._sequence = 0
+        self._dirty: dict[int, Record] = {}
+
+    def seen(self, arm: Arm) -> set[str]:
+        """Returns the keys that were proposed, in this arm alone if the arms are full ones."""
+        return self._seen[arm if self._full_arms else ""]
+
+    def leader(self, key: str) -> Record | None:
+        """Returns the row that holds, or will hold, the result of a key."""
+        number = self._leaders.get(key)
+        return None if number is None else self.records[number]
+
+    def best(self, arm: Arm, count: int) -> list[Record]:
+        """Returns the distinct candidates of an arm with the highest observed rewards."""
+        scored = [
+            record
+            for record in self.records.values()
+            if record.phase == "search" and record.arm == arm and record.status is Status.DONE
+        ]
+        distinct: dict[str, Record] = {}
+        for record in sorted(scored, key=lambda r: (-(r.reward or 0.0), r.number)):
+            distinct.setdefault(record.key, record)
+        return list(distinct.values())[:count]
+
+    # Changes of a live run
+
+    def add(self, record: Record) -> None:
+        """Takes up a new row."""
+        record.ask_seq = self._next()
+        self.absorb_ask(record)
+        self.touch(record)
+
+    def share(self, record: Record, leader: Record) -> None:
+        """Gives a row the result of the row that holds it, or lets it wait for that."""
+        record.cached_from, record.status = leader.number, leader.status
+        record.costs, record.metrics, record.failure = leader.costs, leader.metrics, leader.failure
+        record.reward, record.excess = leader.reward, leader.excess
+        record.numerics, record.versions = leader.numerics, leader.versions
+        self.touch(record)
+
+    def settle(self, leader: Record) -> list[Record]:
+        """Shares a finished row's result with the rows that wait for it, and returns them."""
+        waiting = [self.records[number] for number in self._followers.pop(leader.number, [])]
+        for record in waiting:
+            record.clock = leader.clock
+            self.share(record, leader)
+        return waiting
+
+    def deliver(self, record: Record) -> None:
+        """Tells a finished row's result, once, and gives back its budget if it costs none."""
+        record.tell_seq = self._next()
+        if record.failure is not None:
+            rule = RULES[record.failure.kind]
+            if rule.told == "worst":
+                record.reward = self._worst if math.isfinite(self._worst) else 0.0
+            if not rule.charged and record.charged:
+                record.charged = False
+                self.charged[record.arm] -= 1
+        self.touch(record)
+        self.absorb_tell(record)
+
+    def touch(self, record: Record) -> None:
+        """Marks a row as changed."""
+        self._dirty[record.number] = record
+
+    def flush(self) -> None:
+        """Writes all changed rows in one transaction, so that the store holds whole events."""
+        if self._dirty:
+            self._store.write(*self._dirty.values())
+            self._dirty.clear()
+
+    # Events
+
+    def absorb_ask(self, record: Record) -> None:
+        """Absorbs that a row was taken up."""
+        self.records[record.number] = record
+        if record.phase == "finalist":
+            return
+        self.undelivered[record.number] = None
+        self.charged[record.arm] += record.charged
+        self.seen(record.arm).add(record.key)
+        if record.cached_from is None:
+            self._leaders[record.key] = record.number
+        elif record.status is Status.ASKED:
+            self._followers[record.cached_from].append(record.number)
+        if record.cached_from is not None:
+            self.stale += 1
+        elif record.status is not Status.INFEASIBLE:
+            self.stale = 0
+        if record.source == "controller":
+            self._controller.asked(record.number, record.code)
+
+    def absorb_tell(self, record: Record) -> None:
+        """Absorbs that a row's result was delivered."""
+        if record.phase == "finalist":
+            return
+        self.undelivered.pop(record.number, None)
+        self._count(record)
+        if record.status is Status.WITHDRAWN and self._leaders.get(record.key) == record.number:
+            del self._leaders[record.key]
+            for keys in self._seen.values():
+                keys.discard(record.key)
+        if not (self._full_arms and record.arm == "control"):
+            self._tell(record)
+
+    def replay(self, decode: Callable[[Any], Any]) -> list[Record]:
+        """Absorbs the store's recorded events in their order; returns the rows."""
+        rows = self._store.records(decode)
+        events = [(row.ask_seq, self.absorb_ask, row) for row in rows]
+        events += [(row.tell_seq, self.absorb_tell, row) for row in rows if row.tell_seq]
+        for sequence, absorb, row in sorted(events, key=lambda event: event[0]):
+            absorb(row)
+            self._sequence = sequence
+        return rows
+
+    def _tell(self, record: Record) -> None:
+        is_own, number, code = record.source == "controller", record.number, record.code
+        reward, excess = record.reward, record.excess
+        if record.status is Status.DONE and reward is not None:
+            self._worst = min(self._worst, reward)
+        if record.status is Status.WITHDRAWN:
+            if is_own:
+                self._controller.withdraw(number, code)
+        elif is_own:
+            self._controller.tell(number, code, reward, excess)
+        else:
+            self._controller.observe(code, reward, excess)
+
+    def _count(self, record: Record) -> None:
+        self.told += record.charged
+        infeasible = record.status is Status.INFEASIBLE
+        self.barren = self.barren + 1 if infeasible else 0
+        if record.cached_from is None and not infeasible:
+            self.finished += 1
+            self.zeros += record.status is Status.DONE and record.reward == 0.0
+            if record.failure is not None:
+                self.failed[record.failure.kind] += 1
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence

@@ -1,0 +1,242 @@
+"""Where everything in the drawing of a genome lies: blocks, edges and outputs, in picture units.
+
+Nothing here knows how it is painted.  One unit is one pixel of a drawing 1200 wide; x grows to the
+right with the order of the blocks, y upwards with their level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.genome import Genome
+from nas.genome.parts import IMAGE
+
+EdgeKind = Literal["up", "down", "same", "merge", "direct"]
+Points = NDArray[np.float64]
+
+WIDTH = 1200.0
+ROW = 86.0
+RADIUS = 17.0
+LEFT, RIGHT = 128.0, 88.0
+NARROWEST = 40.0
+"""Least distance of two blocks in x; a longer listing makes the drawing wider."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One block, or the picture.
+
+    Attributes:
+        type: of the block's operation, or ``image``.
+        x, y: its centre.
+        alive: whether an output can be reached from it.
+        output: the tag of the output that it is, such as ``P3``; empty for the others.
+    """
+
+    id: str
+    type: str
+    level: int
+    x: float
+    y: float
+    repeats: int = 1
+    alive: bool = True
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One edge as a cubic Bézier curve from the parent's centre to the child's.
+
+    Attributes:
+        points: ``(4, 2)`` control points.
+    """
+
+    parent: str
+    child: str
+    kind: EdgeKind
+    points: Points
+    alive: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One level: its height in the drawing and the side of its maps in pixels."""
+
+    level: int
+    y: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A genome, laid out.  ``width`` and ``height`` in picture units; y = 0 is the lowest edge."""
+
+    nodes: tuple[Node, ...]
+    curves: tuple[Curve, ...]
+    rows: tuple[Row, ...]
+    width: float
+    height: float
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Ids of listed blocks that reach no output."""
+        return tuple(node.id for node in self.nodes if not node.alive)
+
+
+def least_width(genome: Genome) -> float:
+    """How wide a genome's drawing must be."""
+    return max(WIDTH, LEFT + RIGHT + NARROWEST * len(genome.blocks))
+
+
+def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
+    """Places a genome's blocks in the listing's order and routes its edges around them.
+
+    Args:
+        width: least width; the drawing of a long listing is wider.
+    """
+    view = genome.graph()
+    levels = sorted({block.level for block in genome.blocks})
+    heights = {level: ROW * (index + 0.5) for index, level in enumerate(levels)}
+    width = max(width, least_width(genome))
+    xs = np.linspace(LEFT, width - RIGHT, len(genome.blocks) + 1)
+    tags = {block: f"P{view.nodes[block]['level']}" for block in view if view.nodes[block]["tap"]}
+    # The picture has no level of its own in the network: it stands beside the stem.
+    first = genome.blocks[0].level
+    nodes = [Node(IMAGE, IMAGE, first, float(xs[0]), heights[first])]
+    for x, block in zip(xs[1:], genome.blocks, strict=True):
+        nodes.append(
+            Node(
+                block.id,
+                block.op.type,
+                block.level,
+                float(x),
+                heights[block.level],
+                block.repeats,
+                block.id in view,
+                tags.get(block.id, ""),
+            )
+        )
+    side = genome.input.size
+    sizes = {view.nodes[name]["level"]: view.nodes[name]["size"] for name in view}
+    rows = [Row(level, heights[level], sizes.get(level, -(-side // 2**level))) for level in levels]
+    curves = _route(nodes, _edges(genome, view))
+    return Layout(tuple(nodes), tuple(curves), tuple(rows), width, ROW * len(levels))
+
+
+def _edges(genome: Genome, view: Any) -> list[tuple[str, str, EdgeKind, bool]]:
+    """(parent, child, kind, alive) of all edges; those of dead blocks as they are listed."""
+    edges: list[tuple[str, str, EdgeKind, bool]] = []
+    for parent, child, data in view.edges(data=True):
+        edges.append((parent, child, _kind(view, child, data["resampling"]), True))
+    listed = {block.id: block for block in genome.blocks}
+    for block in genome.blocks:
+        if block.id not in view:
+            for name in dict.fromkeys(edge.block for edge in block.inputs):
+                step = block.level - listed[name].level if name in listed else 0
+                edges.append(
+                    (name, block.id, "up" if step < 0 else "down" if step else "same", False)
+                )
+    return edges
+
+
+def _kind(view: Any, child: str, resampling: str) -> EdgeKind:
+    if resampling.startswith("up"):
+        return "up"
+    if resampling.startswith("down"):
+        return "down"
+    if resampling == "same":
+        return "same"
+    others = {data["resampling"] for _, _, data in view.in_edges(child, data=True)}
+    return "merge" if others != {"direct"} else "direct"
+
+
+def _route(nodes: list[Node], edges: list[tuple[str, str, EdgeKind, bool]]) -> list[Curve]:
+    """Chooses for each edge, short ones first, the curve that best keeps clear of the rest."""
+    places = {node.id: np.array([node.x, node.y]) for node in nodes}
+    order = {node.id: index for index, node in enumerate(nodes)}
+    ground = _Ground(np.array(list(places.values())))
+    curves = []
+    for parent, child, kind, alive in sorted(
+        edges, key=lambda e: (order[e[1]] - order[e[0]], order[e[1]], order[e[0]])
+    ):
+        options = _candidates(places[parent], places[child])
+        best = options[int(np.argmin(ground.costs(options).round(6)))]
+        ground.draw(best)
+        curves.append(Curve(parent, child, kind, best, alive))
+    return curves
+
+
+def _candidates(start: Points, end: Points) -> Points:
+    """``(N, 4, 2)`` curves: the direct one first, then those that lean and bulge more and more."""
+    dx, dy = end - start
+    options = []
+    for bulge in (0.0, 28.0, -28.0, 50.0, -50.0, 74.0, -74.0, 100.0, -100.0):
+        for reach in (0.42, 0.25, 0.6):
+            for lean in (0.2, 0.5, 0.0):
+                for late in (bulge, 0.0) if bulge else (0.0,):
+                    first = start + np.array([reach * dx, lean * dy + bulge])
+                    options.append(
+                        [start, first, end - np.array([reach * dx, lean * dy - late]), end]
+                    )
+    return np.array(options)
+
+
+class _Ground:
+    """A raster of what a new edge should keep clear of: blocks, and edges drawn before."""
+
+    CELL = 4.0
+    EDGE = 100.0
+
+    def __init__(self, places: Points) -> None:
+        self.places = places
+        columns, rows = ((places.max(axis=0) + 2 * self.EDGE) / self.CELL).astype(int)
+        x, y = np.meshgrid(np.arange(columns), np.arange(rows), indexing="ij")
+        self.cells = np.stack([x, y], axis=-1) * self.CELL - self.EDGE
+        self.blocks = sum(
+            (self._near_block(self.cells, place) for place in places), np.zeros(x.shape)
+        )
+        self.lines = np.zeros(x.shape)
+
+    def _near_block(self, points: Points, place: Points) -> Points:
+        gaps = np.linalg.norm(points - place, axis=-1)
+        return np.clip(1 - gaps / (RADIUS + 11), 0, None)
+
+    def _index(self, points: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        index = np.rint((points + self.EDGE) / self.CELL).astype(np.int64)
+        index = np.clip(index, 0, np.array(self.lines.shape) - 1)
+        return index[..., 0], index[..., 1]
+
+    def costs(self, options: Points) -> Points:
+        """``(N,)`` costs of ``(N, 4, 2)`` curves."""
+        curves = np.stack([sample(option) for option in options])
+        steps = np.linalg.norm(np.diff(curves, axis=1), axis=2).sum(axis=1)
+        start, end = options[0][0], options[0][3]
+        cost = 0.02 * (steps - np.linalg.norm(end - start))
+        met = self.blocks[self._index(curves)]
+        # An edge may touch its own ends; read off the same raster, so that nothing is left over.
+        cells = np.rint(curves / self.CELL) * self.CELL
+        met = met - self._near_block(cells, start) - self._near_block(cells, end)
+        cost += 4.0 * np.clip(met, 0, None).sum(axis=1)
+        along: Points = cost + 0.22 * self.lines[self._index(curves[:, 4:-4])].sum(axis=1)
+        return along
+
+    def draw(self, points: Points) -> None:
+        """Makes the ground along a curve dear."""
+        x, y = self._index(sample(points, 200))
+        width, height = self.lines.shape
+        for dx in (-2, -1, 0, 1, 2):
+            for dy in (-2, -1, 0, 1, 2):
+                at = np.clip(x + dx, 0, width - 1), np.clip(y + dy, 0, height - 1)
+                self.lines[at] = np.maximum(self.lines[at], max(0.0, 1 - np.hypot(dx, dy) / 2.5))
+
+
+def sample(points: Points, count: int = 33) -> Points:
+    """``(count, 2)`` points along a cubic Bézier curve, ends included."""
+    t = np.linspace(0, 1, count)[:, None]
+    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
+    curve: Points = sum((w * p for w, p in zip(weights, points, strict=True)), np.zeros((count, 2)))
+    return curve

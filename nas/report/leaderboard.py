@@ -1,0 +1,173 @@
+"""Tables for the terminal: a search's best, and the last lines of a run."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nas.objectives import ObjectiveSettings
+from nas.result import Finalist, Result, result_of
+from nas.runs import Run
+from nas.store import Store
+from nas.trial import Arm, Record, Status
+
+UNITS = {"params": (1e6, "M"), "macs": (1e9, "G"), "bits": (1e6, "Mbit")}
+"""How costs are shown: divided by what, and the unit's name."""
+ARMS: Mapping[Arm, str] = {"controller": "controller", "control": "random"}
+
+
+def leaderboard(result: Result, count: int = 10, metric: str = "") -> Table:
+    """The best architectures of a search, best first; those looked at twice come before others.
+
+    Args:
+        count: rows at most.
+        metric: the name of what was maximised, for the column's head.
+    """
+    seconds = bool(result.finalists)
+    ranked = ranking(result)[:count]
+    extra = "ap" if any("ap" in row.metrics for row, _ in ranked) and metric != "ap" else ""
+    costs = [name for name in UNITS if any(name in row.costs for row, _ in ranked)]
+    costs = [name for name in costs if name != "bits"]
+    title = f"best of {len(result.trials)} trials"
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # a row fits a terminal of 80 columns
+        pad_edge=False,
+    )
+    heads = ["#", "trial", "arm", "second look" if seconds else "", metric or "score", extra]
+    for head in (*heads, *costs, "time"):
+        if head:
+            table.add_column(head, justify="left" if head == "arm" else "right", no_wrap=True)
+    for place, (row, again) in enumerate(ranked, start=1):
+        cells = [str(place), str(row.number), ARMS[row.arm]]
+        cells += [_second_look(again)] if seconds else []
+        cells.append(number_text(row.reward))
+        cells += [number_text(row.metrics.get(extra))] if extra else []
+        cells += [cost_text(name, row.costs.get(name)) for name in costs]
+        table.add_row(*cells, time_text(row.seconds))
+    if not ranked:
+        table.caption = "no trial has a score yet"
+    elif seconds:
+        table.caption = "second look: mean ± spread over fresh seeds; it decides the order"
+    return table
+
+
+def ranking(result: Result) -> list[tuple[Record, Finalist | None]]:
+    """Rows of distinct candidates, best first: finalists by their mean, then the others."""
+    ranked: dict[str, tuple[Record, Finalist | None]] = {}
+    for finalist in result.finalists:
+        ranked.setdefault(finalist.record.key, (finalist.record, finalist))
+    scored = [row for row in result.trials if row.is_scored and row.reward is not None]
+    for row in sorted(scored, key=lambda row: (-(row.reward or 0.0), row.number)):
+        ranked.setdefault(row.key, (row, None))
+    return list(ranked.values())
+
+
+def top(path: Path, count: int = 10) -> RenderableType:
+    """`nas top`: the leaderboard of a run's folder, finished or under way, and how it stands.
+
+    Raises:
+        RunError: there is no search in that folder.
+    """
+    records, objective = read(path)
+    result = result_of(records, objective)
+    return Group(leaderboard(result, count, objective.maximize), Text(standing(records)))
+
+
+def read(path: Path) -> tuple[list[Record], ObjectiveSettings]:
+    """The rows of a search, and what it maximises.
+
+    Raises:
+        RunError: there is no search in that folder.
+    """
+    with Store.open_readonly(Run(path).store) as store:
+        objective = store.settings.get("objective", {})
+        return store.records(), ObjectiveSettings.model_validate(objective)
+
+
+def standing(records: Sequence[Record]) -> str:
+    """One line: how many trials are done, under way, failed by kind, or came from the cache."""
+    search = [row for row in records if row.phase == "search"]
+    own = [row for row in search if row.cached_from is None]
+    parts = [f"{sum(row.status is Status.DONE for row in own)} trials scored"]
+    under_way = sum(row.status is Status.ASKED for row in records if row.cached_from is None)
+    if under_way:
+        parts.append(f"{under_way} under way")
+    parts += [f"{count} × {kind}" for kind, count in failures(own).items()]
+    known = len(search) - len(own)
+    if known:
+        parts.append(f"{known} proposed again, and not run twice")
+    return ", ".join(parts)
+
+
+def failures(records: Sequence[Record]) -> dict[str, int]:
+    """How many rows failed, by kind in plain words, the most frequent first."""
+    counts: dict[str, int] = {}
+    for row in records:
+        if row.failure is not None and row.cached_from is None:
+            kind = row.failure.kind.value.replace("_", " ")
+            counts[kind] = counts.get(kind, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def closing(path: Path, result: Result, data: Path | None = None) -> RenderableType:
+    """The last lines of a search: where it is, what won, and what to type next."""
+    lines = [f"run: {path}"]
+    if result.best is not None:
+        again = next((f for f in result.finalists if f.record is result.best), None)
+        score = (
+            f"{_second_look(again)} on a second look" if again else number_text(result.best.reward)
+        )
+        lines.append(f"winner: trial {result.best.number}, {score}")
+        lines.append("next:")
+        lines += [f"  {command}" for command in next_commands(path, data)]
+    else:
+        lines.append(f"next:\n  nas resume {shlex.quote(str(path))}")
+    return Text("\n".join(lines))
+
+
+def next_commands(path: Path, data: Path | None = None) -> list[str]:
+    """What to type after a search."""
+    run, final = shlex.quote(str(path)), shlex.quote(f"{path}-final")
+    place = f" --data {shlex.quote(str(data))}" if data is not None else ""
+    return [f"nas train --genome {run}{place} --run {final}", f"nas report {run}"]
+
+
+def cost_text(name: str, value: float | None) -> str:
+    """A cost with its unit: ``28.5 M``."""
+    if value is None:
+        return "–"
+    unit, sign = UNITS.get(name, (1.0, ""))
+    return f"{value / unit:.4g} {sign}".strip()
+
+
+def time_text(seconds: float) -> str:
+    """A time as one reads it: ``84 s``, ``12 min``, ``3 h 05 min``."""
+    if not math.isfinite(seconds) or seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _second_look(finalist: Finalist | None) -> str:
+    if finalist is None:
+        return "–"
+    if len(finalist.rewards) < 2:
+        return f"{finalist.mean:.3f}"
+    return f"{finalist.mean:.3f} ± {statistics.stdev(finalist.rewards):.3f}"
+
+
+def number_text(value: float | None) -> str:
+    """A score: ``0.375``, or a dash."""
+    return "–" if value is None else f"{value:.3f}"

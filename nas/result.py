@@ -1,0 +1,89 @@
+"""What a search found: its trials, the noisy maximum, and the best after a second look."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nas.objectives import ObjectiveSettings, pareto_front
+from nas.trial import Arm, Record, Status
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate's second look.
+
+    Attributes:
+        record: its row in the search.
+        rewards: with fresh seeds, one per repeat that finished.
+    """
+
+    record: Record
+    rewards: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.rewards)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a search.
+
+    Attributes:
+        trials: the search's trials that cost budget, scored or failed, in order of completion.
+        finalists: candidates that were scored again, best mean first.
+        best: the row of the finalist with the best mean; without finalists, `best_observed`.
+        best_observed: the row with the highest reward: a noisy maximum, biased upwards.
+        pareto: the scored rows that no other dominates in reward and costs.
+    """
+
+    trials: tuple[Record, ...]
+    finalists: tuple[Finalist, ...]
+    best: Record | None
+    best_observed: Record | None
+    pareto: tuple[Record, ...]
+
+    def best_of(self, arm: Arm) -> Record | None:
+        """Returns the best candidate that an arm chose, by the same rule as `best`."""
+        for finalist in self.finalists:
+            if finalist.record.arm == arm:
+                return finalist.record
+        return _highest([r for r in self.trials if r.arm == arm and r.status is Status.DONE])
+
+
+def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result:
+    """Reads a result off a run's rows, finished or not."""
+    rows = sorted((r for r in records if r.tell_seq is not None), key=lambda r: r.tell_seq or 0)
+    search = [row for row in rows if row.phase == "search"]
+    scored = [row for row in search if row.is_scored]
+    finalists = _finalists(search, [row for row in rows if row.phase == "finalist"])
+    observed = _highest(scored)
+    front = pareto_front([objective.point(row) for row in scored])
+    return Result(
+        trials=tuple(row for row in search if row.charged),
+        finalists=finalists,
+        best=finalists[0].record if finalists else observed,
+        best_observed=observed,
+        pareto=tuple(scored[index] for index in front),
+    )
+
+
+def _finalists(search: list[Record], again: list[Record]) -> tuple[Finalist, ...]:
+    # Only the longest look counts where there were several.
+    longest = max((row.length for row in again), default=1)
+    rewards: dict[str, list[float]] = {}
+    for row in again:
+        if row.status is Status.DONE and row.length == longest and row.reward is not None:
+            rewards.setdefault(row.key, []).append(row.reward)
+    # A candidate that both arms chose is scored again once, and stands for both.
+    chosen = {(row.key, row.arm): row for row in reversed(search) if row.status is Status.DONE}
+    finalists = [
+        Finalist(row, tuple(rewards[key])) for (key, _), row in chosen.items() if key in rewards
+    ]
+    return tuple(sorted(finalists, key=lambda f: (-f.mean, f.record.number)))
+
+
+def _highest(scored: list[Record]) -> Record | None:
+    return max(scored, key=lambda row: (row.reward or 0.0, -row.number), default=None)

@@ -1,0 +1,316 @@
+"""A run's truth: one SQLite file with a row per trial and the settings that may not change.
+
+The driver is the only writer. In WAL mode readers (`nas top`, a report) never wait for it, and a
+row that was committed survives the death of the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Self
+
+from nas.errors import RunError
+from nas.trial import Failure, FailureKind, Record, Status
+
+SCHEMA_VERSION = 1
+FILE_NAME = "trials.sqlite"
+
+_COLUMNS: Mapping[str, str] = {
+    "number": "INTEGER PRIMARY KEY",
+    "arm": "TEXT NOT NULL",
+    "source": "TEXT NOT NULL",
+    "phase": "TEXT NOT NULL",
+    "code": "TEXT NOT NULL",
+    "key": "TEXT NOT NULL",
+    "candidate": "TEXT NOT NULL",
+    "seed": "INTEGER NOT NULL",
+    "repeat": "INTEGER NOT NULL",
+    "length": "INTEGER NOT NULL",
+    "status": "TEXT NOT NULL",
+    "attempts": "INTEGER NOT NULL",
+    "retried": "TEXT NOT NULL",
+    "ask_seq": "INTEGER NOT NULL",
+    "tell_seq": "INTEGER",
+    "charged": "INTEGER NOT NULL",
+    "cached_from": "INTEGER",
+    "costs": "TEXT NOT NULL",
+    "metrics": "TEXT NOT NULL",
+    "curve": "TEXT NOT NULL",
+    "reward": "REAL",
+    "excess": "REAL NOT NULL",
+    "failure_kind": "TEXT",
+    "failure_message": "TEXT",
+    "seconds": "REAL NOT NULL",
+    "clock": "REAL NOT NULL",
+    "numerics": "TEXT NOT NULL",
+    "versions": "TEXT NOT NULL",
+}
+_WRITE = (
+    f"INSERT OR REPLACE INTO trials ({', '.join(_COLUMNS)}) "
+    f"VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+
+
+class Store:
+    """The rows and settings of one run.
+
+    Example:
+        >>> with Store.open(Path("runs/fod/trials.sqlite")) as store:
+        ...     rows = store.records()
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None, lock: IO[str] | None):
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path | None) -> Self:
+        """Opens a run's file for its one writer, and makes it if there is none.
+
+        Args:
+            path: the file; None keeps the run in memory.
+
+        Raises:
+            RunError: if it is no store, has another schema, or another process writes to it.
+        """
+        if path is None:
+            store = cls(sqlite3.connect(":memory:", isolation_level=None), None, None)
+            store._create()
+            return store
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+        try:
+            connection = sqlite3.connect(path, isolation_level=None)
+            store = cls(connection, path, lock)
+            with _readable(path, connection):
+                # Before anything is written: a foreign file stays as it is.
+                empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+                if not empty:
+                    store._check_schema()
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+                if empty:
+                    store._create()
+        except BaseException:
+            lock.close()
+            raise
+        return store
+
+    @classmethod
+    def open_readonly(cls, path: Path) -> Self:
+        """Opens a file, perhaps from elsewhere, that is never written and whose schema can't act.
+
+        Raises:
+            RunError: if it doesn't exist, is no store, or has another schema.
+        """
+        if not path.is_file():
+            raise RunError(f"{path}: there is no such run; name a folder that a search has written")
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        store = cls(connection, path, None)
+        with _readable(path, connection):
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA query_only=ON")
+            store._check_schema()
+        return store
+
+    def close(self) -> None:
+        """Closes the file and lets another process write to it."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that the run was started with; empty for a new one."""
+        row = self._connection.execute("SELECT value FROM meta WHERE name='settings'").fetchone()
+        return json.loads(row[0]) if row else {}
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
+        """Keeps a new run's settings, or compares those of a run that goes on.
+
+        Raises:
+            RunError: if a setting differs, naming the field.
+        """
+        given = json.loads(json.dumps(settings, default=str))
+        kept = self.settings
+        if not kept:
+            self._connection.execute(
+                "INSERT INTO meta VALUES ('settings', ?)", (json.dumps(given, sort_keys=True),)
+            )
+        elif difference := _difference(kept, given):
+            field, before, now = difference
+            raise RunError(
+                f"{self.path}: {field} was {_short(before)} when this run began and is now "
+                f"{_short(now)}; restore it, or start a new run"
+            )
+
+    def write(self, *records: Record) -> None:
+        """Writes rows, new or changed, in one durable transaction."""
+        rows = [_to_row(record) for record in records]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_WRITE, rows)
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise RunError(
+                    f"{self.path}: a trial could not be written ({error}); make room on the disk, "
+                    "then resume"
+                ) from error
+            raise
+
+    def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
+        """Returns all rows by number; with `decode` (a space's) they know their candidates."""
+        query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
+        return [_from_row(row, decode) for row in self._connection.execute(query)]
+
+    def export_jsonl(self, path: Path) -> int:
+        """Writes one JSON object per row; returns how many."""
+        with path.open("w", encoding="utf-8") as file:
+            written = [file.write(_line(row)) for row in self._rows_as_dicts()]
+        return len(written)
+
+    def _rows_as_dicts(self) -> Iterator[dict[str, Any]]:
+        listed = ("code", "candidate", "retried", "costs", "metrics", "curve", "versions")
+        query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
+        for row in self._connection.execute(query):
+            values = dict(zip(_COLUMNS, row, strict=True))
+            yield {k: json.loads(v) if k in listed else v for k, v in values.items()}
+
+    def _create(self) -> None:
+        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        self._connection.executescript(
+            "BEGIN; CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
+            f"CREATE TABLE trials ({columns});"
+            f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;"
+        )
+
+    def _check_schema(self) -> None:
+        row = self._connection.execute("SELECT value FROM meta WHERE name='schema'").fetchone()
+        if row is None or row[0] != str(SCHEMA_VERSION):
+            raise RunError(
+                f"{self.path}: the store has schema {row[0] if row else 'none'}, this version "
+                f"reads schema {SCHEMA_VERSION}; use the version that wrote it"
+            )
+
+
+class _readable:
+    """Turns SQLite's complaints about a file into one line, and closes the connection then."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path, self._connection = path, connection
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
+        self._connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise RunError(f"{self._path}: this is no store of a run ({error})") from error
+
+
+def _lock(path: Path) -> IO[str]:
+    file = path.with_name(path.name + ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise RunError(
+            f"{path}: another process is running this search; stop it first, or name another run"
+        ) from error
+    return file
+
+
+def _difference(kept: Any, given: Any, field: str = "") -> tuple[str, Any, Any] | None:
+    """Returns the first (field, before, now) at which two JSON values differ."""
+    if isinstance(kept, dict) and isinstance(given, dict):
+        for name in sorted(kept.keys() | given.keys()):
+            inner = f"{field}.{name}" if field else name
+            found = _difference(kept.get(name, "absent"), given.get(name, "absent"), inner)
+            if found:
+                return found
+        return None
+    return None if kept == given else (field, kept, given)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True) + "\n"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _to_json(value: Any) -> str:
+    """JSON has no NaN: numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return json.dumps({k: _finite(v) for k, v in value.items()})
+    return json.dumps([{k: _finite(v) for k, v in rung.items()} for rung in value])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _metrics(value: Mapping[str, float | None]) -> dict[str, float]:
+    return {k: math.nan if v is None else v for k, v in value.items()}
+
+
+def _to_row(record: Record) -> tuple[Any, ...]:
+    own = vars(record)
+    encoded = {
+        "code": json.dumps(record.code),
+        "candidate": record.candidate_json,
+        "status": record.status.value,
+        "retried": json.dumps(record.retried),
+        "charged": int(record.charged),
+        "costs": _to_json(record.costs),
+        "metrics": _to_json(record.metrics),
+        "curve": _to_json(record.curve),
+        "failure_kind": record.failure.kind.value if record.failure else None,
+        "failure_message": record.failure.message if record.failure else None,
+        "versions": json.dumps(dict(record.versions)),
+    }
+    return tuple(encoded[name] if name in encoded else own[name] for name in _COLUMNS)
+
+
+def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    kind, message = values.pop("failure_kind"), values.pop("failure_message")
+    values["candidate_json"] = values.pop("candidate")
+    return Record(
+        **values
+        | {
+            "code": tuple(json.loads(values["code"])),
+            "status": Status(values["status"]),
+            "retried": tuple(FailureKind(kind) for kind in json.loads(values["retried"])),
+            "charged": bool(values["charged"]),
+            "costs": _metrics(json.loads(values["costs"])),
+            "metrics": _metrics(json.loads(values["metrics"])),
+            "curve": tuple(_metrics(rung) for rung in json.loads(values["curve"])),
+            "failure": Failure(FailureKind(kind), message) if kind else None,
+            "versions": json.loads(values["versions"]),
+            "decode": decode,
+        }
+    )
+
+
+def find(run: Path) -> Path:
+    """Returns the store's path of a run: the file itself, or the one in a run's folder."""
+    return run if run.suffix in {".sqlite", ".db"} else run / FILE_NAME

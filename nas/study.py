@@ -1,0 +1,524 @@
+"""The passive heart of a search: an executor asks it for trials and tells it outcomes.
+
+A run's truth is its store. A study that opens a store with rows absorbs the recorded events in
+their order and goes on: it never computes a recorded proposal again, and asks again for what was
+in flight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import Field, PositiveInt
+
+from nas.controllers.base import Controller
+from nas.errors import ConfigError, GenomeError, RunError
+from nas.ledger import Ledger
+from nas.objectives import ObjectiveSettings
+from nas.settings import Settings
+from nas.space import Code, Space
+from nas.store import Store
+from nas.trial import (
+    RULES,
+    Arm,
+    Failure,
+    FailureKind,
+    Outcome,
+    Record,
+    Status,
+    Trial,
+    duration,
+    status_after,
+    trial_seed,
+)
+
+log = logging.getLogger(__name__)
+
+Source = Literal["controller", "uniform"]
+Costs = Callable[[Any], Mapping[str, float]]
+
+DRAWS = 200
+"""Tries to find a candidate that wasn't seen, before a space counts as exhausted."""
+REPEATS = 3
+"""Repeats answered from the cache, before a controller that may repeat must draw unseen ones."""
+ENUMERABLE = 4096
+"""Spaces up to this size are walked through after that."""
+BARREN = 1000
+"""Infeasible proposals in a row that end a run."""
+
+
+class ControlSettings(Settings):
+    """The control arm: uniform draws inside the same search.
+
+    Below a share of 0.5 their results are told to the controller too. From 0.5 on they are an arm
+    of its own: nothing crosses over, and a candidate that the other arm has scored already costs
+    budget here as it would alone.
+    """
+
+    share: float = Field(default=0.2, ge=0.0, le=1.0)
+
+    @property
+    def is_full_arm(self) -> bool:
+        return self.share >= 0.5
+
+
+class FinalistSettings(Settings):
+    """The second look at the best: fresh seeds, and perhaps a longer proxy.
+
+    Attributes:
+        count: how many distinct candidates per arm.
+        length: factor on the proxy's epochs, for evaluators that accept it.
+        repeats: fresh seeds per candidate.
+    """
+
+    count: PositiveInt = 3
+    length: PositiveInt = 3
+    repeats: PositiveInt = 3
+
+
+class StudySettings(Settings):
+    """How a study spends and when it gives up.
+
+    Attributes:
+        max_zeros: the share of trials with a reward of exactly 0 above which the run stops; 1 never
+            stops it.
+        delivery: "completion" tells results as they come. "proposal" asks for proposal n + window
+            after exactly the results 0...n, so that a run is equal whatever the timing.
+        window: proposals under way at once with delivery "proposal".
+        backoff: seconds before each retry of a trial whose worker was lost.
+    """
+
+    max_zeros: float = Field(default=1.0, ge=0.0, le=1.0)
+    delivery: Literal["completion", "proposal"] = "completion"
+    window: PositiveInt = 1
+    backoff: tuple[float, ...] = (1.0, 4.0, 16.0)
+
+
+class Budget(NamedTuple):
+    """Trials over both arms, or seconds of the run's own clock."""
+
+    trials: float
+    seconds: float
+
+    @classmethod
+    def parse(cls, value: int | str) -> Self:
+        """Reads 120, "120" or "8h"."""
+        if isinstance(value, str) and not value.strip().isdigit():
+            return cls(math.inf, duration(value, "budget"))
+        if int(value) < 1:
+            raise ConfigError(f"budget: {value!r} is no budget; write trials (120) or time (8h)")
+        return cls(int(value), math.inf)
+
+
+class _Draft(NamedTuple):
+    """A code that may become a proposal."""
+
+    code: Code
+    key: str
+    candidate: Any
+    problem: str | None
+    source: Source = "controller"
+
+
+class Study:
+    """Decides what to try next, judges what came back, and records both.
+
+    Example:
+        >>> study = Study(space, controller, ObjectiveSettings(), store, seed=0, budget=100)
+        >>> while trial := study.ask():
+        ...     study.tell(trial, Outcome(metrics={"ap50": score(trial.candidate, trial.seed)}))
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        controller: Controller,
+        objective: ObjectiveSettings,
+        store: Store,
+        *,
+        seed: int,
+        budget: int | str,
+        control: ControlSettings | None = None,
+        settings: StudySettings | None = None,
+        costs: Costs | None = None,
+        max_failures: float = 0.3,
+        identity: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Opens a study on a store, new or with rows.
+
+        Args:
+            seed: the run's seed.
+            costs: computes params, MACs, ... of a candidate as deployed, before any training.
+            identity: further settings that may not change on resumption: data, evaluator.
+            max_failures: the share of failed trials above which the run stops.
+            clock: seconds that never go back.
+
+        Raises:
+            RunError: if the store was begun with other settings, naming the field.
+        """
+        self.space, self.objective, self.store, self.seed = space, objective, store, seed
+        self.budget = Budget.parse(budget)
+        self.control = control or ControlSettings()
+        self.settings = settings or StudySettings()
+        self.max_failures = max_failures
+        self._controller, self._costs = controller, costs or (lambda _: {})
+        store.claim(
+            {
+                "space": space.describe(),
+                "controller": controller.describe(),
+                "objective": objective.model_dump(mode="json"),
+                "control": self.control.model_dump(),
+                "delivery": [self.settings.delivery, self.settings.window],
+                "seed": seed,
+                **(identity or {}),
+            }
+        )
+        self._ledger = Ledger(store, controller, full_arms=self.control.is_full_arm)
+        self._pending: list[tuple[float, int]] = []  # heap of (when, number) to be started
+        self._in_flight: set[int] = set()
+        self._closed = False
+        self._versions: Mapping[str, str] = {}
+        self._clock, self._origin = clock, clock()
+        self._resume()
+
+    @property
+    def records(self) -> Mapping[int, Record]:
+        """All rows by number."""
+        return self._ledger.records
+
+    @property
+    def clock(self) -> float:
+        """Seconds that this run has used, over all its sessions."""
+        return self._clock() - self._origin
+
+    @property
+    def told(self) -> int:
+        """Trials of the search that cost budget and whose result was told."""
+        return self._ledger.told
+
+    @property
+    def in_flight(self) -> int:
+        """Trials that an executor has and hasn't told."""
+        return len(self._in_flight)
+
+    # What an executor calls
+
+    def ask(self) -> Trial | None:
+        """Returns the next trial to run, or None if there is none now (see `idle_seconds`).
+
+        Raises:
+            RunError: if too many trials fail, naming the setting to change.
+        """
+        self._check_health()
+        try:
+            trial = self._start_pending()
+            while trial is None and self._may_propose():
+                record = self._propose()
+                if record is None:
+                    break
+                if record.status is Status.ASKED and record.cached_from is None:
+                    trial = self._start(record)
+        finally:
+            self._ledger.flush()
+        return trial
+
+    def idle_seconds(self) -> float | None:
+        """Returns how long to wait if nothing is in flight and `ask` gave None; None: finished."""
+        due = [when for when, number in self._pending if self._may_start(self.records[number])]
+        return max(0.0, min(due) - self.clock) if due else None
+
+    def tell(self, trial: Trial, outcome: Outcome) -> bool:
+        """Takes an attempt's outcome; the first one of each attempt counts.
+
+        Returns:
+            Whether the trial is finished now: False if it will be asked again, or if this outcome
+            came too late and was ignored.
+        """
+        record = self.records[trial.number]
+        if trial.number not in self._in_flight or trial.attempt != record.attempts:
+            log.warning("trial %d: a late outcome of attempt %d", trial.number, trial.attempt)
+            return False
+        outcome = self._judged(outcome)
+        self._in_flight.discard(trial.number)
+        self._note_versions(outcome.versions)
+        retried = outcome.failure is not None and self._retry(record, outcome.failure.kind)
+        if not retried:
+            self._finish(record, outcome)
+        self._ledger.flush()
+        return not retried
+
+    def release(self) -> None:
+        """Takes back what is in flight, when a run is stopped on purpose: that is no failure."""
+        for number in sorted(self._in_flight):
+            self.records[number].attempts -= 1
+            self._ledger.touch(self.records[number])
+            heapq.heappush(self._pending, (0.0, number))
+        self._in_flight.clear()
+        self._ledger.flush()
+
+    def start_finalists(self, settings: FinalistSettings) -> int:
+        """Ends the search and queues its best for a second look; returns how many trials that is.
+
+        The best distinct candidates of each arm are asked with fresh seeds (repeats 1...). What
+        an earlier session has finished or queued is not queued again.
+        """
+        self._closed = True
+        known = {
+            (record.key, record.repeat, record.length)
+            for record in self.records.values()
+            if record.phase == "finalist" and record.status is not Status.WITHDRAWN
+        }
+        arms: tuple[Arm, ...] = ("controller", "control")
+        for best in [record for arm in arms for record in self._ledger.best(arm, settings.count)]:
+            for repeat in range(1, settings.repeats + 1):
+                if (best.key, repeat, settings.length) not in known:
+                    known.add((best.key, repeat, settings.length))
+                    self._add_finalist(best, repeat, settings.length)
+        self._ledger.flush()
+        return sum(self.records[number].phase == "finalist" for _, number in self._pending)
+
+    # Proposals
+
+    def _may_propose(self) -> bool:
+        if self._closed or self.clock >= self.budget.seconds:
+            return False
+        charged, undelivered = self._ledger.charged, self._ledger.undelivered
+        if self.settings.delivery == "proposal":
+            # Exactly window - 1 may be open, and results are told in the order of proposals.
+            while len(undelivered) >= self.settings.window or (
+                undelivered and charged.total() >= self.budget.trials
+            ):
+                record = self.records[next(iter(undelivered))]
+                if record.status is Status.ASKED:
+                    return False
+                self._ledger.deliver(record)
+        return charged.total() < self.budget.trials
+
+    def _propose(self) -> Record | None:
+        """Makes the next row; None ends the search, because nothing unseen can be found."""
+        number, charged = len(self.records), self._ledger.charged
+        due = math.ceil(self.control.share * (charged.total() + 1) - 1e-9)
+        arm: Arm = "control" if charged["control"] < due else "controller"
+        draft = self._draft(arm, number)
+        if draft is None:
+            self._closed = True
+            log.warning("the search ends early: no candidate was found that it hasn't tried")
+            return None
+        record = self._judged_draft(draft, arm, number)
+        self._ledger.add(record)
+        if record.status is not Status.ASKED and self.settings.delivery == "completion":
+            self._ledger.deliver(record)
+        if self._ledger.barren >= BARREN:
+            last = record.failure.message if record.failure else ""
+            raise RunError(
+                f"{BARREN} proposals in a row were infeasible (the last: {last}); "
+                "raise objective.limits, or change the space"
+            )
+        return record
+
+    def _draft(self, arm: Arm, number: int) -> _Draft | None:
+        """Returns the arm's next code: unseen, unless its controller learns from repeats."""
+        seen = self._ledger.seen(arm)
+        if arm == "controller":
+            may_repeat = self._controller.repeats and self._ledger.stale < REPEATS
+            for draw in range(DRAWS):
+                draft = self._look(self._controller.propose(number, draw))
+                if may_repeat or draft.key not in seen:
+                    return draft
+        for draw in range(DRAWS):
+            rng = random.Random(f"{self.seed}/uniform/{number}/{draw}")
+            draft = self._look(self.space.sample_code(rng), "uniform")
+            if draft.key not in seen:
+                return draft
+        small = self.space.size() <= ENUMERABLE
+        drafts = (self._look(code, "uniform") for code in (self.space.codes() if small else ()))
+        return next((draft for draft in drafts if draft.key not in seen), None)
+
+    def _look(self, code: Code, source: Source = "controller") -> _Draft:
+        try:
+            candidate = self.space.decode(code)
+            return _Draft(code, self.space.key(candidate), candidate, None, source)
+        except GenomeError as error:
+            return _Draft(code, f"invalid:{list(code)}", None, str(error), source)
+
+    def _judged_draft(self, draft: _Draft, arm: Arm, number: int) -> Record:
+        """Decides what a proposal is: infeasible, known, or to be tried."""
+        record = Record(
+            number=number,
+            arm=arm,
+            source=draft.source,
+            phase="search",
+            code=draft.code,
+            key=draft.key,
+            candidate_json=_candidate_json(draft.candidate),
+            seed=trial_seed(self.seed, draft.key, 0),
+            clock=self.clock,
+            decode=self.space.decode,
+        )
+        if leader := self._ledger.leader(draft.key):
+            self._ledger.share(record, leader)
+            # In full arms each arm pays for what it would have had to train alone.
+            is_new = self.control.is_full_arm and draft.key not in self._ledger.seen(arm)
+            record.charged = is_new and record.status is not Status.INFEASIBLE
+            return record
+        if draft.problem is not None:
+            record.failure, record.excess = Failure(FailureKind.INVALID, draft.problem), 1.0
+        else:
+            record.candidate = draft.candidate
+            record.costs = dict(self._costs(draft.candidate))
+            over = self.objective.violations(record.costs)
+            if over:
+                said = ", ".join(f"{name} {100 * part:.1f} % over" for name, part in over.items())
+                record.failure = Failure(FailureKind.OVER_LIMIT, said)
+                record.excess = sum(over.values())
+        if record.failure is not None:
+            record.status, record.charged = Status.INFEASIBLE, False
+        return record
+
+    # Attempts
+
+    def _may_start(self, record: Record) -> bool:
+        return record.phase == "finalist" or self.clock < self.budget.seconds
+
+    def _start_pending(self) -> Trial | None:
+        for entry in sorted(self._pending):
+            if entry[0] <= self.clock and self._may_start(self.records[entry[1]]):
+                self._pending.remove(entry)
+                heapq.heapify(self._pending)
+                return self._start(self.records[entry[1]])
+        return None
+
+    def _start(self, record: Record) -> Trial:
+        record.attempts += 1
+        self._in_flight.add(record.number)
+        self._ledger.touch(record)
+        return Trial(
+            number=record.number,
+            arm=record.arm,
+            code=record.code,
+            key=record.key,
+            candidate=record.candidate,
+            seed=record.seed,
+            repeat=record.repeat,
+            attempt=record.attempts,
+            phase=record.phase,
+            length=record.length,
+            alone=bool(record.retried) and RULES[record.retried[-1]].alone,
+        )
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """A score that isn't finite is a failure."""
+        if outcome.failure is None:
+            reward = self.objective.reward(outcome.metrics)
+            if not self.objective.is_finite(outcome.metrics):
+                said = f"{self.objective.maximize} is {reward}"
+                failure = Failure(FailureKind.NOT_FINITE, said)
+                return dataclasses.replace(outcome, failure=failure)
+        return outcome
+
+    def _retry(self, record: Record, kind: FailureKind, *, at_once: bool = False) -> bool:
+        used = record.retried.count(kind)
+        if used >= RULES[kind].retries:
+            return False
+        record.retried += (kind,)
+        self._ledger.touch(record)
+        wait, backoff = 0.0, self.settings.backoff
+        if kind is FailureKind.LOST and backoff and not at_once:
+            wait = backoff[min(used, len(backoff) - 1)]
+        heapq.heappush(self._pending, (self.clock + wait, record.number))
+        return True
+
+    def _finish(self, record: Record, outcome: Outcome) -> None:
+        record.metrics, record.curve = dict(outcome.metrics), outcome.curve
+        record.failure, record.seconds, record.clock = outcome.failure, outcome.seconds, self.clock
+        record.numerics, record.versions = outcome.numerics, dict(outcome.versions)
+        if outcome.failure is None:
+            record.status, record.reward = Status.DONE, self.objective.reward(outcome.metrics)
+        else:
+            record.status = status_after(outcome.failure.kind)
+            record.excess = 1.0
+        self._ledger.touch(record)
+        waiting = self._ledger.settle(record)
+        if record.phase == "finalist" or self.settings.delivery == "completion":
+            for row in (record, *waiting):
+                self._ledger.deliver(row)
+
+    # Resumption, finalists, health
+
+    def _resume(self) -> None:
+        """Absorbs what is recorded, then queues what was in flight when the driver ended."""
+        rows = self._ledger.replay(self.space.decode)
+        self._origin -= max((row.clock for row in rows), default=0.0)
+        self._versions = next((row.versions for row in reversed(rows) if row.versions), {})
+        for row in rows:
+            if row.status is not Status.ASKED or row.cached_from is not None:
+                continue
+            if row.attempts == len(row.retried):
+                heapq.heappush(self._pending, (0.0, row.number))
+            elif not self._retry(row, FailureKind.LOST, at_once=True):
+                said = f"the driver died while it ran, in {row.attempts} attempts"
+                self._finish(row, Outcome(failure=Failure(FailureKind.LOST, said)))
+        self._ledger.flush()
+
+    def _add_finalist(self, best: Record, repeat: int, length: int) -> None:
+        record = Record(
+            number=len(self.records),
+            arm=best.arm,
+            source=best.source,
+            phase="finalist",
+            code=best.code,
+            key=best.key,
+            candidate_json=best.candidate_json,
+            seed=trial_seed(self.seed, best.key, repeat),
+            repeat=repeat,
+            length=length,
+            charged=False,
+            costs=best.costs,
+            decode=self.space.decode,
+        )
+        self._ledger.add(record)
+        heapq.heappush(self._pending, (0.0, record.number))
+
+    def _check_health(self) -> None:
+        failed, finished, zeros = self._ledger.failed, self._ledger.finished, self._ledger.zeros
+        enough = finished >= 10 or (finished >= 5 and failed.total() == finished)
+        if enough and failed.total() / finished > self.max_failures:
+            kind, count = failed.most_common(1)[0]
+            last = next(
+                record.failure.message
+                for record in reversed(self._ledger.records.values())
+                if record.failure is not None and record.failure.kind is kind
+            )
+            raise RunError(
+                f"{failed.total()} of {finished} trials failed, {count} of them by {kind} "
+                f"(the last: {last}); change {RULES[kind].setting}, or raise compute.max_failures "
+                f"from {self.max_failures}"
+            )
+        if finished >= 20 and zeros / finished > self.settings.max_zeros:
+            raise RunError(
+                f"{zeros} of {finished} trials have {self.objective.maximize} = 0; "
+                "lengthen the proxy (the recipe's epochs), or raise study.max_zeros from "
+                f"{self.settings.max_zeros}"
+            )
+
+    def _note_versions(self, versions: Mapping[str, str]) -> None:
+        for name in versions.keys() & self._versions.keys():
+            if versions[name] != self._versions[name]:
+                was, now = self._versions[name], versions[name]
+                log.warning("%s was %s earlier in this run, and is now %s", name, was, now)
+        self._versions = versions or self._versions
+
+
+def _candidate_json(candidate: Any) -> str:
+    if hasattr(candidate, "to_json"):
+        return str(candidate.to_json())
+    return json.dumps(candidate, sort_keys=True, default=repr)

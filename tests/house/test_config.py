@@ -1,0 +1,179 @@
+"""Configs: what stands in the design's examples is read, what is wrong is named in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas.config import (
+    Override,
+    SearchConfig,
+    TrainConfig,
+    find,
+    load_run,
+    load_search,
+    load_train,
+    to_yaml,
+)
+from nas.errors import ConfigError
+from nas.yamlfile import MAX_BYTES
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SEARCH = """
+job: search
+seed: 3
+budget: 8h
+data: {holdout: 0.2, holdout_by: images}
+space: {name: spinenet, intermediates: 10, window: 5}
+proxy: {name: training, images: 3000, recipe: {base: short, epochs: 6, batch_size: 16},
+        scale: {width: 0.25, alpha: 0.25, neck_width: 64, head_width: 64, input_size: 128}}
+objective: {maximize: ap50, limits: {params: 30.0e+6}}
+controller: {name: ppo}
+control: {share: 0.2}
+finalists: {count: 3, length: 3, repeats: 3}
+compute: {executor: ray, workers: 2, trial_timeout: 30m, max_failures: 0.3}
+"""
+TRAIN = """
+job: train
+genome: spinenet-49
+recipe: spinenet_c
+compute: {executor: ray, workers: 8, gpus_per_worker: 1}
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "made.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_search_is_read_and_written_whole(tmp_path: Path) -> None:
+    config = load_search(write(tmp_path, SEARCH))
+    assert (config.seed, config.budget, config.data.holdout) == (3, "8h", 0.2)
+    assert config.objective.limits == {"params": 30e6}
+    assert config.proxy.recipe.epochs == 6
+    assert config.proxy.recipe.optimizer == "adamw"  # the recipe's own
+    assert load_run(Path(write(tmp_path, to_yaml(config)))) == config
+
+
+def test_train_is_read_and_written_whole(tmp_path: Path) -> None:
+    config = load_train(write(tmp_path, TRAIN))
+    assert config.recipe.epochs == 500  # of the paper's protocol C
+    resolved = to_yaml(config)
+    assert load_run(Path(write(tmp_path, resolved))) == config
+    assert yaml.safe_load(resolved)["compute"]["gpus_per_worker"] == 1
+
+
+def test_defaults_are_complete() -> None:
+    assert load_search(None) == SearchConfig()
+    assert load_train(None) == TrainConfig()
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_search(write(tmp_path, "# nothing\n")) == SearchConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("seed=7", ("seed",), 7),
+        ("proxy.recipe.lr=1e-3", ("proxy", "recipe", "lr"), 1e-3),
+        ("proxy.scale.alpha=0.25", ("proxy", "scale", "alpha"), 0.25),
+        ("data.holdout_by=images", ("data", "holdout_by"), "images"),
+        ("data.images=null", ("data", "images"), None),
+        ("objective.minimize=[params, macs]", ("objective", "minimize"), ("params", "macs")),
+    ],
+)
+def test_set_has_yaml_types(text: str, path: tuple[str, ...], value: object) -> None:
+    found: object = load_search(None, [Override.parse("--set", text)])
+    for name in path:
+        found = getattr(found, name)
+    assert found == value
+
+
+def test_set_keeps_the_recipe_that_it_deviates_from(tmp_path: Path) -> None:
+    config = load_train(write(tmp_path, TRAIN), [Override.parse("--set", "recipe.epochs=50")])
+    assert (config.recipe.base, config.recipe.epochs, config.recipe.lr) == ("spinenet_c", 50, 0.28)
+
+
+def test_later_options_win() -> None:
+    twice = [Override.parse("--set", "seed=1"), Override.parse("--set", "seed=2")]
+    assert load_search(None, twice).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budgets: 3", "unknown key 'budgets'; did you mean 'budget'?"),
+        ("data: {holdut: 0.1}", "unknown key 'holdut' in data; did you mean 'holdout'?"),
+        ("proxy: {scale: {widht: 1}}", "in proxy.scale; did you mean 'width'?"),
+        ("finalists: {zzz: 1}", "known: count, length, repeats"),
+        ("proxy: {recipe: {epoch: 6}}", "did you mean 'epochs'?"),
+        ("proxy: {recipe: shrot}", "did you mean 'short'?"),
+        ("seed: three", "seed is 'three'; it should be a valid integer"),
+        ("data: {holdout: 1.5}", "data.holdout is 1.5; it should be less than 1"),
+        ("data: {holdout_by: video}", "it should be 'blocks' or 'images'"),
+        ("data: 7", "data is 7; it should be a valid dictionary"),
+        ("budget: 8x", "budget: '8x' is no duration"),
+        ("budget: 0", "budget: 0 is no budget"),
+        ("compute: {trial_timeout: soon}", "compute.trial_timeout: 'soon' is no duration"),
+        ("job: train", "its job is train; type nas train"),
+        ("job: dance", "job is 'dance'; it should be 'search'"),
+        ("data_dir: /no/such/folder", "there is no folder /no/such/folder"),
+        ("[1, 2]", "it should hold settings by name"),
+        ("1: 2", "it should hold settings by name"),
+        ("seed: 1\nseed: 2", "line 1: no YAML: a key stands here twice"),
+        ("a: &a [1]\nb: *a", "line 2: no YAML: aliases are not read"),
+        ("seed: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("seed: [1", "line 1: no YAML"),
+        ("seed: \x00", "no YAML"),
+        ("[" * 5_000, "no YAML"),
+        ("# " + "x" * MAX_BYTES, "larger than 1 MB"),
+    ],
+)
+def test_wrong_config_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    source = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as refusal:
+        load_search(source)
+    assert str(refusal.value).startswith(source)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["seed=x", "data.holdut=1", "proxy.recipe.epochs=six", "proxy.recipe.epoch=6", "seed.x=1"],
+)
+def test_message_names_the_option(option: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"--set {option}: ")):
+        load_search(None, [Override.parse("--set", option)])
+
+
+@pytest.mark.parametrize("text", ["seed", "=3", "a..b=1", "", "seed=[1"])
+def test_option_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"--set {text}")):
+        Override.parse("--set", text)
+
+
+def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "birds.yaml").write_text("seed: 5", encoding="utf-8")
+    assert load_search("birds").seed == 5
+    assert find("experiments/birds.yaml").is_file()
+    with pytest.raises(ConfigError, match=r"bird: no such file.*did you mean 'birds'"):
+        find("bird")
+
+
+def test_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_search(str(tmp_path / "x.yaml"))
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_experiments_are_valid(path: Path) -> None:
+    load = load_train if yaml.safe_load(path.read_text())["job"] == "train" else load_search
+    load(str(path))

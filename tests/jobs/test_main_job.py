@@ -1,0 +1,157 @@
+"""The main job from end to end, as small as it gets: search, train, evaluate, predict, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nas.cli import main
+from nas.data.scenes import write_scenes
+
+SMALL = [
+    "--set=proxy.recipe.epochs=1",
+    "--set=proxy.recipe.batch_size=8",
+    "--set=proxy.scale.width=0.0625",
+    "--set=proxy.scale.alpha=0.25",
+    "--set=proxy.scale.head_width=8",
+    "--set=proxy.scale.input_size=128",
+    "--set=finalists.count=1",
+    "--set=finalists.length=1",
+    "--set=finalists.repeats=1",
+    "--set=compute.executor=inline",
+]
+TINY = [
+    "--set=recipe.epochs=2",
+    "--set=recipe.batch_size=8",
+    "--set=scale.width=0.0625",
+    "--set=scale.head_width=8",
+    "--set=scale.input_size=128",
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def data(home: Path) -> Path:
+    write_scenes(home / "scenes", seed=1, images=30)
+    return home / "scenes"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("SPINENAS_CACHE", str(home / "cache"))
+
+
+@pytest.fixture(scope="module")
+def searched(home: Path, data: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("SPINENAS_CACHE", str(home / "cache"))
+        run = home / "search"
+        assert main(["search", "--data", str(data), "--run", str(run), "--budget=2", *SMALL]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path, data: Path, searched: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("SPINENAS_CACHE", str(home / "cache"))
+        run = home / "final"
+        words = ["train", "--genome", str(searched), "--data", str(data), "--run", str(run)]
+        assert main([*words, *TINY]) == 0
+    return run
+
+
+def test_a_search_leaves_a_winner_and_a_store(searched: Path) -> None:
+    genome = json.loads((searched / "genome.json").read_text())
+    assert genome["version"] == 1 and len(genome["taps"]) == 5
+    assert (searched / "trials.sqlite").is_file() and (searched / "config.yaml").is_file()
+
+
+def test_the_same_command_again_runs_nothing_again(
+    searched: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", "--data", str(data), "--run", str(searched), "--budget=2", *SMALL]) == 0
+    assert "trial 0" not in capfd.readouterr().out.split("best of")[0]
+
+
+def test_resume_goes_on_with_a_larger_budget(
+    searched: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["resume", str(searched), "--budget=3"]) == 0
+    assert "best of 3 trials" in capfd.readouterr().out
+
+
+def test_resume_refuses_another_proxy(
+    searched: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changed = [*SMALL, "--set=proxy.recipe.epochs=2"]
+    assert main(["search", "--data", str(data), "--run", str(searched), *changed]) == 2
+    assert "epochs" in capfd.readouterr().err
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(
+    home: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "--data", str(data), "--run", str(home / "dry"), "--dry-run", *SMALL]
+    assert main([*words, "--limit=params=25e6"]) == 0
+    out = capfd.readouterr().out
+    assert "limits leave" in out and "multiply" not in out.splitlines()[0]
+    assert not (home / "dry").exists()
+
+
+def test_top_show_report_and_profile(
+    home: Path, searched: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["top", str(searched)]) == 0
+    assert main(["show", str(searched), "spinenet-49", "--out", str(home / "shown")]) == 0
+    assert {path.suffix for path in (home / "shown").iterdir()} == {".svg", ".png"}
+    assert main(["report", str(searched)]) == 0
+    assert (searched / "report" / "index.html").is_file()
+    assert main(["profile", "spinenet-49s"]) == 0
+    assert "11,265,942 parameters" in capfd.readouterr().out
+
+
+def test_training_writes_numbers_and_weights(trained: Path) -> None:
+    numbers = json.loads((trained / "metrics.json").read_text())
+    assert 0 <= numbers["ap50"] <= 1
+    lines = (trained / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert (trained / "model.safetensors").is_file()
+
+
+def test_evaluation_gives_what_training_wrote(
+    trained: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from nas.jobs.evaluate import evaluate
+
+    numbers = json.loads((trained / "metrics.json").read_text())
+    assert evaluate(trained, data).to_dict() == numbers
+    assert main(["eval", str(trained), "--data", str(data)]) == 0
+
+
+def test_prediction_draws_and_lists(trained: Path, data: Path, home: Path) -> None:
+    picture = sorted((data / "val").iterdir())[0]
+    out = home / "predicted"
+    assert main(["predict", str(trained), str(picture), "--out", str(out), "--score=0.001"]) == 0
+    found = json.loads((out / "detections.json").read_text())[str(picture)]
+    with Image.open(picture) as image, Image.open(out / f"{picture.stem}.png") as drawn:
+        assert drawn.size == image.size
+        for row in found:
+            x, y, width, height = row["bbox"]
+            assert x >= 0 and x + width <= image.width + 0.01
+            assert y >= 0 and y + height <= image.height + 0.01
+
+
+def test_export_gives_files_that_passed_their_check(trained: Path, data: Path, home: Path) -> None:
+    words = ["export", str(trained), "--format=json,onnx", "--out", str(home / "shipped")]
+    assert main([*words, "--data", str(data)]) == 0
+    assert {path.name for path in (home / "shipped").iterdir()} == {"model.json", "model.onnx"}
