@@ -283,7 +283,7 @@ def profile(
 def export(
     ref: Ref,
     formats: Annotated[
-        str, typer.Option("--format", metavar="NAMES", help="Of json, onnx, pt2, py.")
+        str, typer.Option("--format", metavar="NAMES", help="Of json and onnx.")
     ] = "json,onnx",
     out: OutOption = None,
     data: DataOption = None,

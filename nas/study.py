@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import json
 import logging
 import math
-import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Self
-
-from pydantic import Field, PositiveInt
+from typing import Any
 
 from nas.controllers.base import Controller
-from nas.errors import ConfigError, GenomeError, RunError
+from nas.errors import RunError
 from nas.ledger import Ledger
 from nas.objectives import ObjectiveSettings
-from nas.settings import Settings
-from nas.space import Code, Space
+from nas.proposals import Costs, Proposer
+from nas.space import Space
 from nas.store import Store
+from nas.study_settings import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.trial import (
     RULES,
     Arm,
@@ -35,97 +32,15 @@ from nas.trial import (
     Record,
     Status,
     Trial,
-    duration,
     status_after,
     trial_seed,
 )
 
 log = logging.getLogger(__name__)
 
-Source = Literal["controller", "uniform"]
-Costs = Callable[[Any], Mapping[str, float]]
 
-DRAWS = 200
-"""Tries to find a candidate that wasn't seen, before a space counts as exhausted."""
-REPEATS = 3
-"""Repeats answered from the cache, before a controller that may repeat must draw unseen ones."""
-ENUMERABLE = 4096
-"""Spaces up to this size are walked through after that."""
 BARREN = 1000
 """Infeasible proposals in a row that end a run."""
-
-
-class ControlSettings(Settings):
-    """The control arm: uniform draws inside the same search.
-
-    Below a share of 0.5 their results are told to the controller too. From 0.5 on they are an arm
-    of its own: nothing crosses over, and a candidate that the other arm has scored already costs
-    budget here as it would alone.
-    """
-
-    share: float = Field(default=0.2, ge=0.0, le=1.0)
-
-    @property
-    def is_full_arm(self) -> bool:
-        return self.share >= 0.5
-
-
-class FinalistSettings(Settings):
-    """The second look at the best: fresh seeds, and perhaps a longer proxy.
-
-    Attributes:
-        count: how many distinct candidates per arm.
-        length: factor on the proxy's epochs, for evaluators that accept it.
-        repeats: fresh seeds per candidate.
-    """
-
-    count: PositiveInt = 3
-    length: PositiveInt = 3
-    repeats: PositiveInt = 3
-
-
-class StudySettings(Settings):
-    """How a study spends and when it gives up.
-
-    Attributes:
-        max_zeros: the share of trials with a reward of exactly 0 above which the run stops; 1 never
-            stops it.
-        delivery: "completion" tells results as they come. "proposal" asks for proposal n + window
-            after exactly the results 0...n, so that a run is equal whatever the timing.
-        window: proposals under way at once with delivery "proposal".
-        backoff: seconds before each retry of a trial whose worker was lost.
-    """
-
-    max_zeros: float = Field(default=1.0, ge=0.0, le=1.0)
-    delivery: Literal["completion", "proposal"] = "completion"
-    window: PositiveInt = 1
-    backoff: tuple[float, ...] = (1.0, 4.0, 16.0)
-
-
-class Budget(NamedTuple):
-    """Trials over both arms, or seconds of the run's own clock."""
-
-    trials: float
-    seconds: float
-
-    @classmethod
-    def parse(cls, value: int | str) -> Self:
-        """Reads 120, "120" or "8h"."""
-        if isinstance(value, str) and not value.strip().isdigit():
-            return cls(math.inf, duration(value, "budget"))
-        if int(value) < 1:
-            raise ConfigError(f"budget: {value!r} is no budget; write trials (120) or time (8h)")
-        return cls(int(value), math.inf)
-
-
-class _Draft(NamedTuple):
-    """A code that may become a proposal."""
-
-    code: Code
-    key: str
-    candidate: Any
-    problem: str | None
-    source: Source = "controller"
 
 
 class Study:
@@ -170,7 +85,6 @@ class Study:
         self.control = control or ControlSettings()
         self.settings = settings or StudySettings()
         self.max_failures = max_failures
-        self._controller, self._costs = controller, costs or (lambda _: {})
         store.claim(
             {
                 "space": space.describe(),
@@ -183,6 +97,15 @@ class Study:
             }
         )
         self._ledger = Ledger(store, controller, full_arms=self.control.is_full_arm)
+        self._proposer = Proposer(
+            space,
+            controller,
+            objective,
+            self._ledger,
+            seed=seed,
+            costs=costs or (lambda candidate: {}),
+            full_arms=self.control.is_full_arm,
+        )
         self._pending: list[tuple[float, int]] = []  # heap of (when, number) to be started
         self._in_flight: set[int] = set()
         self._closed = False
@@ -265,13 +188,17 @@ class Study:
         self._in_flight.clear()
         self._ledger.flush()
 
+    def close(self) -> None:
+        """Ends the search: nothing more is proposed, and what is under way may still be told."""
+        self._closed = True
+
     def start_finalists(self, settings: FinalistSettings) -> int:
         """Ends the search and queues its best for a second look; returns how many trials that is.
 
         The best distinct candidates of each arm are asked with fresh seeds (repeats 1...). What
         an earlier session has finished or queued is not queued again.
         """
-        self._closed = True
+        self.close()
         known = {
             (record.key, record.repeat, record.length)
             for record in self.records.values()
@@ -308,12 +235,13 @@ class Study:
         number, charged = len(self.records), self._ledger.charged
         due = math.ceil(self.control.share * (charged.total() + 1) - 1e-9)
         arm: Arm = "control" if charged["control"] < due else "controller"
-        draft = self._draft(arm, number)
+        draft = self._proposer.draft(arm, number)
         if draft is None:
-            self._closed = True
+            self.close()
             log.warning("the search ends early: no candidate was found that it hasn't tried")
             return None
-        record = self._judged_draft(draft, arm, number)
+        record = self._proposer.row(draft, arm, number)
+        record.clock = self.clock
         self._ledger.add(record)
         if record.status is not Status.ASKED and self.settings.delivery == "completion":
             self._ledger.deliver(record)
@@ -323,65 +251,6 @@ class Study:
                 f"{BARREN} proposals in a row were infeasible (the last: {last}); "
                 "raise objective.limits, or change the space"
             )
-        return record
-
-    def _draft(self, arm: Arm, number: int) -> _Draft | None:
-        """Returns the arm's next code: unseen, unless its controller learns from repeats."""
-        seen = self._ledger.seen(arm)
-        if arm == "controller":
-            may_repeat = self._controller.repeats and self._ledger.stale < REPEATS
-            for draw in range(DRAWS):
-                draft = self._look(self._controller.propose(number, draw))
-                if may_repeat or draft.key not in seen:
-                    return draft
-        for draw in range(DRAWS):
-            rng = random.Random(f"{self.seed}/uniform/{number}/{draw}")
-            draft = self._look(self.space.sample_code(rng), "uniform")
-            if draft.key not in seen:
-                return draft
-        small = self.space.size() <= ENUMERABLE
-        drafts = (self._look(code, "uniform") for code in (self.space.codes() if small else ()))
-        return next((draft for draft in drafts if draft.key not in seen), None)
-
-    def _look(self, code: Code, source: Source = "controller") -> _Draft:
-        try:
-            candidate = self.space.decode(code)
-            return _Draft(code, self.space.key(candidate), candidate, None, source)
-        except GenomeError as error:
-            return _Draft(code, f"invalid:{list(code)}", None, str(error), source)
-
-    def _judged_draft(self, draft: _Draft, arm: Arm, number: int) -> Record:
-        """Decides what a proposal is: infeasible, known, or to be tried."""
-        record = Record(
-            number=number,
-            arm=arm,
-            source=draft.source,
-            phase="search",
-            code=draft.code,
-            key=draft.key,
-            candidate_json=_candidate_json(draft.candidate),
-            seed=trial_seed(self.seed, draft.key, 0),
-            clock=self.clock,
-            decode=self.space.decode,
-        )
-        if leader := self._ledger.leader(draft.key):
-            self._ledger.share(record, leader)
-            # In full arms each arm pays for what it would have had to train alone.
-            is_new = self.control.is_full_arm and draft.key not in self._ledger.seen(arm)
-            record.charged = is_new and record.status is not Status.INFEASIBLE
-            return record
-        if draft.problem is not None:
-            record.failure, record.excess = Failure(FailureKind.INVALID, draft.problem), 1.0
-        else:
-            record.candidate = draft.candidate
-            record.costs = dict(self._costs(draft.candidate))
-            over = self.objective.violations(record.costs)
-            if over:
-                said = ", ".join(f"{name} {100 * part:.1f} % over" for name, part in over.items())
-                record.failure = Failure(FailureKind.OVER_LIMIT, said)
-                record.excess = sum(over.values())
-        if record.failure is not None:
-            record.status, record.charged = Status.INFEASIBLE, False
         return record
 
     # Attempts
@@ -442,11 +311,15 @@ class Study:
         record.failure, record.seconds, record.clock = outcome.failure, outcome.seconds, self.clock
         record.numerics, record.versions = outcome.numerics, dict(outcome.versions)
         if outcome.failure is None:
-            record.status, record.reward = Status.DONE, self.objective.reward(outcome.metrics)
+            record.reward, record.status = self.objective.reward(outcome.metrics), Status.DONE
         else:
             record.status = status_after(outcome.failure.kind)
             record.excess = 1.0
         self._ledger.touch(record)
+        self._settle(record)
+
+    def _settle(self, record: Record) -> None:
+        """Shares a finished row's result, and tells what is due now."""
         waiting = self._ledger.settle(record)
         if record.phase == "finalist" or self.settings.delivery == "completion":
             for row in (record, *waiting):
@@ -460,9 +333,12 @@ class Study:
         self._origin -= max((row.clock for row in rows), default=0.0)
         self._versions = next((row.versions for row in reversed(rows) if row.versions), {})
         for row in rows:
-            if row.status is not Status.ASKED or row.cached_from is not None:
+            if row.status is not Status.ASKED:
+                if row.tell_seq is None:  # the driver was stopped between the two
+                    self._settle(row)
+            elif row.cached_from is not None:
                 continue
-            if row.attempts == len(row.retried):
+            elif row.attempts == len(row.retried):
                 heapq.heappush(self._pending, (0.0, row.number))
             elif not self._retry(row, FailureKind.LOST, at_once=True):
                 said = f"the driver died while it ran, in {row.attempts} attempts"
@@ -516,9 +392,3 @@ class Study:
                 was, now = self._versions[name], versions[name]
                 log.warning("%s was %s earlier in this run, and is now %s", name, was, now)
         self._versions = versions or self._versions
-
-
-def _candidate_json(candidate: Any) -> str:
-    if hasattr(candidate, "to_json"):
-        return str(candidate.to_json())
-    return json.dumps(candidate, sort_keys=True, default=repr)

@@ -6,21 +6,15 @@ is over its time is replaced, and the study decides what becomes of its trial.
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
-import shutil
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 from nas.errors import NasError, RunError
+from nas.executors.cluster import running_ray
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import (
@@ -60,7 +54,7 @@ class RayExecutor:
         with ExitStack() as stack:
             # Ray's processes inherit the environment as it is when they are started.
             stack.enter_context(pinned_threads(self._compute.threads))
-            self._ray = stack.enter_context(_cluster(self._compute))
+            self._ray = stack.enter_context(running_ray(self._compute))
             self._open = stack.pop_all()
         return self
 
@@ -307,47 +301,3 @@ class _Pool:
 
 def _awaited(slot: _Slot) -> bool:
     return slot.starting is not None or slot.trial is not None
-
-
-@contextmanager
-def _cluster(compute: ComputeSettings) -> Iterator[ModuleType]:
-    """Gives a Ray that runs: this process's, the one at an address, or a private one.
-
-    A private one listens on loopback only, has a token of its own, no dashboard, and reports no
-    usage; its files lie in a folder of its own, which is removed.
-    """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    if compute.address is None:
-        # Read when Ray is imported: without it Ray puts the machine's outer address in the place
-        # of loopback, and listens there.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-
-    if ray.is_initialized():
-        yield ray
-        return
-    with ExitStack() as stack:
-        if compute.address is not None:
-            environment = {"env_vars": thread_environment(compute.threads)}
-            ray.init(address=compute.address, runtime_env=environment, **quiet)
-        else:
-            # Short, because the path of a Unix socket has 107 bytes at most.
-            root = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108
-            folder = tempfile.mkdtemp(prefix="nas-", dir=root)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", FutureWarning)
-            ray.init(
-                num_cpus=compute.workers,
-                include_dashboard=False,
-                object_store_memory=100_000_000,  # candidates and metrics only
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
-                **quiet,
-            )
-        stack.callback(ray.shutdown)
-        yield ray

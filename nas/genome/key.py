@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from nas.errors import GenomeError
@@ -47,12 +47,12 @@ def _canonical(genome: Genome) -> tuple[list[str], str]:
     labels, edges = _labelled_graph(genome, blocks, index)
     tapped: list[list[str]] = [[] for _ in names]
     for position, tap in enumerate(taps):
-        transform = tap.transform.signature if tap.transform else ""
+        transform = form(tap.transform) if tap.transform else ""
         tapped[index[tap.block]].append(f"{position},{tap.point},{transform},{tap.training_only}")
     labels = [f"{label}|{tapped[i]}" for i, label in enumerate(labels)]
     order, description = _Labelling(labels, edges).smallest()
     rest = [genome.input, genome.neck, genome.head, genome.norm]
-    text = json.dumps([1, description, [part.signature for part in rest]])
+    text = json.dumps([1, description, [json.dumps(_said(part), sort_keys=True) for part in rest]])
     return [names[i] for i in order], text
 
 
@@ -111,7 +111,21 @@ def _form(part: Part) -> str:
         part = part.but(padding=padding_of(part))
         if part.shortcut != "average_pool":
             unread.add("ceil")
-    return part.model_dump_json(exclude=unread)
+    return json.dumps(_said(part, unread), sort_keys=True)
+
+
+def _said(value: Any, unread: Collection[str] = ()) -> Any:
+    """What a part says beyond its type's defaults, so that a field added later keeps old keys."""
+    if isinstance(value, tuple):
+        return [_said(item) for item in value]
+    if not isinstance(value, Part):
+        return value
+    said = {"type": value.type} if hasattr(value, "type") else {}
+    for name, field in type(value).model_fields.items():
+        item = getattr(value, name)
+        if name not in unread and item != field.default:
+            said[name] = _said(item)
+    return said
 
 
 class _Labelling:

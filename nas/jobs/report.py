@@ -21,7 +21,7 @@ def top(run: Path, *, count: int = 10) -> None:
 
 
 def show(ref: str, other: str | None = None, *, out: Path | None = None) -> list[Path]:
-    """Draws an architecture, or two side by side, as SVG and PNG; returns the files."""
+    """Draws an architecture, or two in one picture, as SVG and PNG; returns the files."""
     genomes = [_named(text) for text in (ref, other) if text is not None]
     folder = out or Path()
     stem = "-vs-".join(_file_name(text) for text in (ref, other) if text is not None)

@@ -101,7 +101,7 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
         raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
     winner = result.best.candidate
     write_text(run.genome, winner.to_json(indent=1) + "\n")
-    console.print(leaderboard(result))
+    console.print(leaderboard(result, metric=config.objective.maximize))
     console.print(closing(run.path, result, config.data_dir))
 
 

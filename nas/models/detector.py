@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas.data.resize import resize
 from nas.errors import GenomeError
 from nas.genome import Genome, Port, Unit, plan
-from nas.genome.parts import IMAGE
+from nas.genome.parts import IMAGE, MaxPool
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
 from nas.models.heads import build_head
@@ -153,7 +153,8 @@ def _pool_before_activation(body: nn.ModuleDict, units: Sequence[Unit]) -> None:
     for pool in units:
         source = pool.inputs[0].unit
         readers = [unit for unit in units for port in unit.inputs if port.unit == source]
-        if pool.part.type != "max_pool" or source == IMAGE or len(readers) > 1:  # type: ignore[attr-defined]
+        fused = len(pool.inputs) > 1 or (pool.block and pool.block.fuse_activation != "none")
+        if not isinstance(pool.part, MaxPool) or source == IMAGE or len(readers) > 1 or fused:
             continue
         stem, after = body[source], body[pool.name]
         assert isinstance(stem, FusedBlock) and isinstance(after, FusedBlock)

@@ -71,7 +71,7 @@ def max_pool_same(x: Tensor, kernel: int, stride: int) -> Tensor:
     before, after = total // 2, total - total // 2
     if before == after:
         return F.max_pool2d(x, kernel, stride, padding=before)
-    if before == 0:
+    if before == 0 and stride > 1:
         # A window that hangs over the edge ignores what isn't there, as padding by -inf would.
         return F.max_pool2d(x, kernel, stride, ceil_mode=True)
     return F.max_pool2d(F.pad(x, (before, after, before, after), value=-math.inf), kernel, stride)

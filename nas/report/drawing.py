@@ -10,7 +10,6 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -18,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch, Patch, PathPatch, Polygon
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Outline
 
 from nas.cost import profile
@@ -29,13 +28,13 @@ from nas.report.layout import (
     RADIUS,
     WIDTH,
     Curve,
-    EdgeKind,
     Layout,
     Node,
     lay_out,
     least_width,
     sample,
 )
+from nas.report.looks import LOOKS, STROKES, outline
 
 HEADER, FOOTER, GAP = 66.0, 58.0, 6.0
 LABELS = 100.0
@@ -44,40 +43,6 @@ PNG_WIDTH = 1600
 INK, FAINT, GRID, PAPER = "#1d2733", "#9aa5b1", "#eef1f4", "#ffffff"
 
 
-class Look(NamedTuple):
-    """How a type of block is painted."""
-
-    name: str
-    shape: str
-    fill: str
-    line: str
-
-
-class Stroke(NamedTuple):
-    """How a kind of edge is painted."""
-
-    name: str
-    colour: str
-    dash: str | tuple[float, tuple[float, ...]] = "solid"
-
-
-LOOKS = {
-    IMAGE: Look("picture", "picture", "#f3f4f6", "#6b7280"),
-    "conv": Look("convolution", "small", "#e5e7eb", "#6b7280"),
-    "max_pool": Look("max pool", "trapezium", "#e5e7eb", "#6b7280"),
-    "bottleneck": Look("bottleneck", "square", "#cfe1f5", "#2b5c94"),
-    "residual": Look("residual", "diamond", "#ffe0b8", "#b8691a"),
-    "inverted_residual": Look("inverted residual", "circle", "#d3eedb", "#2f7d4b"),
-    "fused_inverted_residual": Look("fused inverted residual", "circle", "#f3e3a6", "#8a6d0f"),
-    "tucker": Look("tucker", "hexagon", "#ead9f4", "#7a4a99"),
-}
-STROKES: dict[EdgeKind, Stroke] = {
-    "down": Stroke("scaled down, to a coarser level", "#7048b8"),
-    "up": Stroke("scaled up, to a finer level", "#12886a"),
-    "same": Stroke("same size", "#5b6876"),
-    "merge": Stroke("unread block, added as it is", "#d0256b", (0, (4.0, 2.2))),
-    "direct": Stroke("read as it is", "#8a94a0"),
-}
 _SETTINGS = {
     "svg.hashsalt": "spinenas",
     "svg.fonttype": "none",
@@ -175,7 +140,9 @@ class _Panel:
             if node.output:
                 self._output(node)
         # Long edges lie below short ones, faded ones below all.
-        for curve in sorted(self.layout.curves, key=lambda c: (c.alive, -len(sample(c.points)))):
+        for curve in sorted(
+            self.layout.curves, key=lambda c: (c.alive, -float(c.points[3, 0] - c.points[0, 0]))
+        ):
             self._curve(curve)
         for node in self.layout.nodes:
             self._node(node)
@@ -219,14 +186,14 @@ class _Panel:
         points = curve.points + np.array([0.0, self.bottom])
         stroke = STROKES[curve.kind]
         colour = stroke.colour if curve.alive else "#d5dae0"
-        outline = Outline(points, [Outline.MOVETO, *[Outline.CURVE4] * 3])
+        path = Outline(points, [Outline.MOVETO, *[Outline.CURVE4] * 3])
         name = f"{self.prefix}-edge-{curve.parent}-{curve.child}"
         for width, paint, style, gid in (
             (4.2, PAPER, "solid", None),
             (1.6 if curve.alive else 1.0, colour, stroke.dash, name),
         ):
             patch = PathPatch(
-                outline,
+                path,
                 facecolor="none",
                 edgecolor=paint,
                 linewidth=width,
@@ -254,7 +221,7 @@ class _Panel:
 
     def _node(self, node: Node) -> None:
         look, y = LOOKS[node.type], node.y + self.bottom
-        patch = _shape(look.shape, node.x, y)
+        patch = outline(look.shape, node.x, y)
         patch.set(
             facecolor=look.fill if node.alive else PAPER,
             edgecolor=(INK if node.output else look.line) if node.alive else FAINT,
@@ -264,7 +231,13 @@ class _Panel:
         )
         patch.set_gid(f"{self.prefix}-block-{node.id}")
         self.axes.add_patch(patch)
-        size = 9.5 if len(node.id) <= 2 else 8.0 if len(node.id) <= 4 else 26.0 / len(node.id)
+        size = (
+            9.5
+            if len(node.id) <= 2
+            else 8.0
+            if len(node.id) <= 4
+            else max(5.5, 34.0 / len(node.id))
+        )
         self.axes.text(
             node.x,
             y - 0.5,
@@ -306,26 +279,6 @@ class _Panel:
         )
 
 
-def _shape(shape: str, x: float, y: float) -> Patch:
-    r = RADIUS
-    if shape == "diamond":
-        r += 3
-        return Polygon(np.array([[x - r, y], [x, y + r], [x + r, y], [x, y - r]]), closed=True)
-    if shape == "circle":
-        return Circle((x, y), r)
-    if shape == "trapezium":
-        corners = [[x - 13, y - 15], [x - 13, y + 15], [x + 13, y + 9], [x + 13, y - 9]]
-        return Polygon(np.array(corners), closed=True)
-    if shape == "hexagon":
-        turns = np.arange(6) * np.pi / 3
-        return Polygon(
-            np.stack([x + r * np.cos(turns), y + r * np.sin(turns)], axis=1), closed=True
-        )
-    wide, high = {"square": (15.5, 15.5), "small": (15.0, 12.0), "picture": (16.0, 12.5)}[shape]
-    style = f"round,pad=0,rounding_size={1.5 if shape == 'picture' else 5}"
-    return FancyBboxPatch((x - wide, y - high), 2 * wide, 2 * high, boxstyle=style)
-
-
 def _legend(axes: Axes, layouts: Sequence[Layout], width: float) -> None:
     """One line for the types of blocks and one for the kinds of edges that occur."""
     types = {node.type for layout in layouts for node in layout.nodes if node.alive}
@@ -334,13 +287,13 @@ def _legend(axes: Axes, layouts: Sequence[Layout], width: float) -> None:
     x = 32.0
     for kind, look in LOOKS.items():
         if kind in types and kind != IMAGE:
-            patch = _shape(look.shape, 0, 0)
+            patch = outline(look.shape, 0, 0)
             patch.set(facecolor=look.fill, edgecolor=look.line, linewidth=1.1)
             move = matplotlib.transforms.Affine2D().scale(0.5).translate(x, FOOTER - 21)
             patch.set_transform(move + axes.transData)
             axes.add_patch(patch)
             x = _caption(axes, x + 15, FOOTER - 21.5, look.name)
-    patch = _shape("square", 0, 0)
+    patch = outline("square", 0, 0)
     patch.set(facecolor=PAPER, edgecolor=INK, linewidth=2.0)
     move = matplotlib.transforms.Affine2D().scale(0.5).translate(x, FOOTER - 21)
     patch.set_transform(move + axes.transData)

@@ -212,7 +212,7 @@ class _Ground:
 
     def costs(self, options: Points) -> Points:
         """``(N,)`` costs of ``(N, 4, 2)`` curves."""
-        curves = np.stack([sample(option) for option in options])
+        curves = sample(options)
         steps = np.linalg.norm(np.diff(curves, axis=1), axis=2).sum(axis=1)
         start, end = options[0][0], options[0][3]
         cost = 0.02 * (steps - np.linalg.norm(end - start))
@@ -235,8 +235,8 @@ class _Ground:
 
 
 def sample(points: Points, count: int = 33) -> Points:
-    """``(count, 2)`` points along a cubic Bézier curve, ends included."""
-    t = np.linspace(0, 1, count)[:, None]
-    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
-    curve: Points = sum((w * p for w, p in zip(weights, points, strict=True)), np.zeros((count, 2)))
+    """``(..., count, 2)`` points along cubic Bézier curves ``(..., 4, 2)``, ends included."""
+    t = np.linspace(0, 1, count)
+    weights = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
+    curve: Points = weights @ points
     return curve

@@ -1,0 +1,68 @@
+"""How blocks and edges are painted: colours and shapes, in one place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.patches import Circle, FancyBboxPatch, Patch, Polygon
+
+from nas.genome.parts import IMAGE
+from nas.report.layout import RADIUS, EdgeKind
+
+
+class Look(NamedTuple):
+    """How a type of block is painted."""
+
+    name: str
+    shape: str
+    fill: str
+    line: str
+
+
+class Stroke(NamedTuple):
+    """How a kind of edge is painted."""
+
+    name: str
+    colour: str
+    dash: str | tuple[float, tuple[float, ...]] = "solid"
+
+
+LOOKS = {
+    IMAGE: Look("picture", "picture", "#f3f4f6", "#6b7280"),
+    "conv": Look("convolution", "small", "#e5e7eb", "#6b7280"),
+    "max_pool": Look("max pool", "trapezium", "#e5e7eb", "#6b7280"),
+    "bottleneck": Look("bottleneck", "square", "#cfe1f5", "#2b5c94"),
+    "residual": Look("residual", "diamond", "#ffe0b8", "#b8691a"),
+    "inverted_residual": Look("inverted residual", "circle", "#d3eedb", "#2f7d4b"),
+    "fused_inverted_residual": Look("fused inverted residual", "circle", "#f3e3a6", "#8a6d0f"),
+    "tucker": Look("tucker", "hexagon", "#ead9f4", "#7a4a99"),
+}
+STROKES: dict[EdgeKind, Stroke] = {
+    "down": Stroke("scaled down, to a coarser level", "#7048b8"),
+    "up": Stroke("scaled up, to a finer level", "#12886a"),
+    "same": Stroke("same size", "#5b6876"),
+    "merge": Stroke("unread block, added as it is", "#d0256b", (0, (4.0, 2.2))),
+    "direct": Stroke("read as it is", "#8a94a0"),
+}
+
+
+def outline(shape: str, x: float, y: float) -> Patch:
+    """The outline of a block at a place of the drawing."""
+    r = RADIUS
+    if shape == "diamond":
+        r += 3
+        return Polygon(np.array([[x - r, y], [x, y + r], [x + r, y], [x, y - r]]), closed=True)
+    if shape == "circle":
+        return Circle((x, y), r)
+    if shape == "trapezium":
+        corners = [[x - 13, y - 15], [x - 13, y + 15], [x + 13, y + 9], [x + 13, y - 9]]
+        return Polygon(np.array(corners), closed=True)
+    if shape == "hexagon":
+        turns = np.arange(6) * np.pi / 3
+        return Polygon(
+            np.stack([x + r * np.cos(turns), y + r * np.sin(turns)], axis=1), closed=True
+        )
+    wide, high = {"square": (15.5, 15.5), "small": (15.0, 12.0), "picture": (16.0, 12.5)}[shape]
+    style = f"round,pad=0,rounding_size={1.5 if shape == 'picture' else 5}"
+    return FancyBboxPatch((x - wide, y - high), 2 * wide, 2 * high, boxstyle=style)

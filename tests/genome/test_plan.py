@@ -1,0 +1,150 @@
+"""The lowering and the graph of the published networks: widths, middles, edges, order."""
+
+from __future__ import annotations
+
+import networkx as nx
+import pytest
+
+from nas.genome import Genome, plan
+from nas.genome.parts import AlphaResample, Bottleneck, Residual
+from nas.genome.plan import divisible, lower
+from search_spaces import zoo
+
+# tensorflow/tpu, spinenet.py: channels of levels 2, 3 and 4 to 7 (FILTER_SIZE_MAP times the width
+# factor, truncated), and channels inside a resampling from those levels (times α, truncated).
+WIDTHS = {
+    "spinenet-49s": ((41, 83, 166), {20, 41, 83}),
+    "spinenet-49": ((64, 128, 256), {32, 64, 128}),
+    "spinenet-96": ((64, 128, 256), {32, 64, 128}),
+    "spinenet-143": ((64, 128, 256), {64, 128, 256}),
+    "spinenet-190": ((83, 166, 332), {83, 166, 332}),
+}
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_widths_and_middles_are_truncated_as_published(name: str) -> None:
+    (second, third, rest), middles = WIDTHS[name]
+    units = lower(zoo.genome(name))
+    for unit in units:
+        if isinstance(unit.part, Bottleneck | Residual):
+            wanted = {2: second, 3: third}.get(unit.outs[0].level, rest)
+            assert unit.width == wanted
+            assert unit.outs[0].channels == wanted * (4 if unit.part.type == "bottleneck" else 1)
+    assert {unit.middle for unit in units if unit.kind == "edge"} == middles
+    stem = next(unit for unit in units if unit.block and unit.block.id == "stem")
+    assert stem.outs[0].channels == 64  # never scaled
+
+
+# Resampling of each permuted block's two parents in SpineNet-49, as published.
+RESAMPLING = {
+    "2": {"0": "same", "1": "same"},
+    "3": {"0": "down 4", "1": "down 4"},
+    "4": {"2": "down 2", "3": "up 2"},
+    "5": {"2": "down 4", "4": "down 2"},
+    "6": {"3": "down 4", "5": "down 4"},
+    "7": {"3": "same", "5": "same"},
+    "8": {"6": "up 2", "7": "down 2"},
+    "9": {"6": "down 2", "8": "down 4"},
+    "10": {"8": "same", "9": "up 4"},
+    "11": {"8": "same", "10": "same"},
+    "12": {"5": "same", "10": "up 2"},
+    "13": {"4": "same", "10": "up 4"},
+    "14": {"7": "down 2", "12": "down 2", "11": "direct"},
+    "15": {"5": "down 8", "14": "down 4"},
+    "16": {"12": "down 4", "14": "down 2"},
+}
+
+
+def test_the_graph_of_spinenet_49() -> None:
+    graph = zoo.genome("spinenet-49").graph()
+    for block, parents in RESAMPLING.items():
+        found = {parent: data["resampling"] for parent, _, data in graph.in_edges(block, data=True)}
+        assert found == parents
+    readers = [graph.out_degree(str(i)) for i in range(17)]
+    readers[0] -= 1  # the second stem block
+    assert readers == [2, 2, 2, 3, 2, 4, 2, 2, 3, 1, 3, 1, 2, 0, 2, 0, 0]
+    assert nx.is_directed_acyclic_graph(graph)
+    assert {n for n, data in graph.nodes(data=True) if data["tap"]} == {
+        *("12", "13", "14", "15", "16")
+    }
+    assert graph.nodes["14"] == {
+        **{"level": 5, "type": "bottleneck", "width": 1024, "size": 20, "tap": True}
+    }
+    assert (graph.nodes["image"]["size"], graph.nodes["image"]["width"]) == (640, 3)
+
+
+def test_a_parent_read_twice_is_one_edge_that_counts_two() -> None:
+    genome = zoo.genome("spinenet-49")
+    blocks = tuple(
+        block.but(inputs=(block.inputs[0], block.inputs[0])) if block.id == "16" else block
+        for block in genome.blocks
+    )
+    assert genome.but(blocks=blocks).graph().edges["12", "16"]["count"] == 2
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_units_come_after_what_they_read(name: str) -> None:
+    for units in (lower(zoo.genome(name)), plan(zoo.genome(name))):
+        known = {"image"}
+        for unit in units:
+            assert {port.unit for port in unit.inputs} <= known
+            assert unit.name.isidentifier()
+            assert unit.name not in known
+            known.add(unit.name)
+        assert [unit.kind for unit in units].count("head") == 1
+        assert units[-1].kind == "head"
+
+
+def test_scaling_changes_what_it_says() -> None:
+    genome = zoo.genome("spinenet-49")
+    small = genome.scaled(width=0.25, alpha=0.25, head_width=64, input_size=128)
+    assert small.scale.width == 0.25
+    assert small.neck.type == "endpoints" and small.neck.width == 64
+    assert small.head.type == "retinanet" and small.head.width == 64
+    assert small.input.size == 128
+    alphas = {
+        edge.resample.alpha
+        for block in small.blocks
+        for edge in block.inputs
+        if isinstance(edge.resample, AlphaResample)
+    }
+    assert alphas == {0.25}
+    assert genome.scaled() == genome
+    assert genome.scaled(width=0.5).scaled(width=0.5) == genome.scaled(width=0.25)
+    narrow = genome.scaled(neck_width=96, head_width=64)
+    assert narrow.neck.type == "endpoints" and narrow.neck.width == 96
+
+
+def test_another_activation_stands_everywhere() -> None:
+    swish = zoo.genome("spinenet-49").with_activation("swish")
+    text = swish.to_json()
+    assert '"relu"' not in text
+    assert text.count('"swish"') == zoo.genome("spinenet-49").to_json().count('"relu"')
+    assert swish.with_activation("relu") == zoo.genome("spinenet-49")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    # torchvision's _make_divisible: halves go up, never more than a tenth down.
+    [
+        (18, 24),
+        (30, 32),
+        (60, 64),
+        (120, 120),
+        (44.8, 48),
+        (33.6, 32),
+        (22.4, 24),
+        (3, 8),
+        (12, 16),
+    ],
+)
+def test_widths_rounded_as_mobilenets_do(value: float, expected: int) -> None:
+    assert divisible(value, 8) == expected
+
+
+def test_genomes_are_values() -> None:
+    first, second = zoo.genome("spinenet-49"), zoo.genome("SpineNet_49")
+    assert first == second
+    assert Genome.from_json(first.to_json().encode()) == first
+    with pytest.raises(ValueError, match="frozen"):
+        first.name = "other"
