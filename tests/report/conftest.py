@@ -1,0 +1,45 @@
+"""A finished search whose scores are made up: no training, but a real store."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.cost import profile
+from nas.result import Result
+from nas.searching import search
+from nas.study import FinalistSettings
+from search_spaces.spinenet import SpineNetSpace
+
+
+def made_up(genome: Any, seed: int) -> dict[str, float]:
+    """A noisy score that grows with the parameters; every now and then a failure."""
+    rng = random.Random(seed)
+    if rng.random() < 0.15:
+        raise RuntimeError("<b>shapes</b> differ & more")
+    size = profile(genome).params / 1e9
+    return {"ap50": 0.3 + 2 * size + rng.gauss(0, 0.02), "ap": 0.1 + size}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The folder of a run, and its result."""
+    path = tmp_path_factory.mktemp("runs") / "made up"
+    result = search(
+        SpineNetSpace(),
+        made_up,
+        "random",
+        budget=24,
+        run=path,
+        objective="ap50",
+        limits={"params": 26e6},
+        costs=lambda genome: profile(genome).costs(),
+        control=0.3,
+        finalists=FinalistSettings(count=2, repeats=3),
+    )
+    (path / "config.yaml").write_text("job: search\ndata_dir: /data/my photos\n", encoding="utf-8")
+    (path / "env.json").write_text('[{"processor": "<fast>"}]', encoding="utf-8")
+    return path, result

@@ -1,0 +1,109 @@
+"""Tables and last lines, read as a user does: at 80 columns, without colours."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from nas.errors import RunError
+from nas.objectives import ObjectiveSettings
+from nas.report.leaderboard import (
+    closing,
+    cost_text,
+    leaderboard,
+    ranking,
+    read,
+    standing,
+    time_text,
+    top,
+)
+from nas.result import Result, result_of
+
+
+def shown(item: RenderableType, width: int = 80) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(item)
+    return capture.get()
+
+
+def test_winner_comes_first_and_nothing_is_cut(run: tuple[Path, Result]) -> None:
+    text = shown(leaderboard(run[1], metric="ap50"))
+    assert "…" not in text
+    rows = [
+        line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0].isdigit()
+    ]
+    assert [int(row[0]) for row in rows] == list(range(1, 11))
+    best = run[1].finalists[0]
+    assert int(rows[0][1]) == best.record.number
+    assert rows[0][3] == f"{best.mean:.3f}" and rows[0][4] == "±"
+    assert all(name in text for name in ("ap50", "params", "macs", "second look", "random"))
+
+
+def test_each_candidate_stands_once(run: tuple[Path, Result]) -> None:
+    ranked = ranking(run[1])
+    keys = [row.key for row, _ in ranked]
+    assert len(keys) == len(set(keys))
+    rewards = [row.reward or 0 for row, again in ranked if again is None]
+    assert rewards == sorted(rewards, reverse=True)
+    means = [again.mean for _, again in ranked if again]
+    assert means == sorted(means, reverse=True) and len(means) == len(run[1].finalists)
+
+
+def test_top_reads_the_folder_and_tells_failures(run: tuple[Path, Result]) -> None:
+    text = shown(top(run[0], 3))
+    scored = sum(row.is_scored for row in run[1].trials)
+    assert f"{scored} trials scored" in text and "× error" in text and "× over limit" in text
+
+
+def test_top_of_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        top(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_last_lines_can_be_pasted(run: tuple[Path, Result]) -> None:
+    text = shown(closing(run[0], run[1], Path("/data/my photos")), width=300)
+    assert f"run: {run[0]}" in text
+    command = next(line for line in text.splitlines() if "nas train" in line)
+    words = shlex.split(command)
+    assert words[:2] == ["nas", "train"]
+    assert words[words.index("--genome") + 1] == str(run[0])
+    assert words[words.index("--data") + 1] == "/data/my photos"
+
+
+def test_a_search_without_scores_says_so(tmp_path: Path) -> None:
+    empty = result_of([], ObjectiveSettings())
+    assert "no trial has a score yet" in shown(leaderboard(empty))
+    assert f"nas resume {tmp_path}" in shown(closing(tmp_path, empty), width=300)
+    assert standing([]) == "0 trials scored"
+
+
+def test_rows_of_the_store_are_the_rows_of_the_result(run: tuple[Path, Result]) -> None:
+    records, objective = read(run[0])
+    assert objective.maximize == "ap50" and objective.limits == {"params": 26e6}
+    again = result_of(records, objective)
+    assert [row.number for row in again.trials] == [row.number for row in run[1].trials]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("params", 28.54e6, "28.54 M"),
+        ("macs", 85.28e9, "85.28 G"),
+        ("latency_ms", 12.0, "12"),
+        ("params", None, "–"),
+    ],
+)
+def test_costs_have_units(name: str, value: float | None, text: str) -> None:
+    assert cost_text(name, value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (89, "89 s"), (120, "2 min"), (11100, "3 h 05 min")]
+)
+def test_times_read_well(seconds: float, text: str) -> None:
+    assert time_text(seconds) == text

@@ -1,0 +1,110 @@
+"""The page and its curves: self-contained, well-formed, and in order with the store."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nas.errors import RunError
+from nas.report import curves
+from nas.report.leaderboard import read
+from nas.report.page import write_page
+from nas.result import Result
+from nas.searching import search
+from nas.space import ChoiceSpace
+
+VOID = {"meta", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Collects addresses and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "link", "iframe")
+        if tag not in VOID:
+            self.open.append(tag)
+        names = ("src", "href", "xlink:href")
+        self.addresses += [value or "" for name, value in attrs if name in names]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+
+@pytest.fixture(scope="module")
+def html(run: tuple[Path, Result]) -> str:
+    path = write_page(run[0])
+    assert path == run[0] / "report" / "index.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched(html: str) -> None:
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    assert all(a.startswith(("#", "data:image/png;base64,")) for a in reader.addresses)
+    # Names of XML namespaces are no links.
+    rest = re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
+    assert "http" not in rest and "url(" not in re.sub(r"url\(#[^)]*\)", "", rest)
+
+
+def test_it_tells_the_search(html: str, run: tuple[Path, Result]) -> None:
+    result = run[1]
+    assert result.best is not None
+    assert f"The winner: trial {result.best.number}" in html and "<svg" in html
+    assert f"{result.finalists[0].mean:.3f}" in html
+    assert "params at most 26 M" in html
+    assert "--data &#x27;/data/my photos&#x27;" in html
+    assert "expected best of" in html and "over limit" in html
+
+
+def test_what_comes_from_outside_is_text(html: str) -> None:
+    assert "&lt;b&gt;shapes&lt;/b&gt; differ &amp; more" in html
+    assert "&lt;fast&gt;" in html and "<fast>" not in html
+
+
+def test_the_curves_inside_are_a_picture(html: str) -> None:
+    found = re.search(r"data:image/png;base64,([^\"]+)", html)
+    assert found
+    assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == (1200, 480)
+
+
+def test_the_page_is_the_same_when_written_again(html: str, run: tuple[Path, Result]) -> None:
+    assert write_page(run[0]).read_text(encoding="utf-8") == html
+
+
+def test_curves_are_the_same_bytes(run: tuple[Path, Result], tmp_path: Path) -> None:
+    records, _ = read(run[0])
+    finalists = run[1].finalists
+    path = curves.write(tmp_path / "new" / "curves.png", records, finalists, "ap50")
+    assert path.read_bytes() == curves.curves(records, finalists, "ap50")
+    assert Image.open(io.BytesIO(curves.curves([]))).size == (1200, 480)
+
+
+def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:
+    space = ChoiceSpace({"depth": [1, 2, 3]})
+    search(space, lambda c, seed: float(c["depth"]), "random", budget=3, run=tmp_path / "any")
+    html = write_page(tmp_path / "any", out=tmp_path / "out").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "index.html").is_file()
+    assert "{&quot;depth&quot;: 3}" in html and "no second look" in html
+
+
+def test_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        write_page(tmp_path)
+    assert "\n" not in str(caught.value)
