@@ -9,65 +9,12 @@ import pytest
 from PIL import Image
 
 from nas.cli import main
-from nas.data.scenes import write_scenes
-
-SMALL = [
-    "--set=proxy.recipe.epochs=1",
-    "--set=proxy.recipe.batch_size=8",
-    "--set=proxy.scale.width=0.0625",
-    "--set=proxy.scale.alpha=0.25",
-    "--set=proxy.scale.head_width=8",
-    "--set=proxy.scale.input_size=128",
-    "--set=finalists.count=1",
-    "--set=finalists.length=1",
-    "--set=finalists.repeats=1",
-    "--set=compute.executor=inline",
-]
-TINY = [
-    "--set=recipe.epochs=2",
-    "--set=recipe.batch_size=8",
-    "--set=scale.width=0.0625",
-    "--set=scale.head_width=8",
-    "--set=scale.input_size=128",
-]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def data(home: Path) -> Path:
-    write_scenes(home / "scenes", seed=1, images=30)
-    return home / "scenes"
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     monkeypatch.setenv("SPINENAS_CACHE", str(home / "cache"))
-
-
-@pytest.fixture(scope="module")
-def searched(home: Path, data: Path) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        patch.setenv("SPINENAS_CACHE", str(home / "cache"))
-        run = home / "search"
-        assert main(["search", "--data", str(data), "--run", str(run), "--budget=2", *SMALL]) == 0
-    return run
-
-
-@pytest.fixture(scope="module")
-def trained(home: Path, data: Path, searched: Path) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        patch.setenv("SPINENAS_CACHE", str(home / "cache"))
-        run = home / "final"
-        words = ["train", "--genome", str(searched), "--data", str(data), "--run", str(run)]
-        assert main([*words, *TINY]) == 0
-    return run
 
 
 def test_a_search_leaves_a_winner_and_a_store(searched: Path) -> None:
@@ -77,9 +24,9 @@ def test_a_search_leaves_a_winner_and_a_store(searched: Path) -> None:
 
 
 def test_the_same_command_again_runs_nothing_again(
-    searched: Path, data: Path, capfd: pytest.CaptureFixture[str]
+    searched: Path, data: Path, small: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["search", "--data", str(data), "--run", str(searched), "--budget=2", *SMALL]) == 0
+    assert main(["search", "--data", str(data), "--run", str(searched), "--budget=2", *small]) == 0
     assert "trial 0" not in capfd.readouterr().out.split("best of")[0]
 
 
@@ -91,17 +38,17 @@ def test_resume_goes_on_with_a_larger_budget(
 
 
 def test_resume_refuses_another_proxy(
-    searched: Path, data: Path, capfd: pytest.CaptureFixture[str]
+    searched: Path, data: Path, small: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    changed = [*SMALL, "--set=proxy.recipe.epochs=2"]
+    changed = [*small, "--set=proxy.recipe.epochs=2"]
     assert main(["search", "--data", str(data), "--run", str(searched), *changed]) == 2
     assert "epochs" in capfd.readouterr().err
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(
-    home: Path, data: Path, capfd: pytest.CaptureFixture[str]
+    home: Path, data: Path, small: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["search", "--data", str(data), "--run", str(home / "dry"), "--dry-run", *SMALL]
+    words = ["search", "--data", str(data), "--run", str(home / "dry"), "--dry-run", *small]
     assert main([*words, "--limit=params=25e6"]) == 0
     out = capfd.readouterr().out
     assert "limits leave" in out and "multiply" not in out.splitlines()[0]

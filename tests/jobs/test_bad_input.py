@@ -1,0 +1,118 @@
+"""Bad files from a user: exit code 2 and one line that names the file and a remedy."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from nas.cli import main
+from nas.data.scenes import write_scenes
+from search_spaces import zoo
+
+
+class Bomb:
+    """Unpickling this would leave a file behind."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path("exploded").touch, ()
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    write_scenes(root, seed=2, images=12)
+    return root
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenes: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPINENAS_CACHE", str(tmp_path / "cache"))
+    genome = json.loads(zoo.genome("spinenet-49").to_json())
+    genome["blocks"][5]["inputs"][0]["block"] = "nobody"
+    Path("lost_parent.json").write_text(json.dumps(genome))
+    Path("half.json").write_text('{"version": 1, "blocks": [')
+    Path("list.json").write_text("[1, 2]")
+    Path("noise.safetensors").write_bytes(bytes(range(256)) * 8)
+    Path("pickle.safetensors").write_bytes(pickle.dumps(Bomb()))
+    Path("no_picture.jpg").write_text("not a picture")
+    Image.new("RGB", (64, 64)).save("whole.png")
+    Path("cut.png").write_bytes(Path("whole.png").read_bytes()[:60])
+    for name, text in {
+        "broken": '{"images": [',
+        "list": "[]",
+        "empty": '{"images": [], "annotations": [], "categories": []}',
+        "escape": json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "../../whole.png", "width": 64, "height": 64}],
+                "annotations": [
+                    {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81}
+                ],
+                "categories": [{"id": 1, "name": "a"}],
+            }
+        ),
+    }.items():
+        (tmp_path / name / "train").mkdir(parents=True)
+        (tmp_path / name / "train.json").write_text(text)
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("job: search\n")
+    (tmp_path / "run" / "trials.sqlite").write_bytes(pickle.dumps(Bomb()))
+    return tmp_path
+
+
+ROWS = {
+    "genome cut short": ("show half.json", "half.json"),
+    "genome that is a list": ("profile list.json", "list.json"),
+    "genome with an unknown parent": ("profile lost_parent.json", "nobody"),
+    "genome that isn't there": ("show gone.json", "gone.json"),
+    "misspelt zoo name": ("profile spinenet-94", "spinenet-9"),
+    "zoo name to predict with": ("predict spinenet-49 whole.png", "nas train --genome spinenet-49"),
+    "zoo name to evaluate": ("eval spinenet-49 --data {scenes}", "nas train"),
+    "architecture as ONNX": ("export spinenet-49 --format onnx --out out", "train it first"),
+    "unknown format": ("export spinenet-49 --format jsn --out out", "json"),
+    "checkpoint of noise": ("predict noise.safetensors whole.png", "noise.safetensors"),
+    "checkpoint that is a pickle": ("eval pickle.safetensors --data {scenes}", "pickle.safet"),
+    "--init that is a pickle": (
+        "train --genome spinenet-49 --data {scenes} --init pickle.safetensors --run r "
+        "--set scale.width=0.0625 --set scale.input_size=128",
+        "pickle.safetensors",
+    ),
+    "store that is a pickle": ("top run", "trials.sqlite"),
+    "data folder without annotations": ("search --data nothing --run r", "train.json"),
+    "annotations cut short": ("search --data broken --run r", "train.json"),
+    "annotations that are a list": ("train --data list --run r", "train.json"),
+    "annotations without images": ("train --data empty --run r", "train.json"),
+    "file name that leaves the folder": ("search --data escape --run r", "whole.png"),
+    "folder to check": ("data check nothing", "nothing"),
+    "input too small": (
+        "train --genome spinenet-49 --data {scenes} --run r --set scale.input_size=96",
+        "128",
+    ),
+    "run folder with other things": ("search --data {scenes} --run nothing/..", "--run"),
+}
+
+
+@pytest.mark.parametrize(("words", "named"), ROWS.values(), ids=ROWS.keys())
+def test_one_line_and_exit_code_2(
+    words: str, named: str, here: Path, scenes: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.format(scenes=scenes).split()) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("nas: ") and error.count("\n") == 1, error
+    assert named in error and "Traceback" not in error
+    assert not (here / "exploded").exists()
+
+
+@pytest.mark.parametrize("picture", ["no_picture.jpg", "cut.png", "gone.jpg"])
+def test_pictures_that_are_none(
+    picture: str, here: Path, trained: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(trained), picture]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and picture in error
