@@ -45,7 +45,7 @@ class PPOSettings(Settings):
     clip: PositiveFloat = 0.2
     entropy: NonNegativeFloat = 0.05
     decay: PositiveFloat = 0.9
-    batch: PositiveInt = 8
+    batch: PositiveInt = 10
     epochs: PositiveInt = 4
     max_norm: PositiveFloat = 1.0
 
@@ -141,7 +141,8 @@ class PPO(Controller):
             torch.manual_seed(seed)
             self._policy = Policy(self._sizes, self.settings)
         self._offsets = [int(offset) for offset in self._policy.offsets]
-        self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=self.settings.lr)
+        parameters = self._policy.parameters()
+        self._optimizer = torch.optim.Adam(parameters, lr=self.settings.lr, fused=True)
         self._baseline = Baseline(self.settings.decay)
         self._open: dict[int, Sample] = {}
         self._told: list[Sample] = []
@@ -163,11 +164,10 @@ class PPO(Controller):
         return tuple(code)
 
     def asked(self, number: int, code: Code) -> None:
-        widest, rows = max(self._sizes), []
-        for position in range(len(code)):
-            mask = self.space.legal(code[:position])
-            rows.append([*mask, *[False] * (widest - len(mask))])
-        self._open[number] = Sample(torch.tensor(code), torch.tensor(rows))
+        widest = max(self._sizes)
+        rows = (bytes(self.space.legal(code[:t])).ljust(widest, b"\0") for t in range(len(code)))
+        masks = torch.frombuffer(bytearray().join(rows), dtype=torch.bool).view(-1, widest)
+        self._open[number] = Sample(torch.tensor(code), masks)
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
         sample = self._open.pop(number)

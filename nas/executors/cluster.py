@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -44,12 +45,12 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
         if compute.address is not None:
             environment = {"env_vars": thread_environment(compute.threads)}
             try:
+                _check_reachable(compute.address)
                 ray.init(address=compute.address, runtime_env=environment, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise RunError(
-                    f"compute.address: {compute.address!r} can't be used: {reason}"
-                ) from error
+                said = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
+                raise RunError(f"{said}; start one there, or leave the address out") from error
         else:
             # Short, because the path of a Unix socket has 107 bytes at most.
             root = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108
@@ -67,3 +68,10 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             )
         stack.callback(ray.shutdown)
         yield ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raises an OSError at once where Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()

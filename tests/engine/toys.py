@@ -1,0 +1,162 @@
+"""Spaces and evaluators small enough to reason about; importable by workers and by a driver."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.controllers import ControllerSettings, make_controller
+from nas.errors import DataError, GenomeError
+from nas.objectives import ObjectiveSettings
+from nas.space import ChoiceSpace, Code
+from nas.store import Store
+from nas.study import Study
+from nas.trial import Failure, FailureKind, Outcome, Trial
+
+CONTROLLERS = ("random", "ppo")
+
+
+class StaircaseSpace(ChoiceSpace):
+    """Each choice may be at most one above the one before: masks that depend on the prefix."""
+
+    name = "staircase"
+
+    def __init__(self, steps: int, choices: int) -> None:
+        super().__init__({f"step{i}": list(range(choices)) for i in range(steps)})
+
+    def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
+        size = len(self.decisions[len(prefix)].choices)
+        limit = prefix[-1] + 1 if prefix else 0  # the first decision has one legal choice
+        return tuple(index <= limit for index in range(size))
+
+    def size(self) -> int:
+        return sum(1 for _ in self.codes())
+
+
+SPACES = {
+    "product": lambda: ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(6)}),
+    "one decision": lambda: ChoiceSpace({"only": list("abcdefgh")}),
+    "one choice": lambda: ChoiceSpace({"fixed": [1], "free": [0, 1, 2], "also fixed": ["x"]}),
+    "two candidates": lambda: ChoiceSpace({"a": [0, 1]}),
+    "masked": lambda: StaircaseSpace(4, 4),
+}
+
+
+def total(candidate: dict[str, int], seed: int) -> float:
+    """Higher choices are better."""
+    return float(sum(candidate.values()))
+
+
+def noisy(candidate: dict[str, int], seed: int) -> dict[str, float]:
+    """Depends on every bit of the candidate and of the seed."""
+    digest = hashlib.sha256(f"{sorted(candidate.items())}{seed}".encode()).digest()
+    return {"score": int.from_bytes(digest[:7], "big") / 2**56, "extra": digest[8] / 3}
+
+
+def rungs(candidate: dict[str, int], seed: int) -> Iterator[dict[str, float]]:
+    """Yields three rungs."""
+    for rung in (1, 2, 3):
+        yield {"score": rung * total(candidate, seed)}
+
+
+def matmul(candidate: dict[str, int], seed: int) -> dict[str, float]:
+    """Sums in torch, whose last bits depend on the number of threads."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    a = torch.randn(257, 4099, generator=generator)
+    value = (a @ a.T).sum() + torch.randn(2**17 + 3, generator=generator).sum()
+    return {"score": float(value), "threads": float(torch.get_num_threads())}
+
+
+class Mixed:
+    """Raises, kills its worker, or hangs, by the value of the first choice.
+
+    Each fault but the first happens once only if `scratch` is given.
+    """
+
+    def __init__(self, scratch: Path, faults: dict[int, str]) -> None:
+        self.scratch, self.faults = scratch, faults
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "mixed"}
+
+    def __call__(self, candidate: dict[str, int], seed: int) -> float:
+        fault = self.faults.get(next(iter(candidate.values())))
+        marker = self.scratch / f"{seed}-{fault}"
+        if fault and fault.startswith("once "):
+            if marker.exists():
+                fault = None
+            else:
+                marker.touch()
+                fault = fault.removeprefix("once ")
+        if fault == "raise":
+            raise ValueError("no such kernel")
+        if fault == "memory":
+            raise MemoryError("16 GB asked")
+        if fault == "nan":
+            return float("nan")
+        if fault == "genome":
+            raise GenomeError("level 9 is not built")
+        if fault == "data":
+            raise DataError("train.json: missing; give --data")
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "hang":
+            time.sleep(600)
+        return total(candidate, seed)
+
+
+def make_study(store: Store | None = None, controller: str = "random", **options: Any) -> Study:
+    """A study over 4^6 candidates, with what the test changes."""
+    space = options.pop("space", None) or SPACES["product"]()
+    seed = options.pop("seed", 0)
+    objective = options.pop("objective", None) or ObjectiveSettings(maximize="score")
+    return Study(
+        space,
+        make_controller(ControllerSettings(name=controller), space, seed),
+        objective,
+        store or Store.open(None),
+        seed=seed,
+        **{"budget": 20} | options,
+    )
+
+
+def scored(value: float) -> Outcome:
+    return Outcome(metrics={"score": value})
+
+
+def failed(kind: FailureKind) -> Outcome:
+    return Outcome(failure=Failure(kind, "as the test wants"))
+
+
+def drive(study: Study, limit: int = 10_000, shuffle: int | None = None) -> list[Trial]:
+    """Asks and tells to the end, or `limit` trials: their codes' sums are the scores.
+
+    With `shuffle`, four are under way at once, and are told in a shuffled order.
+    """
+    rng = random.Random(shuffle)
+    asked: list[Trial] = []
+    flight: list[Trial] = []
+    while flight or len(asked) < limit:
+        while len(flight) < (1 if shuffle is None else 4) and len(asked) < limit:
+            trial = study.ask()
+            if trial is None:
+                break
+            asked.append(trial)
+            flight.append(trial)
+        if not flight:
+            break
+        trial = flight.pop(rng.randrange(len(flight)))
+        study.tell(trial, scored(sum(trial.code)))
+    return asked
+
+
+def codes(study: Study) -> list[Code]:
+    return [record.code for record in study.records.values()]
