@@ -28,7 +28,7 @@ def interruptible(study: Study) -> Iterator[None]:
         study.release()
         raise SearchInterrupted(
             f"stopped after {study.told} trials, with {waiting} under way; nothing finished is "
-            "lost: type the same command again to go on"
+            "lost"
         ) from None
     except BaseException:
         study.release()
