@@ -27,8 +27,7 @@ def interruptible(study: Study) -> Iterator[None]:
         waiting = study.in_flight
         study.release()
         raise SearchInterrupted(
-            f"stopped after {study.told} trials, with {waiting} under way; nothing finished is "
-            "lost"
+            f"stopped after {study.told} trials, with {waiting} under way; nothing finished is lost"
         ) from None
     except BaseException:
         study.release()

@@ -15,7 +15,7 @@ from nas.cost import profile
 from nas.errors import RunError
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
-from nas.report.leaderboard import closing, leaderboard
+from nas.report.leaderboard import ARMS, closing, leaderboard, read
 from nas.result import Result
 from nas.runs import Run, write_text
 from nas.searching import search as search_space
@@ -52,7 +52,9 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     _begin(run, config)
     _decode(proxy, config)
     with progress_bar() as bar:
-        result = _searched(run, config, space, proxy, classes, _Progress(bar, config))
+        result = _searched(
+            run, config, space, proxy, classes, _Progress(bar, config, _finished(run))
+        )
     _finish(run, result, config)
     return result
 
@@ -96,6 +98,14 @@ def _searched(
     )
 
 
+def _finished(run: Run) -> int:
+    """Trials that an earlier start of this run has finished, for the bar to begin with."""
+    if not run.store.is_file():
+        return 0
+    records, _ = read(run.path)
+    return sum(r.phase == "search" and r.charged and r.tell_seq is not None for r in records)
+
+
 def _finish(run: Run, result: Result, config: SearchConfig) -> None:
     if result.best is None:
         raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
@@ -108,11 +118,12 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
 class _Progress:
     """Draws the bar of a search from the engine's events."""
 
-    def __init__(self, bar: Progress, config: SearchConfig) -> None:
+    def __init__(self, bar: Progress, config: SearchConfig, finished: int) -> None:
         self.bar, self.metric = bar, config.objective.maximize
         budget = Budget.parse(config.budget)
         total = None if budget.trials == float("inf") else budget.trials
-        self.tasks: dict[str, TaskID] = {"search": bar.add_task("trials", total=total, note="")}
+        task = bar.add_task("trials", total=total, completed=finished, note="")
+        self.tasks: dict[str, TaskID] = {"search": task}
         self.best: dict[str, float] = {}
         finalists = config.finalists
         self.second_look = finalists.count * finalists.repeats
@@ -135,7 +146,8 @@ class _Progress:
             if event.failure is not None:
                 self.bar.console.print(f"trial {event.trial.number}: {event.failure.message}")
             self.bar.update(self.tasks[phase], advance=1, note=note)
-            say_in_logs(f"trial {event.trial.number} ({event.trial.arm}): {score}; {note}")
+            said = "failed" if score is None else f"{self.metric} {score:.3f}"
+            say_in_logs(f"trial {event.trial.number} ({ARMS[event.trial.arm]}): {said}; {note}")
 
 
 def _budget(config: SearchConfig) -> str:
