@@ -19,6 +19,9 @@ from nas.runs import RUNS, unused
 PICTURES = 4
 """Validation pictures that the trained model is shown."""
 
+SCORE = 0.2
+"""Boxes below aren't drawn; so short a training leaves scores low."""
+
 
 def demo() -> None:
     """Searches, retrains the winner and SpineNet-49 alike, evaluates, exports, and predicts."""
@@ -38,11 +41,12 @@ def demo() -> None:
     _chapter(3, "Evaluate: COCO's numbers on pictures that neither search nor training saw")
     evaluate(str(folder / "winner"), None, config.data)
     _chapter(4, "Export: a file that runs without this toolkit")
-    export(str(folder / "winner"), ["json", "onnx"], out=folder / "export")
+    for path in export(str(folder / "winner"), ["json", "onnx"], out=folder / "export"):
+        console.print(f"{path}: written and checked", soft_wrap=True)
     _chapter(5, "Use: boxes and names on pictures")
     val = load_split(data_folder(None, config.data), "val")
     pictures = [image.path for image in val.images[:PICTURES]]
-    predict(str(folder / "winner"), pictures, out=folder / "predictions")
+    predict(str(folder / "winner"), pictures, out=folder / "predictions", score=SCORE)
     minutes = (time.monotonic() - started) / 60
     console.rule()
     console.print(
