@@ -49,7 +49,7 @@ def killed_after(run: Path, process: subprocess.Popen[str], finished: int, with_
 
 def check_resumption(tmp_path: Path, executor: str, controller: str, with_signal: int) -> str:
     run, whole = tmp_path / "killed", tmp_path / "whole"
-    said = killed_after(run, start(run, executor, controller, 0.05), 8, with_signal)
+    said = killed_after(run, start(run, executor, controller, 0.3), 8, with_signal)
     before = {row.number: row for row in rows(run) if row.status is not Status.ASKED}
     assert 8 <= len(before) < BUDGET
     process = start(run, executor, controller, 0.0)
