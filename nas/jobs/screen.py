@@ -43,10 +43,11 @@ def counted(description: str) -> Iterator[Step]:
     """A bar that appears with the first step and goes when the work is done."""
     bar = progress_bar()
     bar.live.transient = True
+    bar.disable = not console.is_terminal  # else a file gets an empty line for it
     task = bar.add_task(description, total=None, note="")
 
     def step(done: int, total: int) -> None:
-        if not bar.live.is_started:
+        if not bar.live.is_started and not bar.disable:
             bar.start()
         bar.update(task, completed=done, total=total)
 
