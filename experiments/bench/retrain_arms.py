@@ -4,8 +4,9 @@
 
 The comparison, written down before it is run: the best of the controller's arm and of the uniform
 arm, after the second look, and SpineNet-49, each at the search's proxy scale with its width set so
-that multiply-adds are within 5 % of SpineNet-49's; all of `train`, the proxy's recipe with
-`length` times its epochs, paired seeds; AP50 on `val` by the last weights.  The difference has a
+that multiply-adds are within 5 % of SpineNet-49's; all of `train`, the proxy's recipe with so many
+epochs that at least `length` times as many photos are seen, paired seeds; AP50 on `val` by the last
+weights.  The difference has a
 95 % interval over seeds (Student's t) and one over images (block bootstrap).  Where an interval
 holds 0 the text says so.  Trainings that are in DIR2 already aren't run again.
 """
@@ -71,7 +72,7 @@ def with_macs(genome: Genome, target: float, classes: int) -> Genome:
 
 
 def train_one(
-    name: str, genome_json: str, seed: int, config_path: str, data: str, length: int, out: str
+    name: str, genome_json: str, seed: int, config_path: str, data: str, length: float, out: str
 ) -> dict[str, Any]:
     """One training; writes its detections on `val`, returns its numbers."""
     import torch
@@ -86,8 +87,10 @@ def train_one(
 
     config = load_run(Path(config_path))
     assert isinstance(config, SearchConfig)
-    genome, recipe = Genome.from_json(genome_json), config.proxy.trial_recipe(length)
-    split = load_split(data, "train")
+    genome, split = Genome.from_json(genome_json), load_split(data, "train")
+    seen = min(config.proxy.images or len(split), len(split)) * config.proxy.recipe.epochs
+    epochs = math.ceil(length * seen / len(split))
+    recipe = config.proxy.trial_recipe(epochs / config.proxy.recipe.epochs)
     val = load_split(data, "val", categories=split.categories)
     size, rule = genome.input.size, genome.input.resize
     batches = TrainBatches(
@@ -110,7 +113,14 @@ def train_one(
         f"{image}/{field}": value for image, one in found.items() for field, value in one.items()
     }
     np.savez_compressed(Path(out) / f"{name}-{seed}.npz", **arrays)
-    row = {"name": name, "seed": seed, "params": cost.params, "macs": cost.macs, **metrics}
+    row = {
+        "name": name,
+        "seed": seed,
+        "epochs": epochs,
+        "params": cost.params,
+        "macs": cost.macs,
+        **metrics,
+    }
     (Path(out) / f"{name}-{seed}.json").write_text(json.dumps(row) + "\n")
     return row
 
@@ -180,7 +190,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--length", type=int, default=3)
+    parser.add_argument("--length", type=float, default=3.0)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     from nas.data.coco import load_split
