@@ -216,9 +216,14 @@ class Study:
     # Proposals
 
     def _may_propose(self) -> bool:
-        if self._closed or self.clock >= self.budget.seconds:
-            return False
         charged, undelivered = self._ledger.charged, self._ledger.undelivered
+        if self._closed or self.clock >= self.budget.seconds:
+            for record in [self.records[number] for number in undelivered]:
+                if record.number in self._in_flight:
+                    break  # told in the order of proposals, also at the end
+                if record.status is not Status.ASKED:
+                    self._ledger.deliver(record)
+            return False
         if self.settings.delivery == "proposal":
             # Exactly window - 1 may be open, and results are told in the order of proposals.
             while len(undelivered) >= self.settings.window or (

@@ -43,8 +43,17 @@ def read(text: str, source: str) -> Any:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{source}{line}: no YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{source}: no YAML: {str(error).splitlines()[0]}") from None
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as e:
+        # PyYAML lets a wrong value under an explicit tag, such as !!bool x, out as what it met.
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise ConfigError(f"{source}: no YAML: {reason}") from None
 
 
 def read_table(path: Path) -> dict[str, Any]:

@@ -210,8 +210,7 @@ class TrainingProxy:
 
             root = self.data or scenes_folder(self.data_settings)
             fit, held = holdout(load_split(root, "train"), self.data_settings, self.data_seed)
-            images = self.settings.images or self.data_settings.images
-            self._splits = subset(fit, images, self.data_seed), held
+            self._splits = subset(fit, self.settings.images, self.data_seed), held
         return self._splits
 
     def _scaled(self, genome: Genome, recipe: RecipeSettings) -> Genome:

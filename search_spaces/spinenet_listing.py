@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from nas.genome import Genome
 from nas.genome.parts import (
     IMAGE,
@@ -62,14 +64,14 @@ class DeploySettings(Settings):
         input_size: side of the input in pixels.
     """
 
-    width: float = 1.0
-    alpha: float = 0.5
-    repeats: int = 1
-    endpoints: int = 256
-    head_depth: int = 4
-    head_width: int = 256
-    anchor_size: float = 3.0
-    input_size: int = 640
+    width: float = Field(default=1.0, gt=0, le=16)
+    alpha: float = Field(default=0.5, gt=0, le=16)
+    repeats: int = Field(default=1, ge=1, le=16)
+    endpoints: int = Field(default=256, ge=1, le=16384)
+    head_depth: int = Field(default=4, ge=0, le=16)
+    head_width: int = Field(default=256, ge=1, le=16384)
+    anchor_size: float = Field(default=3.0, gt=0, le=64)
+    input_size: int = Field(default=640, ge=128, le=4096)
     activation: ActivationName = "relu"
 
 

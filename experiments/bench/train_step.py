@@ -191,7 +191,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     set_numerics(1)
-    torch.use_deterministic_algorithms(False)
     steps = variants(given.variants)
     timed(steps, 1)
     rounds: list[dict[str, float]] = []

@@ -20,7 +20,6 @@ class DataSettings(Settings):
             images, for folders whose pictures have nothing to do with each other.
         holdout_blocks: Number of contiguous runs that the hold-out is made of, at most; more cover
             rare classes better, fewer have fewer ends with a training image next to them.
-        images: Cap on the number of training images, drawn with the seed; None takes all.
         scenes: Which built-in scenes stand in when no folder is given.
         scene_images: Number of built-in scenes, training and validation together.
         cache_dir: Where decoded pixels and built-in scenes are kept; None takes the environment
@@ -30,7 +29,6 @@ class DataSettings(Settings):
     holdout: float = Field(default=0.1, gt=0, lt=1)
     holdout_by: Literal["blocks", "images"] = "blocks"
     holdout_blocks: int = Field(default=40, ge=1)
-    images: int | None = Field(default=None, ge=1)
     scenes: Literal["easy", "hard"] = "easy"
     scene_images: int = Field(default=600, ge=10)
     cache_dir: Path | None = None

@@ -59,6 +59,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", FutureWarning)
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says
                 num_cpus=compute.workers,
                 include_dashboard=False,
                 object_store_memory=100_000_000,  # candidates and metrics only

@@ -53,7 +53,7 @@ def predict(
     for path in paths:
         pixels = read_rgb(path)
         found = detections(trained, pixels, score)
-        file = _free_name(out, path, written)
+        file = _free_name(out, path, [*written, *paths])
         Pillow.fromarray(_drawn(pixels, found)).save(file)
         written.append(file)
         table[str(path)] = found
@@ -120,7 +120,9 @@ def _pictures(given: Path) -> list[Path]:
 
 
 def _free_name(out: Path, path: Path, taken: Sequence[Path]) -> Path:
+    """A name for the drawn picture that is neither another's nor one of the user's own."""
+    used = {other.resolve() for other in taken}
     file, number = out / f"{path.stem}.png", 2
-    while file in taken:
+    while file.resolve() in used:
         file, number = out / f"{path.stem}-{number}.png", number + 1
     return file

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from nas.config import SearchConfig, to_yaml
+from nas.config import SearchConfig
 from nas.cost import profile
+from nas.data.coco import load_split
 from nas.errors import RunError
-from nas.jobs.folders import data_folder, load_both, pixels
+from nas.jobs.folders import data_folder, pixels
+from nas.jobs.kept import keep_config
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.report.leaderboard import ARMS, closing, leaderboard, read
 from nas.result import Result
@@ -41,20 +44,24 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     """
     show_warnings()
     root = data_folder(config.data_dir, config.data)
-    train, _ = load_both(root)
-    classes = 1 + len(train.categories)
+    classes = 1 + len(load_split(root, "train").categories)
     space = SpineNetSpace(config.space)
-    proxy = TrainingProxy(config.proxy, root, config.data, data_seed=config.seed)
+    device = "cuda" if config.compute.gpus_per_worker else "cpu"
+    proxy = TrainingProxy(config.proxy, root, config.data, data_seed=config.seed, device=device)
+    # A scale that can't be built is one line now, not a failure of every trial later.
+    space.sample(random.Random(0)).scaled(**config.proxy.scale.model_dump()).validate()
     if dry_run:
         _show_plan(config, space, proxy, classes)
         return None
     run = Run.make(folder)
+    keep = keep_config(run, config)
     _begin(run, config)
     _decode(proxy, config)
     with progress_bar() as bar:
         result = _searched(
-            run, config, space, proxy, classes, _Progress(bar, config, _finished(run))
+            run, config, space, proxy, classes, _Progress(bar, config, _finished(run), keep)
         )
+    keep()
     _finish(run, result, config)
     return result
 
@@ -62,8 +69,10 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
 def _begin(run: Run, config: SearchConfig) -> None:
     for change in run.record_environment():
         console.print(f"note: since the last start {change}; metrics may differ in the last digits")
-    write_text(run.config, to_yaml(config))
-    console.print(f"search in {run.path}: {_budget(config)}, controller {config.controller.name}")
+    console.print(
+        f"search in {run.path}: {_budget(config)}, controller {config.controller.name}",
+        markup=False,
+    )
 
 
 def _decode(proxy: TrainingProxy, config: SearchConfig) -> None:
@@ -118,8 +127,10 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
 class _Progress:
     """Draws the bar of a search from the engine's events."""
 
-    def __init__(self, bar: Progress, config: SearchConfig, finished: int) -> None:
-        self.bar, self.metric = bar, config.objective.maximize
+    def __init__(
+        self, bar: Progress, config: SearchConfig, finished: int, keep: Callable[[], None]
+    ) -> None:
+        self.bar, self.metric, self.keep = bar, config.objective.maximize, keep
         budget = Budget.parse(config.budget)
         total = None if budget.trials == float("inf") else budget.trials
         task = bar.add_task("trials", total=total, completed=finished, note="")
@@ -131,6 +142,7 @@ class _Progress:
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
+        self.keep()
         phase = event.trial.phase
         if phase not in self.tasks:
             self.bar.update(self.tasks["search"], completed=self.bar.tasks[0].total)
@@ -144,7 +156,9 @@ class _Progress:
             best = self.best.get(phase)
             note = f"best {self.metric} {best:.3f}" if best is not None else ""
             if event.failure is not None:
-                self.bar.console.print(f"trial {event.trial.number}: {event.failure.message}")
+                self.bar.console.print(
+                    f"trial {event.trial.number}: {event.failure.message}", markup=False
+                )
             self.bar.update(self.tasks[phase], advance=1, note=note)
             said = "failed" if score is None else f"{self.metric} {score:.3f}"
             say_in_logs(f"trial {event.trial.number} ({ARMS[event.trial.arm]}): {said}; {note}")
@@ -178,7 +192,7 @@ def _show_plan(
         "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
         f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
         "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
-        f"{config.finalists.length} times as long",
+        f"{config.finalists.length} times as long, on top of the budget",
         "workers": f"{config.compute.workers} ({config.compute.executor})",
     }
     for name, value in rows.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import torch
 from rich.progress import Progress
 from rich.table import Table
 
-from nas.config import TrainConfig, to_yaml
+from nas.config import TrainConfig
 from nas.cost import profile
 from nas.data.batches import TrainBatches
 from nas.data.coco import Split
-from nas.errors import RunError
+from nas.errors import ConfigError, RunError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.genome import Genome
 from nas.jobs.folders import data_folder, load_both, pixels
+from nas.jobs.kept import keep_config
 from nas.jobs.numbers import numbers_table
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.models import build
@@ -51,10 +53,11 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     if dry_run:
         return None
     run = Run.make(folder)
+    keep = keep_config(run, config)
     run.record_environment()
-    write_text(run.config, to_yaml(config))
-    write_text(run.genome, genome.to_json(indent=1) + "\n")
     model = _trained(config, genome, split, run)
+    keep()
+    write_text(run.genome, genome.to_json(indent=1) + "\n")
     record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
     metrics = _judged(model, val, config)
     trained = TrainedModel(
@@ -65,12 +68,14 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     trained.save(run.weights)
     write_text(run.path / "metrics.json", json.dumps(metrics.to_dict(), indent=1) + "\n")
     console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(val)} images"))
-    data = f" --data {config.data_dir}" if config.data_dir else ""
+    place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
+    final = shlex.quote(str(run.path))
     console.print(
         f"the trained model is {run.weights}\n"
-        f"next: nas eval {run.path}{data or ' --data DIR'}    nas predict {run.path} IMAGE…    "
-        f"nas export {run.path} --format json,onnx",
+        f"next: nas eval {final} --data {place}    nas predict {final} IMAGE…    "
+        f"nas export {final} --format json,onnx",
         soft_wrap=True,
+        markup=False,
     )
     return trained
 
@@ -168,6 +173,8 @@ def _show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) ->
     recipe = config.recipe
     cost = profile(genome, num_classes=1 + len(split.categories))
     steps = max(1, len(split) // recipe.batch_size)
+    if recipe.batch_size < 2:
+        raise ConfigError("recipe.batch_size is 1; batch norm needs at least 2 images")
     table = Table(title="plan of the training", show_header=False, title_justify="left")
     rows = {
         "architecture": f"{genome.name or config.genome}, {cost.params / 1e6:.2f} M parameters, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,13 +62,13 @@ class TrainedModel:
             RunError: no such file, damaged, of another version, or without a matching genome.
         """
         tensors, header = read_tensors(path)
-        if header.get("version") != VERSION or "categories" not in header:
+        whole = isinstance(header, dict) and {"genome", "categories"} <= header.keys()
+        if not whole or header.get("version") != VERSION:
             raise RunError(
                 f"{path}: not a trained model of version {VERSION}; give the model.safetensors "
                 "that nas train has written at its end"
             )
-        genome = Genome.model_validate(header["genome"])
-        genome.validate()
+        genome = Genome.from_json(json.dumps(header["genome"]), source=str(path))
         categories = _categories(header["categories"], path)
         detector = build(genome, num_classes=1 + len(categories))
         try:

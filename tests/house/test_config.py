@@ -83,7 +83,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("proxy.recipe.lr=1e-3", ("proxy", "recipe", "lr"), 1e-3),
         ("proxy.scale.alpha=0.25", ("proxy", "scale", "alpha"), 0.25),
         ("data.holdout_by=images", ("data", "holdout_by"), "images"),
-        ("data.images=null", ("data", "images"), None),
+        ("data.cache_dir=null", ("data", "cache_dir"), None),
         ("objective.minimize=[params, macs]", ("objective", "minimize"), ("params", "macs")),
     ],
 )

@@ -7,8 +7,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from nas.cli import main
 from nas.data.scenes import write_scenes
@@ -40,6 +42,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenes: Path) -> Path:
     Path("list.json").write_text("[1, 2]")
     Path("noise.safetensors").write_bytes(bytes(range(256)) * 8)
     Path("pickle.safetensors").write_bytes(pickle.dumps(Bomb()))
+    headers: dict[str, Any] = {
+        "bare": {"version": 1, "categories": []},
+        "list": [1],
+        "bad": {"version": 1, "categories": [], "genome": {"version": 1}},
+    }
+    for name, header in headers.items():
+        weights = {"x": np.zeros(1, dtype=np.float32)}
+        save_file(weights, f"{name}.safetensors", metadata={"nas": json.dumps(header)})
+    Path("tagged.yaml").write_text("seed: !!bool x\n")
     Path("no_picture.jpg").write_text("not a picture")
     Image.new("RGB", (64, 64)).save("whole.png")
     Path("cut.png").write_bytes(Path("whole.png").read_bytes()[:60])
@@ -90,6 +101,19 @@ ROWS = {
     "annotations without images": ("train --data empty --run r", "train.json"),
     "file name that leaves the folder": ("search --data escape --run r", "whole.png"),
     "folder to check": ("data check nothing", "nothing"),
+    "checkpoint without a genome": ("predict bare.safetensors whole.png", "bare.safetensors"),
+    "checkpoint whose header is a list": ("predict list.safetensors whole.png", "list.safetensors"),
+    "checkpoint with a broken genome": ("predict bad.safetensors whole.png", "bad.safetensors"),
+    "width below 0": ("search --data {scenes} --run r --set space.deploy.width=-1", "width"),
+    "value under a wrong tag": ("search tagged.yaml --run r", "tagged.yaml"),
+    "one image a batch": (
+        "train --genome spinenet-49 --data {scenes} --run r --set recipe.batch_size=1",
+        "batch_size",
+    ),
+    "proxy too small": (
+        "search --data {scenes} --run r --dry-run --set proxy.scale.input_size=96",
+        "128",
+    ),
     "input too small": (
         "train --genome spinenet-49 --data {scenes} --run r --set scale.input_size=96",
         "128",

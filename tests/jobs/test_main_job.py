@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,26 @@ def test_resume_refuses_another_proxy(
     changed = [*small, "--set=proxy.recipe.epochs=2"]
     assert main(["search", "--data", str(data), "--run", str(searched), *changed]) == 2
     assert "epochs" in capfd.readouterr().err
+
+
+def test_a_refused_command_leaves_the_run_as_it_was(
+    searched: Path, data: Path, small: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = (searched / "config.yaml").read_bytes(), (searched / "genome.json").read_bytes()
+    words = ["search", "--data", str(data), "--run", str(searched), *small, "--set=seed=5"]
+    assert main(words) == 2
+    assert main(["train", "--data", str(data), "--run", str(searched)]) == 2
+    assert "holds a search" in capfd.readouterr().err
+    assert before == (
+        (searched / "config.yaml").read_bytes(),
+        (searched / "genome.json").read_bytes(),
+    )
+
+
+def test_a_search_needs_no_val(home: Path, data: Path, small: list[str]) -> None:
+    shutil.copytree(data, home / "no-val", ignore=shutil.ignore_patterns("val*"))
+    words = ["search", "--data", str(home / "no-val"), "--run", str(home / "dry"), *small]
+    assert main([*words, "--dry-run"]) == 0
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(
@@ -96,6 +117,19 @@ def test_prediction_draws_and_lists(trained: Path, data: Path, home: Path) -> No
             x, y, width, height = row["bbox"]
             assert x >= 0 and x + width <= image.width + 0.01
             assert y >= 0 and y + height <= image.height + 0.01
+
+
+def test_prediction_leaves_the_users_pictures_alone(
+    trained: Path, data: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home / "mine"
+    folder.mkdir()
+    with Image.open(sorted((data / "val").iterdir())[0]) as image:
+        image.save(folder / "photo.png")
+    before = (folder / "photo.png").read_bytes()
+    monkeypatch.chdir(folder)
+    assert main(["predict", str(trained), "photo.png", "--out", "."]) == 0
+    assert (folder / "photo.png").read_bytes() == before
 
 
 def test_export_gives_files_that_passed_their_check(trained: Path, data: Path, home: Path) -> None:

@@ -1,0 +1,33 @@
+"""The config that a run keeps, which `nas resume` reads: never replaced by a command refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nas.config import Config, load_run, to_yaml
+from nas.errors import RunError
+from nas.runs import Run, write_text
+
+
+def keep_config(run: Run, config: Config) -> Callable[[], None]:
+    """Writes a new run's config; for one that goes on, returns what does so.
+
+    What it returns is to be called, any number of times, once the run has accepted the settings:
+    until then the config that the run was begun with stays.
+
+    Raises:
+        RunError: the folder holds a run of the other job.
+    """
+    if not run.config.is_file():
+        write_text(run.config, to_yaml(config))
+        return lambda: None
+    kept = load_run(run.config)
+    if kept.job != config.job:
+        raise RunError(f"{run.path}: holds a {kept.job}; name another folder with --run")
+    waiting = [config] if kept != config else []
+
+    def keep() -> None:
+        if waiting:
+            write_text(run.config, to_yaml(waiting.pop()))
+
+    return keep
