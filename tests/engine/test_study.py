@@ -247,6 +247,19 @@ def test_a_budget_in_hours_stops_asking() -> None:
     assert asked(study).phase == "finalist"
 
 
+def test_results_told_in_order_all_count_when_the_time_is_up() -> None:
+    clock = Clock()
+    settings = StudySettings(delivery="proposal", window=3)
+    study = make_study(budget="1h", clock=clock, settings=settings)
+    trials = [asked(study) for _ in range(3)]
+    clock.now += 4000.0
+    for trial in reversed(trials):
+        study.tell(trial, scored(float(trial.number)))
+    assert study.ask() is None and study.idle_seconds() is None
+    best = result_of(study.records.values(), study.objective).best
+    assert study.told == 3 and best is not None and best.number == 2
+
+
 @pytest.mark.parametrize("budget", [0, -3, "0", "soon", "3x", ""])
 def test_other_budgets_are_refused(budget: int | str) -> None:
     with pytest.raises(ConfigError, match="budget"):
