@@ -23,6 +23,8 @@ def start(run: Path, executor: str, controller: str, seconds: float) -> subproce
         cwd=Path(__file__).parents[2],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts the tests in the background has them, and so this, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
