@@ -242,8 +242,11 @@ def report(run: RunFolder, out: OutOption = None) -> None:
 def evaluate(
     ref: Ref,
     data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Judged on its validation images.")
-    ],
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Judged on its val; without it, on the training's own."
+        ),
+    ] = None,
 ) -> None:
     """Compute COCO's numbers of a trained model on the validation images.
 

@@ -39,7 +39,7 @@ def demo() -> None:
         assert trained is not None
         scores[name] = trained.record["val"]["ap50"]
     _chapter(3, "Evaluate: COCO's numbers on pictures that neither search nor training saw")
-    evaluate(str(folder / "winner"), None, config.data)
+    evaluate(str(folder / "winner"))
     _chapter(4, "Export: a file that runs without this toolkit")
     for path in export(str(folder / "winner"), ["json", "onnx"], out=folder / "export"):
         console.print(f"{path}: written and checked", soft_wrap=True)

@@ -10,6 +10,7 @@ from nas.evaluation.coco import evaluate as coco_numbers
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.jobs.folders import data_folder, pixels, val_split
+from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
 from nas.jobs.numbers import numbers_table
 from nas.jobs.screen import console, counted, show_warnings
@@ -17,20 +18,23 @@ from nas.training.weights import TrainedModel
 
 
 def evaluate(
-    ref: str | Path | TrainedModel, data: Path | None, settings: DataSettings | None = None
+    ref: str | Path | TrainedModel,
+    data: Path | None = None,
+    settings: DataSettings | None = None,
 ) -> Metrics:
     """Judges a trained model on the validation images, and prints the numbers.
 
     Args:
         ref: a run, a checkpoint, or a trained model.
-        data: a COCO folder; None takes the built-in scenes.
-        settings: of the cache and the scenes.
+        data: a COCO folder; None takes what the run was trained on, or else the built-in scenes.
+        settings: of the cache and the scenes; None takes the run's.
 
     Raises:
         NasError: nothing is trained, or the folder's categories aren't the model's.
     """
     show_warnings()
-    settings = settings or DataSettings()
+    kept, kept_settings = kept_data(ref)
+    data, settings = data or kept, settings or kept_settings
     trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
     val = val_split(data_folder(data, settings), trained.categories)
     if val.categories != trained.categories:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.config import load_run
 from nas.data.coco import load_split
 from nas.formats import export as write_formats
 from nas.formats import parse_formats
 from nas.genome import Genome
+from nas.jobs.kept import kept_data
 from nas.jobs.load import load
 from nas.jobs.screen import console, show_warnings
-from nas.runs import Run
 from nas.training.weights import TrainedModel
 
 CHECKED_ON = 8
@@ -44,7 +43,7 @@ def export(
     show_warnings()
     names = parse_formats(formats)
     model = ref if isinstance(ref, TrainedModel | Genome) else load(ref)
-    data = data or _data_of(ref)
+    data = data or kept_data(ref)[0]
     images = []
     if data is not None:
         images = [image.path for image in load_split(data, "val").images[:CHECKED_ON]]
@@ -53,15 +52,6 @@ def export(
         if isinstance(model, Genome):
             return write_formats(model, (), stem, names, images)
         return write_formats(model.detector, model.categories, stem, names, images)
-
-
-def _data_of(ref: object) -> Path | None:
-    """The folder that a training run names in its config, if it is still there."""
-    run = Run(Path(str(ref))) if isinstance(ref, str | Path) else None
-    if run is None or not run.config.is_file():
-        return None
-    folder = load_run(run.config).data_dir
-    return folder if folder is not None and folder.is_dir() else None
 
 
 def _folder(ref: object, out: Path | None) -> Path:

@@ -1,10 +1,12 @@
-"""The config that a run keeps, which `nas resume` reads: never replaced by a command refused."""
+"""The config that a run keeps: what `nas resume` reads, and where later verbs find the data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from nas.config import Config, load_run, to_yaml
+from nas.data.settings import DataSettings
 from nas.errors import RunError
 from nas.runs import Run, write_text
 
@@ -31,3 +33,16 @@ def keep_config(run: Run, config: Config) -> Callable[[], None]:
             write_text(run.config, to_yaml(waiting.pop()))
 
     return keep
+
+
+def kept_data(ref: object) -> tuple[Path | None, DataSettings]:
+    """The data folder of the run that a reference names, and its settings.
+
+    None stands for the built-in scenes, and for a folder that isn't there any more.
+    """
+    run = Run(Path(str(ref))) if isinstance(ref, str | Path) else None
+    if run is None or not run.config.is_file():
+        return None, DataSettings()
+    config = load_run(run.config)
+    folder = config.data_dir
+    return folder if folder is not None and folder.is_dir() else None, config.data

@@ -103,7 +103,7 @@ def test_evaluation_gives_what_training_wrote(
 
     numbers = json.loads((trained / "metrics.json").read_text())
     assert evaluate(trained, data).to_dict() == numbers
-    assert main(["eval", str(trained), "--data", str(data)]) == 0
+    assert main(["eval", str(trained)]) == 0  # on the data that it was trained on
 
 
 def test_prediction_draws_and_lists(trained: Path, data: Path, home: Path) -> None:
