@@ -12,6 +12,7 @@ from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
 from nas.genome.parts import OctaveAnchors
+from nas.jobs.folders import load_both
 from nas.jobs.screen import console, counted
 from search_spaces import zoo
 
@@ -83,9 +84,7 @@ def split(folder: Path, *, share: float = 0.1, seed: int = 0) -> None:
 def show(folder: Path, *, count: int = 16, out: Path | None = None) -> list[Path]:
     """Draws some images of both splits with their boxes and names; returns the pictures."""
     out = out or Path()
-    train = load_split(folder, "train")
-    val = load_split(folder, "val", categories=train.categories)
     return [
         contact_sheet(part, out / f"{folder.resolve().name}-{part.name}.png", images=count)
-        for part in (train, val)
+        for part in load_both(folder)
     ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nas.data.coco import load_split
 from nas.data.settings import DataSettings
 from nas.errors import DataError
 from nas.evaluation.coco import evaluate as coco_numbers
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
-from nas.jobs.folders import data_folder, pixels, val_split
+from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
 from nas.jobs.numbers import numbers_table
@@ -36,7 +37,7 @@ def evaluate(
     kept, kept_settings = kept_data(ref)
     data, settings = data or kept, settings or kept_settings
     trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
-    val = val_split(data_folder(data, settings), trained.categories)
+    val = load_split(data_folder(data, settings), "val", categories=trained.categories)
     if val.categories != trained.categories:
         raise DataError(f"{val.json_path}: its categories aren't those the model was trained on")
     source = trained.genome.input

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.data.cache import PixelCache
-from nas.data.coco import Category, Split, load_split
+from nas.data.coco import Split, load_split
 from nas.data.resize import ResizeRule
 from nas.data.scenes import scenes_folder
 from nas.data.settings import DataSettings
@@ -24,11 +24,6 @@ def load_both(root: Path) -> tuple[Split, Split]:
     """``train`` and ``val`` with the same labels."""
     train = load_split(root, "train")
     return train, load_split(root, "val", categories=train.categories)
-
-
-def val_split(root: Path, categories: tuple[Category, ...]) -> Split:
-    """``val`` with the labels of a trained model's categories."""
-    return load_split(root, "val", categories=categories)
 
 
 def pixels(split: Split, size: int, rule: ResizeRule, settings: DataSettings) -> PixelCache:

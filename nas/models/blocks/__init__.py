@@ -16,8 +16,6 @@ from nas.models.blocks.max_pool import MaxPool
 from nas.models.blocks.residual import Residual
 from nas.models.layers import activation
 
-BlockCopy = Callable[[Unit, int, BatchNorm], nn.Module]
-
 _TYPES: dict[str, Callable[[Unit, int, int, BatchNorm, nn.Module], nn.Module]] = {
     "bottleneck": Bottleneck,
     "conv": Conv,
