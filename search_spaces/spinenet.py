@@ -17,8 +17,8 @@ from pydantic import Field
 
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
-from nas.genome.parts import AlphaResample, Block, Direct
-from nas.genome.plan import resolve
+from nas.genome.blocks import AlphaResample, Block, Direct
+from nas.genome.listing import resolve
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
 from search_spaces.spinenet_listing import (

@@ -12,23 +12,12 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from nas.genome import Genome
-from nas.genome.parts import (
-    IMAGE,
-    AlphaResample,
-    Block,
-    Bottleneck,
-    Conv,
-    Direct,
-    Edge,
-    Endpoints,
-    Input,
-    MaxPool,
-    OctaveAnchors,
-    Residual,
-    RetinaNetHead,
-    Scale,
-    Tap,
-)
+from nas.genome.anchors import OctaveAnchors
+from nas.genome.blocks import IMAGE, AlphaResample, Block, Direct, Edge
+from nas.genome.heads import RetinaNetHead
+from nas.genome.necks import Endpoints, Tap
+from nas.genome.network import Input, Scale
+from nas.genome.operations import Bottleneck, Conv, MaxPool, Residual
 from nas.settings import Settings
 
 WIDTHS = {1: 32, 2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}

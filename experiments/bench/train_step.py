@@ -27,7 +27,7 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
-from nas.genome.parts import OctaveAnchors
+from nas.genome.anchors import OctaveAnchors
 from nas.models import Detector, build
 from nas.training.loop import autocast
 from nas.training.numerics import set_numerics

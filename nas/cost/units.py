@@ -11,16 +11,11 @@ from typing import NamedTuple
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.parts import (
-    AlphaResample,
-    Bottleneck,
-    Conv,
-    Endpoints,
-    MaxPool,
-    Part,
-    Residual,
-    RetinaNetHead,
-)
+from nas.genome.blocks import AlphaResample
+from nas.genome.heads import RetinaNetHead
+from nas.genome.necks import Endpoints
+from nas.genome.operations import Bottleneck, Conv, MaxPool, Residual
+from nas.genome.part import Part
 
 
 class Cost(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from nas.genome.parts import Postprocess
+from nas.genome.heads import Postprocess
 from nas.models.targets import MAX_LOG_SCALE
 
 PREFIX = "postprocess/"

@@ -1,6 +1,7 @@
 """Genomes: one architecture as data, its lowering to units, and its canonical key.  No torch."""
 
 from nas.genome.genome import Genome
-from nas.genome.plan import Port, Shape, Unit, plan
+from nas.genome.plan import plan
+from nas.genome.units import Port, Shape, Unit
 
 __all__ = ["Genome", "Port", "Shape", "Unit", "plan"]

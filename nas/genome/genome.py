@@ -11,22 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from nas.errors import GenomeError
-from nas.genome.parts import (
-    AlphaResample,
-    BatchNorm,
-    Block,
-    Endpoints,
-    Head,
-    Input,
-    MimicDetHead,
-    Neck,
-    NoNeck,
-    Part,
-    RetinaNetHead,
-    Scale,
-    Tap,
-    Truncation,
-)
+from nas.genome.blocks import AlphaResample, Block
+from nas.genome.heads import Head, MimicDetHead, RetinaNetHead
+from nas.genome.necks import Endpoints, Neck, NoNeck, Tap
+from nas.genome.network import BatchNorm, Input, Scale, Truncation
+from nas.genome.part import Part
 
 if TYPE_CHECKING:
     import networkx

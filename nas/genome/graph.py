@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import networkx
 
+from nas.genome.blocks import IMAGE
 from nas.genome.genome import Genome
-from nas.genome.parts import IMAGE
-from nas.genome.plan import Unit, lower
+from nas.genome.plan import lower
+from nas.genome.units import Unit
 
 
 def graph(genome: Genome) -> networkx.DiGraph:

@@ -14,9 +14,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from nas.errors import GenomeError
+from nas.genome.blocks import IMAGE, AlphaResample, Block
 from nas.genome.genome import Genome
-from nas.genome.parts import IMAGE, AlphaResample, Block, Conv, MaxPool, Part
-from nas.genome.plan import Unit, lower, padding_of, resolve
+from nas.genome.listing import resolve
+from nas.genome.operations import Conv, MaxPool
+from nas.genome.part import Part
+from nas.genome.plan import lower
+from nas.genome.shapes import padding_of
+from nas.genome.units import Unit
 
 MAX_LEAVES = 2_000
 """Complete labellings tried before a graph is called too symmetric; real ones need one or two."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from nas.data.resize import resize
 from nas.errors import GenomeError
 from nas.genome import Genome, Port, Unit, plan
-from nas.genome.parts import IMAGE, MaxPool
+from nas.genome.blocks import IMAGE
+from nas.genome.operations import MaxPool
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
 from nas.models.heads import build_head

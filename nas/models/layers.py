@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.genome.parts import Activation, BatchNorm
+from nas.genome.network import BatchNorm
+from nas.genome.part import Activation
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -23,7 +23,7 @@ from matplotlib.path import Path as Outline
 from nas.cost import profile
 from nas.errors import GenomeError, RunError
 from nas.genome import Genome
-from nas.genome.parts import IMAGE
+from nas.genome.blocks import IMAGE
 from nas.report.layout import (
     RADIUS,
     WIDTH,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.genome import Genome
-from nas.genome.parts import IMAGE
+from nas.genome.blocks import IMAGE
 
 EdgeKind = Literal["up", "down", "same", "merge", "direct"]
 Points = NDArray[np.float64]

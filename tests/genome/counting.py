@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.genome import Genome, Unit, plan
-from nas.genome.parts import RFCR, Conv, InvertedResidual, L2Norm, SSDHead
+from nas.genome.heads import SSDHead
+from nas.genome.necks import RFCR, L2Norm
+from nas.genome.operations import Conv, InvertedResidual
 
 PUBLISHED = Path(__file__).parent / "published"
 

@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 
 from nas.genome import Genome
-from nas.genome.parts import Block
+from nas.genome.blocks import Block
 from nas.genome.plan import lower
 
 

@@ -6,8 +6,10 @@ import networkx as nx
 import pytest
 
 from nas.genome import Genome, plan
-from nas.genome.parts import AlphaResample, Bottleneck, Residual
-from nas.genome.plan import divisible, lower
+from nas.genome.blocks import AlphaResample
+from nas.genome.operations import Bottleneck, Residual
+from nas.genome.plan import lower
+from nas.genome.shapes import divisible
 from search_spaces import zoo
 
 # tensorflow/tpu, spinenet.py: channels of levels 2, 3 and 4 to 7 (FILTER_SIZE_MAP times the width

@@ -6,7 +6,8 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome, plan
-from nas.genome.parts import DefaultBoxes, RetinaNetHead, SSDHead
+from nas.genome.anchors import DefaultBoxes
+from nas.genome.heads import RetinaNetHead, SSDHead
 from nas.genome.plan import lower
 from search_spaces import zoo
 from tests.genome.counting import PUBLISHED, Layer, by_name, document, layers, published

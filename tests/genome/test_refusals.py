@@ -14,7 +14,7 @@ from torch import nn
 
 from nas.errors import GenomeError
 from nas.genome import Genome, plan
-from nas.genome.plan import resolve
+from nas.genome.listing import resolve
 from search_spaces import zoo
 from tests.genome.counting import document
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome import Unit, plan
-from nas.genome.parts import BatchNorm
+from nas.genome.network import BatchNorm
 from nas.models.edges import build_edge
 from nas.models.layers import initialize, max_pool_same
 from search_spaces.spinenet_listing import DeploySettings, Row, genome_from_listing

@@ -12,7 +12,7 @@ import pytest
 
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
-from nas.genome.plan import resolve
+from nas.genome.listing import resolve
 from search_spaces import zoo
 from search_spaces.spinenet import SpineNetSpace
 from search_spaces.spinenet_listing import Row, genome_from_listing

@@ -9,7 +9,7 @@ from torchvision.ops import StochasticDepth
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.parts import BatchNorm
+from nas.genome.network import BatchNorm
 from nas.models.blocks.bottleneck import Bottleneck
 from nas.models.blocks.conv import Conv
 from nas.models.blocks.max_pool import MaxPool

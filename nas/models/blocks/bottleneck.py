@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nas.genome import Unit
-from nas.genome import parts as schema
-from nas.genome.parts import BatchNorm
+from nas.genome import operations as schema
+from nas.genome.network import BatchNorm
 from nas.models.layers import ConvNorm, activation
 
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome import parts as schema
-from nas.genome.parts import BatchNorm
+from nas.genome import operations as schema
+from nas.genome.network import BatchNorm
 from nas.models.layers import activation, batch_norm
 
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome import Unit
-from nas.genome import parts as schema
-from nas.genome.parts import BatchNorm
+from nas.genome import operations as schema
+from nas.genome.network import BatchNorm
 from nas.models.layers import max_pool_same
 
 

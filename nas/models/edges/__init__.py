@@ -6,7 +6,8 @@ from torch import nn
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.parts import AlphaResample, BatchNorm
+from nas.genome.blocks import AlphaResample
+from nas.genome.network import BatchNorm
 from nas.models.edges.alpha import Alpha
 
 

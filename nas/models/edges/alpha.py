@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome import Unit
-from nas.genome.parts import AlphaResample, BatchNorm
+from nas.genome.blocks import AlphaResample
+from nas.genome.network import BatchNorm
 from nas.models.layers import ConvNorm, max_pool_same
 
 

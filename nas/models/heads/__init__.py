@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.parts import BatchNorm, RetinaNetHead
+from nas.genome.heads import RetinaNetHead
+from nas.genome.network import BatchNorm
 from nas.models.heads.retinanet import RetinaNet
 
 

@@ -13,7 +13,9 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.parts import BatchNorm, OctaveAnchors, RetinaNetHead
+from nas.genome.anchors import OctaveAnchors
+from nas.genome.heads import RetinaNetHead
+from nas.genome.network import BatchNorm
 from nas.models.anchors import octave_anchors
 from nas.models.layers import activation, batch_norm
 from nas.models.losses import focal_sum, huber_sum

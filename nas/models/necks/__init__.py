@@ -6,7 +6,8 @@ from torch import nn
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.parts import BatchNorm, Endpoints
+from nas.genome.necks import Endpoints
+from nas.genome.network import BatchNorm
 from nas.models.layers import ConvNorm
 
 

@@ -1,0 +1,49 @@
+"""Anchors of one level: the boxes that a head's predictions start from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nas.genome.part import Part, Positive
+
+
+class OctaveAnchors(Part):
+    """RetinaNet's anchors of one level: octave scales × aspect ratios (width over height).
+
+    ``size`` times the level's stride is the side of the smallest square anchor.
+    """
+
+    type: Literal["octave"] = "octave"
+    size: Positive = 3.0
+    scales: tuple[Positive, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+    ratios: tuple[Positive, ...] = (1.0, 2.0, 0.5)
+
+    @property
+    def count(self) -> int:
+        """Anchors at one place."""
+        return len(self.scales) * len(self.ratios)
+
+
+class DefaultBoxes(Part):
+    """SSD's default boxes of one level, as fractions of the input's side.
+
+    Two squares, of ``scale`` and of the geometric mean with ``next_scale``, then one pair per
+    aspect ratio.  ``step`` is the distance of centres in pixels; None is input over map size.
+    """
+
+    type: Literal["default_boxes"] = "default_boxes"
+    scale: Positive
+    next_scale: Positive
+    ratios: tuple[Positive, ...] = (2.0, 3.0)
+    step: Positive | None = None
+    clip: bool = True
+
+    @property
+    def count(self) -> int:
+        """Boxes at one place."""
+        return 2 + 2 * len(self.ratios)
+
+
+Anchors = Annotated[OctaveAnchors | DefaultBoxes, Field(discriminator="type")]

@@ -1,0 +1,87 @@
+"""The listing of a genome's blocks, resolved: truncated, and without what no tap reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nas.errors import GenomeError
+from nas.genome.blocks import IMAGE, Block
+from nas.genome.genome import Genome
+from nas.genome.necks import Tap
+
+
+def resolve(genome: Genome) -> tuple[dict[str, Block], tuple[Tap, ...]]:
+    """Applies the truncation and drops every block that no tap can be reached from.
+
+    Returns:
+        Blocks by id in the listing's order, and the taps, all reading blocks that exist.
+    """
+    blocks, taps = _listed(genome), genome.taps
+    if genome.truncation is not None:
+        blocks, taps = _truncated(genome, blocks)
+    for tap in taps:
+        if tap.block not in blocks:
+            raise GenomeError(f"tap reads {tap.block!r}, which isn't a block; {_known(blocks)}")
+    needed = reached(blocks, taps)
+    return {name: block for name, block in blocks.items() if name in needed}, taps
+
+
+def reached(blocks: dict[str, Block], taps: Iterable[Tap]) -> set[str]:
+    """Ids of the blocks that the taps read, directly or through others."""
+    found = {tap.block for tap in taps}
+    for block in reversed(blocks.values()):
+        if block.id in found:
+            found.update(edge.block for edge in block.inputs)
+    return found
+
+
+def _listed(genome: Genome) -> dict[str, Block]:
+    blocks: dict[str, Block] = {}
+    for block in genome.blocks:
+        if block.id in blocks or block.id == IMAGE:
+            raise GenomeError(f"block {block.id!r}: the id is taken; give each block its own")
+        for edge in block.inputs:
+            if edge.block != IMAGE and edge.block not in blocks:
+                raise GenomeError(
+                    f"block {block.id!r} reads {edge.block!r}, which isn't listed before it; "
+                    f"{_known(blocks)}"
+                )
+        blocks[block.id] = block
+    return blocks
+
+
+def _known(blocks: dict[str, Block]) -> str:
+    names = list(blocks)
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"legal: {shown}" if names else f"legal: {IMAGE}"
+
+
+def _truncated(
+    genome: Genome, blocks: dict[str, Block]
+) -> tuple[dict[str, Block], tuple[Tap, ...]]:
+    cut = genome.truncation
+    assert cut is not None
+    names = list(blocks)
+    for end in (cut.after, cut.through):
+        if end not in blocks:
+            raise GenomeError(f"truncation names {end!r}, which isn't a block; {_known(blocks)}")
+    first, last = names.index(cut.after), names.index(cut.through)
+    if last <= first:
+        raise GenomeError(f"truncation: {cut.through!r} isn't listed after {cut.after!r}")
+    removed = set(names[first + 1 : last + 1])
+
+    def moved(name: str, point: str, what: str) -> str:
+        if name in removed and point != "out":
+            raise GenomeError(f"{what} reads a point inside {name!r}, which truncation removes")
+        return cut.after if name in removed else name
+
+    kept: dict[str, Block] = {}
+    for name, block in blocks.items():
+        if name not in removed:
+            edges = tuple(
+                edge.but(block=moved(edge.block, edge.point, f"block {name!r}"))
+                for edge in block.inputs
+            )
+            kept[name] = block.but(inputs=edges)
+    taps = tuple(tap.but(block=moved(tap.block, tap.point, "tap")) for tap in genome.taps)
+    return kept, taps

@@ -1,0 +1,38 @@
+"""What every part of a genome has: the frozen base, and the types of fields.
+
+Every part is frozen data without behaviour.  A part's ``type`` chooses its fields, so a kernel
+size can't stand where nothing reads it.  Widths are base widths; ``Scale`` turns them into the
+widths of the deployed network.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Activation = Literal["none", "relu", "relu6", "swish", "hard_swish", "sigmoid", "hard_sigmoid"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
+Width = Annotated[int, Field(ge=1, le=16384)]
+Kernel = Annotated[int, Field(ge=1, le=31)]
+Stride = Literal[1, 2, 4]
+Padding = Annotated[int, Field(ge=0, le=31)]
+Fraction = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """The base of all parts: frozen and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @cached_property
+    def signature(self) -> str:
+        """All fields as one string, computed once: what keys and cost tables are made from."""
+        return self.model_dump_json()
+
+    def but(self, **changes: Any) -> Self:
+        """A checked copy with other fields (``model_copy`` would keep stale cached strings)."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, **changes})

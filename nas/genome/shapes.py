@@ -1,0 +1,163 @@
+"""Widths, sizes and levels of a block's maps, and the refusal of those that don't fit."""
+
+from __future__ import annotations
+
+import math
+
+from nas.errors import GenomeError
+from nas.genome.blocks import Block
+from nas.genome.network import Scale
+from nas.genome.operations import (
+    Bottleneck,
+    Conv,
+    FusedInvertedResidual,
+    InvertedResidual,
+    MaxPool,
+    Residual,
+    Tucker,
+)
+from nas.genome.units import Shape
+
+
+def width_of(base: int, scale: Scale) -> int:
+    """A base width under a scale: truncated, or rounded to a multiple as MobileNets do."""
+    exact = base * scale.width
+    if scale.divisor == 1:
+        return max(1, int(exact))
+    return divisible(exact, scale.divisor)
+
+
+def divisible(value: float, divisor: int) -> int:
+    """The nearest multiple, at least ``divisor``, never more than a tenth below ``value``."""
+    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * value else nearest
+
+
+def input_level(block: Block) -> int:
+    """Nominal level of what the operation reads."""
+    return block.level - int(math.log2(block.op.stride))
+
+
+def fused_shape(block: Block, shapes: list[Shape]) -> Shape:
+    """What a block's operation reads: the shapes of its inputs, combined.
+
+    Raises:
+        GenomeError: when they differ in size, under a sum in channels, or aren't at its level.
+    """
+    first = shapes[0]
+    for edge, shape in zip(block.inputs, shapes, strict=True):
+        if shape.size != first.size:
+            raise GenomeError(
+                f"block {block.id!r} combines maps of {first.size} and {shape.size} px "
+                f"({edge.block!r}); legal: a resampled edge, or a parent at its input level "
+                f"{input_level(block)}"
+            )
+        if block.combine != "concat" and shape.channels != first.channels:
+            raise GenomeError(
+                f"block {block.id!r} sums {first.channels} and {shape.channels} channels "
+                f"({edge.block!r}); legal: equal channels, a resampled edge, or 'concat'"
+            )
+    channels = sum(s.channels for s in shapes) if block.combine == "concat" else first.channels
+    level = input_level(block)
+    for edge, shape in zip(block.inputs, shapes, strict=True):
+        if shape.level != level:
+            raise GenomeError(
+                f"block {block.id!r} has level {block.level} and stride {block.op.stride} but "
+                f"reads {edge.block!r} at level {shape.level}; legal: level {level}, or a "
+                "resampled edge"
+            )
+    return Shape(channels, first.size, level)
+
+
+def output_shapes(block: Block, fused: Shape, width: int) -> tuple[Shape, ...]:
+    """A block's output and, of an inverted residual, its expanded map.
+
+    Args:
+        block: whose operation reads ``fused``.
+        fused: the combined input.
+        width: resolved base width of the operation; a max-pool has none.
+
+    Raises:
+        GenomeError: when nothing is left of the map, or a shortcut, padding or repetition can't be.
+    """
+    op = block.op
+    size = _output_size(block, fused.size)
+    if size < 1:
+        raise GenomeError(
+            f"block {block.id!r}: a map of {fused.size} px leaves nothing after its kernel; "
+            "legal: a larger input, more padding, or a smaller kernel"
+        )
+    channels = fused.channels if isinstance(op, MaxPool) else width
+    if isinstance(op, Bottleneck):
+        channels = 4 * width
+    _check_shortcut(block, fused, Shape(channels, size, block.level))
+    outs = [Shape(channels, size, block.level)]
+    if isinstance(op, InvertedResidual):
+        outs.append(Shape(expanded(fused.channels, op.expansion), fused.size, fused.level))
+    return tuple(outs)
+
+
+def _check_shortcut(block: Block, fused: Shape, out: Shape) -> None:
+    op = block.op
+    keeps = (isinstance(op, InvertedResidual | FusedInvertedResidual | Tucker) and op.shortcut) or (
+        isinstance(op, Conv) and op.shortcut == "identity"
+    )
+    if keeps and (fused.channels, fused.size) != (out.channels, out.size):
+        raise GenomeError(
+            f"block {block.id!r} adds its input of {fused.channels}×{fused.size}px to its "
+            f"output of {out.channels}×{out.size}px; legal: equal shapes, or no shortcut"
+        )
+    if isinstance(op, Conv) and op.shortcut == "average_pool":
+        extent = fused.size - 2
+        pooled = (-(-extent // op.stride) if op.ceil else extent // op.stride) + 1
+        if pooled != out.size:
+            raise GenomeError(
+                f"block {block.id!r} adds an average pool of {pooled} px to its output of "
+                f"{out.size} px; legal: stride 2, with the other value of 'ceil'"
+            )
+    same = isinstance(op, Conv) and 2 * padding_of(op) == op.dilation * (op.kernel - 1)
+    if isinstance(op, Conv) and block.repeats > 1 and not same:
+        raise GenomeError(
+            f"block {block.id!r}: every copy of this conv would change the size; "
+            f"legal: repeats 1, or an odd kernel with padding None"
+        )
+    if not isinstance(op, MaxPool):
+        return
+    if op.padding != "same" and op.padding > op.kernel // 2:
+        raise GenomeError(
+            f"block {block.id!r} pads a max_pool of kernel {op.kernel} by {op.padding}; "
+            f"legal: at most {op.kernel // 2}, or 'same'"
+        )
+    if block.repeats > 1 and fused.size != out.size:
+        raise GenomeError(
+            f"block {block.id!r}: a max_pool that changes the size can't be repeated; "
+            "legal: repeats 1"
+        )
+
+
+def expanded(channels: int, expansion: float) -> int:
+    """Channels inside an inverted residual: the nearest integer, one at the least."""
+    return max(1, round(channels * expansion))
+
+
+def padding_of(op: Conv) -> int:
+    """Pixels of padding on each side of a convolution."""
+    return op.dilation * (op.kernel - 1) // 2 if op.padding is None else op.padding
+
+
+def _output_size(block: Block, size: int) -> int:
+    op = block.op
+    if isinstance(op, MaxPool):
+        if op.padding == "same":
+            return -(-size // op.stride)
+        extent = size + 2 * op.padding - op.kernel
+        out = (-(-extent // op.stride) if op.ceil else extent // op.stride) + 1
+        # A last window has to start within the map, as torch has it.
+        return out - 1 if (out - 1) * op.stride >= size + op.padding else out
+    kernel = 3 if isinstance(op, Bottleneck | Residual) else op.kernel
+    dilation = op.dilation if isinstance(op, Conv | InvertedResidual) else 1
+    padding = padding_of(op) if isinstance(op, Conv) else dilation * (kernel - 1) // 2
+    for copy in range(block.repeats):
+        stride = op.stride if copy == 0 else 1
+        size = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    return size
