@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nas.controllers.base import Controller
+from nas.objectives import ObjectiveSettings
+from nas.spread import Spread
 from nas.store import Store
 from nas.trial import RULES, Arm, FailureKind, Record, Status
 
@@ -26,18 +28,22 @@ class Ledger:
         charged: trials that cost budget, under way or finished, by arm.
         told: the delivered ones among them.
         finished: delivered trials that were run, whatever came of them; of these `failed` by
-            kind, and `zeros` with a reward of exactly 0.
+            kind, and `zeros` whose metric is exactly 0.
         barren: infeasible results in a row.
         stale: proposals since the last run that another row's result answered.
     """
 
-    def __init__(self, store: Store, controller: Controller, *, full_arms: bool) -> None:
+    def __init__(
+        self, store: Store, controller: Controller, objective: ObjectiveSettings, *, full_arms: bool
+    ) -> None:
         self.records: dict[int, Record] = {}
         self.undelivered: dict[int, None] = {}
         self.charged: Counter[Arm] = Counter()
         self.failed: Counter[FailureKind] = Counter()
         self.told = self.zeros = self.finished = self.barren = self.stale = 0
         self._store, self._controller, self._full_arms = store, controller, full_arms
+        self._objective = objective
+        self._spread = Spread(1 + len(objective.axes)) if objective.spread else None
         self._leaders: dict[str, int] = {}  # key to the row that holds its result
         self._followers: defaultdict[int, list[int]] = defaultdict(list)
         self._seen: defaultdict[str, set[str]] = defaultdict(set)
@@ -55,14 +61,14 @@ class Ledger:
         return None if number is None else self.records[number]
 
     def best(self, arm: Arm, count: int) -> list[Record]:
-        """Returns the distinct candidates of an arm with the highest observed rewards."""
+        """Returns the distinct candidates of an arm with the highest observed scores."""
         scored = [
             record
             for record in self.records.values()
             if record.phase == "search" and record.arm == arm and record.status is Status.DONE
         ]
         distinct: dict[str, Record] = {}
-        for record in sorted(scored, key=lambda r: (-(r.reward or 0.0), r.number)):
+        for record in sorted(scored, key=lambda r: (-self._objective.score(r), r.number)):
             distinct.setdefault(record.key, record)
         return list(distinct.values())[:count]
 
@@ -100,6 +106,8 @@ class Ledger:
             if not rule.charged and record.charged:
                 record.charged = False
                 self.charged[record.arm] -= 1
+        elif self._spread is not None and self._is_heard(record):
+            record.reward = self._spread.reward(self._objective.point(record))
         self.touch(record)
         self.absorb_tell(record)
 
@@ -144,7 +152,7 @@ class Ledger:
             del self._leaders[record.key]
             for keys in self._seen.values():
                 keys.discard(record.key)
-        if not (self._full_arms and record.arm == "control"):
+        if self._is_heard(record):
             self._tell(record)
 
     def replay(self, decode: Callable[[Any], Any]) -> list[Record]:
@@ -157,11 +165,17 @@ class Ledger:
             self._sequence = sequence
         return rows
 
+    def _is_heard(self, record: Record) -> bool:
+        """Whether the controller hears of a row: never of finalists, nor across full arms."""
+        return record.phase == "search" and not (self._full_arms and record.arm == "control")
+
     def _tell(self, record: Record) -> None:
         is_own, number, code = record.source == "controller", record.number, record.code
         reward, excess = record.reward, record.excess
         if record.status is Status.DONE and reward is not None:
             self._worst = min(self._worst, reward)
+            if self._spread is not None:
+                self._spread.absorb(self._objective.point(record))
         if record.status is Status.WITHDRAWN:
             if is_own:
                 self._controller.withdraw(number, code)
@@ -176,7 +190,8 @@ class Ledger:
         self.barren = self.barren + 1 if infeasible else 0
         if record.cached_from is None and not infeasible:
             self.finished += 1
-            self.zeros += record.status is Status.DONE and record.reward == 0.0
+            if record.status is Status.DONE:
+                self.zeros += self._objective.quality(record.metrics) == 0.0
             if record.failure is not None:
                 self.failed[record.failure.kind] += 1
 

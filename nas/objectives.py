@@ -1,40 +1,134 @@
-"""From metrics to one reward, from costs to limits, and the Pareto front of results."""
+"""From metrics and costs to one reward, to limits, and to a point on the Pareto front's axes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from nas.errors import ConfigError, RunError
 from nas.settings import Settings
 from nas.trial import Metrics, Record
+
+WEIGHTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
+"""The published weight of each shape; see `Shape`."""
+
+
+class Shape(Settings):
+    """How a cost T with a target T₀ weighs on the quality Q, with a weight w below 0.
+
+    - soft: Q (T / T₀)^w on both sides of the target. w = -0.07: twice the cost must bring 5 % more
+      quality (MnasNet, arXiv 1807.11626, equations 2 and 3 with α = β).
+    - hard: Q up to the target, Q (T / T₀)^w above it. w = -1 (the same with α = 0, β = -1).
+    - absolute: Q + w |T / T₀ - 1|, so that candidates gather at the target from both sides.
+      w = -0.10 (TuNAS, arXiv 2008.06120, and its code's default), which suits a Q between 0 and 1.
+
+    Attributes:
+        cost: the name of T, a cost (macs) or a metric (latency_ms).
+        target: T₀, in T's unit.
+        weight: w; the published one of the kind if None.
+    """
+
+    kind: Literal["soft", "hard", "absolute"]
+    cost: str
+    target: float = Field(gt=0, allow_inf_nan=False)
+    weight: float | None = Field(default=None, lt=0, allow_inf_nan=False)
+
+    @property
+    def w(self) -> float:
+        """The weight that applies."""
+        return WEIGHTS[self.kind] if self.weight is None else self.weight
+
+    def reward(self, quality: float, cost: float) -> float:
+        """Returns the reward of one candidate.
+
+        Raises:
+            RunError: if the kind multiplies, and the quality or the cost can't be multiplied.
+        """
+        ratio = cost / self.target
+        if self.kind == "absolute":
+            return quality + self.w * abs(ratio - 1.0)
+        if self.kind == "hard":
+            ratio = max(ratio, 1.0)
+        # A negative quality would gain from a higher cost.
+        if quality < 0 or ratio <= 0:
+            raise RunError(
+                f"objective.shape.kind {self.kind!r} multiplies, and can't take a quality of "
+                f"{quality:g} at {self.cost} {cost:g}; choose 'absolute'"
+            )
+        return quality * ratio**self.w
 
 
 class ObjectiveSettings(Settings):
     """What to search for.
 
     Attributes:
-        maximize: the metric that is the reward.
-        minimize: metrics or costs that span the Pareto front beside it; the limits' names if empty.
+        maximize: the metric that says how good a candidate is; the reward, unless it is shaped.
+        minimize: metrics or costs that span the Pareto front beside it; if empty, what limits and
+            shape name.
         limits: upper limits on costs of the candidate as deployed (params, macs, ...), checked
             before any training.
+        shape: weighs a cost into the reward; None leaves the metric as it is.
+        spread: tells the controller what a candidate adds to the Pareto front (`nas.spread`),
+            instead of its own worth; finalists are still chosen by the metric.
     """
 
     maximize: str = "ap50"
     minimize: tuple[str, ...] = ()
     limits: dict[str, PositiveFloat] = Field(default_factory=dict)
+    shape: Shape | None = None
+    spread: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_weigh_costs(self) -> Self:
+        if self.spread and self.shape is not None:
+            raise ValueError("shape and spread both weigh costs; set one of them")
+        if self.spread and not self.axes:
+            raise ValueError("spread needs a cost beside the metric; name one in minimize")
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what may not change while a run goes on.
+
+        A setting that is off is left out, so that a run from before it was there goes on.
+        """
+        told = self.model_dump(mode="json")
+        return {name: value for name, value in told.items() if value not in (None, False)}
 
     @property
     def axes(self) -> tuple[str, ...]:
         """The names that the Pareto front minimises."""
-        return self.minimize or tuple(self.limits)
+        return self.minimize or tuple(dict.fromkeys((*self.limits, *self._shaped)))
 
-    def reward(self, metrics: Metrics) -> float:
-        """Returns the metric to maximise, which may be not finite.
+    @property
+    def _shaped(self) -> tuple[str, ...]:
+        return () if self.shape is None else (self.shape.cost,)
+
+    @property
+    def score_name(self) -> str:
+        """What to call the number that candidates are ranked by."""
+        return self.maximize if self.shape is None else "reward"
+
+    def check(self, metrics: Metrics, costs: Metrics) -> None:
+        """Refuses names that nothing reports, as soon as a first result tells what is known.
+
+        Raises:
+            RunError: naming the setting and what is known.
+        """
+        self.quality(metrics)
+        known = sorted(costs.keys() | metrics.keys())
+        for field, names in (("minimize", self.minimize), ("shape.cost", self._shaped)):
+            for name in names:
+                if name not in known:
+                    raise RunError(
+                        f"objective.{field} names {name!r}; known costs and metrics are "
+                        f"{', '.join(known)}"
+                    )
+
+    def quality(self, metrics: Metrics) -> float:
+        """Returns the metric to maximise.
 
         Raises:
             RunError: if the evaluator doesn't report it.
@@ -46,13 +140,32 @@ class ObjectiveSettings(Settings):
             )
         return float(metrics[self.maximize])
 
-    def is_finite(self, metrics: Metrics) -> bool:
-        """Tells whether every metric that the objective uses is finite.
+    def reward(self, metrics: Metrics, costs: Metrics) -> float:
+        """Returns what a candidate is worth: the metric, or what the shape makes of it.
+
+        Args:
+            metrics, costs: of one candidate, checked and finite.
+
+        Raises:
+            RunError: if the shape can't take them.
+        """
+        quality = self.quality(metrics)
+        if self.shape is None:
+            return quality
+        return self.shape.reward(quality, {**costs, **metrics}[self.shape.cost])
+
+    def score(self, record: Record) -> float:
+        """Returns what a scored row is ranked by: its `reward`, also in a search that spreads."""
+        return self.reward(record.metrics, record.costs)
+
+    def not_finite(self, metrics: Metrics, costs: Metrics) -> dict[str, float]:
+        """Returns the numbers that the objective uses and that aren't finite.
 
         Others may be not a number: COCO's AP of small boxes is, where there are none.
         """
-        used = (self.maximize, *(name for name in self.axes if name in metrics))
-        return all(math.isfinite(metrics[name]) for name in used)
+        known = {**costs, **metrics}
+        used = dict.fromkeys((self.maximize, *self.axes, *self._shaped))
+        return {n: known[n] for n in used if n in known and not math.isfinite(known[n])}
 
     def violations(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Returns, for each limit that is exceeded, by which share of it (0.1 is 10 % over).
@@ -73,25 +186,7 @@ class ObjectiveSettings(Settings):
         return over
 
     def point(self, record: Record) -> tuple[float, ...]:
-        """Returns (reward, -cost, ...): the row's place, where more is better on each axis."""
+        """Returns (metric, -cost, ...): the row's place, where more is better on each axis."""
         known = {**record.costs, **record.metrics}
-        return (self.reward(record.metrics), *(-known.get(name, math.inf) for name in self.axes))
-
-
-def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
-    """Returns the indices of points that no other dominates, where more is better.
-
-    A point dominates another if it is nowhere worse and somewhere better; equal points all stay.
-
-    Args:
-        points: (N, D) numbers.
-    """
-    if not points:
-        return []
-    values: Any = np.asarray(points, dtype=float)
-    front = []
-    for index, value in enumerate(values):
-        dominates = (values >= value).all(axis=1) & (values > value).any(axis=1)
-        if not dominates.any():
-            front.append(index)
-    return front
+        costs = (known.get(name, math.inf) for name in self.axes)
+        return (self.quality(record.metrics), *(-cost for cost in costs))

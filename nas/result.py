@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nas.objectives import ObjectiveSettings, pareto_front
+from nas.objectives import ObjectiveSettings
+from nas.pareto import pareto_front
 from nas.trial import Arm, Record, Status
 
 
@@ -35,8 +36,9 @@ class Result:
         trials: the search's trials that cost budget, scored or failed, in order of completion.
         finalists: candidates that were scored again, best mean first.
         best: the row of the finalist with the best mean; without finalists, `best_observed`.
-        best_observed: the row with the highest reward: a noisy maximum, biased upwards.
-        pareto: the scored rows that no other dominates in reward and costs.
+        best_observed: the row with the highest score: a noisy maximum, biased upwards.
+        pareto: the scored rows that no other dominates in metric and costs.
+        objective: what was searched for.
     """
 
     trials: tuple[Record, ...]
@@ -44,13 +46,15 @@ class Result:
     best: Record | None
     best_observed: Record | None
     pareto: tuple[Record, ...]
+    objective: ObjectiveSettings
 
     def best_of(self, arm: Arm) -> Record | None:
         """Returns the best candidate that an arm chose, by the same rule as `best`."""
         for finalist in self.finalists:
             if finalist.record.arm == arm:
                 return finalist.record
-        return _highest([r for r in self.trials if r.arm == arm and r.status is Status.DONE])
+        done = [r for r in self.trials if r.arm == arm and r.status is Status.DONE]
+        return _highest(done, self.objective)
 
 
 def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result:
@@ -59,7 +63,7 @@ def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result
     search = [row for row in rows if row.phase == "search"]
     scored = [row for row in search if row.is_scored]
     finalists = _finalists(search, [row for row in rows if row.phase == "finalist"])
-    observed = _highest(scored)
+    observed = _highest(scored, objective)
     front = pareto_front([objective.point(row) for row in scored])
     return Result(
         trials=tuple(row for row in search if row.charged),
@@ -67,6 +71,7 @@ def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result
         best=finalists[0].record if finalists else observed,
         best_observed=observed,
         pareto=tuple(scored[index] for index in front),
+        objective=objective,
     )
 
 
@@ -85,5 +90,5 @@ def _finalists(search: list[Record], again: list[Record]) -> tuple[Finalist, ...
     return tuple(sorted(finalists, key=lambda f: (-f.mean, f.record.number)))
 
 
-def _highest(scored: list[Record]) -> Record | None:
-    return max(scored, key=lambda row: (row.reward or 0.0, -row.number), default=None)
+def _highest(scored: list[Record], objective: ObjectiveSettings) -> Record | None:
+    return max(scored, key=lambda row: (objective.score(row), -row.number), default=None)

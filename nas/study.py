@@ -89,14 +89,14 @@ class Study:
             {
                 "space": space.describe(),
                 "controller": controller.describe(),
-                "objective": objective.model_dump(mode="json"),
+                "objective": objective.describe(),
                 "control": self.control.model_dump(),
                 "delivery": [self.settings.delivery, self.settings.window],
                 "seed": seed,
                 **(identity or {}),
             }
         )
-        self._ledger = Ledger(store, controller, full_arms=self.control.is_full_arm)
+        self._ledger = Ledger(store, controller, objective, full_arms=self.control.is_full_arm)
         self._proposer = Proposer(
             space,
             controller,
@@ -170,7 +170,7 @@ class Study:
         if trial.number not in self._in_flight or trial.attempt != record.attempts:
             log.warning("trial %d: a late outcome of attempt %d", trial.number, trial.attempt)
             return False
-        outcome = self._judged(outcome)
+        outcome = self._judged(record, outcome)
         self._in_flight.discard(trial.number)
         self._note_versions(outcome.versions)
         retried = outcome.failure is not None and self._retry(record, outcome.failure.kind)
@@ -289,12 +289,12 @@ class Study:
             alone=bool(record.retried) and RULES[record.retried[-1]].alone,
         )
 
-    def _judged(self, outcome: Outcome) -> Outcome:
-        """A score that isn't finite is a failure."""
+    def _judged(self, record: Record, outcome: Outcome) -> Outcome:
+        """A number of the objective that isn't finite is a failure."""
         if outcome.failure is None:
-            reward = self.objective.reward(outcome.metrics)
-            if not self.objective.is_finite(outcome.metrics):
-                said = f"{self.objective.maximize} is {reward}"
+            self.objective.check(outcome.metrics, record.costs)
+            if broken := self.objective.not_finite(outcome.metrics, record.costs):
+                said = ", ".join(f"{name} is {value}" for name, value in broken.items())
                 failure = Failure(FailureKind.NOT_FINITE, said)
                 return dataclasses.replace(outcome, failure=failure)
         return outcome
@@ -316,7 +316,8 @@ class Study:
         record.failure, record.seconds, record.clock = outcome.failure, outcome.seconds, self.clock
         record.numerics, record.versions = outcome.numerics, dict(outcome.versions)
         if outcome.failure is None:
-            record.reward, record.status = self.objective.reward(outcome.metrics), Status.DONE
+            record.status = Status.DONE
+            record.reward = self.objective.reward(outcome.metrics, record.costs)
         else:
             record.status = status_after(outcome.failure.kind)
             record.excess = 1.0

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
 from nas.config import SearchConfig
 from nas.cost import profile
@@ -18,6 +15,7 @@ from nas.errors import RunError
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import keep_config
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
+from nas.jobs.search_plan import budget_text, show_plan
 from nas.report.leaderboard import ARMS, closing, leaderboard, read
 from nas.result import Result
 from nas.runs import Run, write_text
@@ -26,9 +24,6 @@ from nas.study import Budget
 from nas.trial import Event
 from proxies.training import TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
-
-SAMPLES = 300
-"""Genomes drawn to tell the range of costs before a search."""
 
 
 def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Result | None:
@@ -51,7 +46,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     # A scale that can't be built is one line now, not a failure of every trial later.
     space.sample(random.Random(0)).scaled(**config.proxy.scale.model_dump()).validate()
     if dry_run:
-        _show_plan(config, space, proxy, classes)
+        show_plan(config, space, proxy, classes)
         return None
     run = Run.make(folder)
     keep = keep_config(run, config)
@@ -70,7 +65,7 @@ def _begin(run: Run, config: SearchConfig) -> None:
     for change in run.record_environment():
         console.print(f"note: since the last start {change}; metrics may differ in the last digits")
     console.print(
-        f"search in {run.path}: {_budget(config)}, controller {config.controller.name}",
+        f"search in {run.path}: {budget_text(config)}, controller {config.controller.name}",
         markup=False,
     )
 
@@ -120,7 +115,7 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
         raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
     winner = result.best.candidate
     write_text(run.genome, winner.to_json(indent=1) + "\n")
-    console.print(leaderboard(result, metric=config.objective.maximize))
+    console.print(leaderboard(result))
     console.print(closing(run.path, result, config.data_dir))
 
 
@@ -162,45 +157,3 @@ class _Progress:
             self.bar.update(self.tasks[phase], advance=1, note=note)
             said = "failed" if score is None else f"{self.metric} {score:.3f}"
             say_in_logs(f"trial {event.trial.number} ({ARMS[event.trial.arm]}): {said}; {note}")
-
-
-def _budget(config: SearchConfig) -> str:
-    budget = Budget.parse(config.budget)
-    if budget.trials == float("inf"):
-        return f"{config.budget} of trials"
-    return f"{budget.trials:g} trials"
-
-
-def _show_plan(
-    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int
-) -> None:
-    rng = random.Random(config.seed)
-    genomes = [space.sample(rng) for _ in range(SAMPLES)]
-    costs = [profile(genome, num_classes=classes).costs() for genome in genomes]
-    legal = [cost for cost in costs if not config.objective.violations(cost)]
-    fit, held = proxy.splits()
-    recipe = config.proxy.trial_recipe()
-    table = Table(title="plan of the search", show_header=False, title_justify="left")
-    rows: dict[str, Any] = {
-        "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
-        f"{classes - 1} classes",
-        "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
-        "params": _range(costs, "params", 1e6, "M"),
-        "macs": _range(costs, "macs", 1e9, "G"),
-        "limits leave": f"{len(legal) / len(costs):.0%} of {SAMPLES} drawn genomes",
-        "budget": f"{_budget(config)}, {config.control.share:.0%} of them uniform draws",
-        "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
-        f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
-        "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
-        f"{config.finalists.length} times as long, on top of the budget",
-        "workers": f"{config.compute.workers} ({config.compute.executor})",
-    }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
-
-
-def _range(costs: list[Any], name: str, unit: float, suffix: str) -> str:
-    values = [cost[name] / unit for cost in costs]
-    middle = statistics.median(values)
-    return f"{min(values):.1f} to {max(values):.1f} {suffix}, median {middle:.1f} {suffix}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.objectives import ObjectiveSettings
 from nas.trial import Arm, Record
 
 DRAWS = 2000
@@ -22,10 +23,10 @@ class ExpectedBest(NamedTuple):
     trials: int
 
 
-def scores_of(records: Sequence[Record], arm: Arm) -> list[float]:
-    """Rewards of an arm's scored trials of the search, in order of completion."""
+def scores_of(records: Sequence[Record], arm: Arm, objective: ObjectiveSettings) -> list[float]:
+    """Scores of an arm's trials of the search, in order of completion."""
     rows = [row for row in records if row.phase == "search" and row.arm == arm and row.is_scored]
-    return [row.reward for row in sorted(rows, key=_told) if row.reward is not None]
+    return [objective.score(row) for row in sorted(rows, key=_told)]
 
 
 def _told(row: Record) -> int:
@@ -54,13 +55,13 @@ def expected_best(rewards: Sequence[float], trials: int, seed: int = 0) -> Expec
     return ExpectedBest(float(values @ weights), float(low), float(high), trials)
 
 
-def comparison(records: Sequence[Record]) -> dict[Arm, ExpectedBest]:
+def comparison(records: Sequence[Record], objective: ObjectiveSettings) -> dict[Arm, ExpectedBest]:
     """The expected best of each arm at the same number of trials: that of the smaller arm.
 
     Empty where one of them has fewer than two.
     """
     arms: tuple[Arm, ...] = ("controller", "control")
-    rewards = {arm: scores_of(records, arm) for arm in arms}
+    rewards = {arm: scores_of(records, arm, objective) for arm in arms}
     trials = min(len(values) for values in rewards.values())
     if trials < 2:
         return {}

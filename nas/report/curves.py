@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nas.objectives import ObjectiveSettings
 from nas.report.arms import scores_of
 from nas.report.leaderboard import ARMS
 from nas.result import Finalist
@@ -24,14 +25,16 @@ _SETTINGS = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "f
 
 
 def curves(
-    records: Sequence[Record], finalists: Sequence[Finalist] = (), metric: str = "score"
+    records: Sequence[Record],
+    objective: ObjectiveSettings,
+    finalists: Sequence[Finalist] = (),
 ) -> bytes:
     """Two panels, 1200 × 480 pixels: best so far, and every trial beside the second looks."""
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(12, 4.8), dpi=100, facecolor="white", layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        _best_so_far(left, records, metric)
-        _spread(right, records, finalists, metric)
+        _best_so_far(left, records, objective)
+        _spread(right, records, finalists, objective)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
@@ -40,19 +43,19 @@ def curves(
 def write(
     path: Path,
     records: Sequence[Record],
+    objective: ObjectiveSettings,
     finalists: Sequence[Finalist] = (),
-    metric: str = "score",
 ) -> Path:
     """Writes the curves as a PNG file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(curves(records, finalists, metric))
+    path.write_bytes(curves(records, objective, finalists))
     return path
 
 
-def _best_so_far(axes: Axes, records: Sequence[Record], metric: str) -> None:
-    _plain(axes, "best so far", "trials of the arm", metric)
+def _best_so_far(axes: Axes, records: Sequence[Record], objective: ObjectiveSettings) -> None:
+    _plain(axes, "best so far", "trials of the arm", objective.score_name)
     for arm, colour in COLOURS.items():
-        rewards = scores_of(records, arm)
+        rewards = scores_of(records, arm, objective)
         if not rewards:
             continue
         trials, best = np.arange(1, len(rewards) + 1), np.maximum.accumulate(rewards)
@@ -74,13 +77,16 @@ def _best_so_far(axes: Axes, records: Sequence[Record], metric: str) -> None:
 
 
 def _spread(
-    axes: Axes, records: Sequence[Record], finalists: Sequence[Finalist], metric: str
+    axes: Axes,
+    records: Sequence[Record],
+    finalists: Sequence[Finalist],
+    objective: ObjectiveSettings,
 ) -> None:
-    _plain(axes, "spread over architectures and over seeds", "", metric)
+    _plain(axes, "spread over architectures and over seeds", "", objective.score_name)
     ticks: list[tuple[float, str]] = []
     place = 0.0
     for arm, colour in COLOURS.items():
-        rewards = scores_of(records, arm)
+        rewards = scores_of(records, arm, objective)
         if rewards:
             # A fixed zigzag keeps equal rewards apart without chance.
             shift = (np.arange(len(rewards)) % 7 - 3) * 0.06

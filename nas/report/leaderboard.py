@@ -24,16 +24,18 @@ UNITS = {"params": (1e6, "M"), "macs": (1e9, "G"), "bits": (1e6, "Mbit")}
 ARMS: Mapping[Arm, str] = {"controller": "controller", "control": "random"}
 
 
-def leaderboard(result: Result, count: int = 10, metric: str = "") -> Table:
+def leaderboard(result: Result, count: int = 10) -> Table:
     """The best architectures of a search, best first; those looked at twice come before others.
 
     Args:
         count: rows at most.
-        metric: the name of what was maximised, for the column's head.
     """
     seconds = bool(result.finalists)
     ranked = ranking(result)[:count]
-    extra = "ap" if any("ap" in row.metrics for row, _ in ranked) and metric != "ap" else ""
+    objective = result.objective
+    extra = objective.maximize if objective.shape is not None else "ap"
+    if extra == objective.score_name or not any(extra in row.metrics for row, _ in ranked):
+        extra = ""
     costs = [name for name in UNITS if any(name in row.costs for row, _ in ranked)]
     costs = [name for name in costs if name != "bits"]
     title = f"best of {len(result.trials)} trials"
@@ -45,14 +47,14 @@ def leaderboard(result: Result, count: int = 10, metric: str = "") -> Table:
         padding=(0, 1, 0, 0),  # a row fits a terminal of 80 columns
         pad_edge=False,
     )
-    heads = ["#", "trial", "arm", "second look" if seconds else "", metric or "score", extra]
+    heads = ["#", "trial", "arm", "second look" if seconds else "", objective.score_name, extra]
     for head in (*heads, *costs, "time"):
         if head:
             table.add_column(head, justify="left" if head == "arm" else "right", no_wrap=True)
     for place, (row, again) in enumerate(ranked, start=1):
         cells = [str(place), str(row.number), ARMS[row.arm]]
         cells += [_second_look(again)] if seconds else []
-        cells.append(number_text(row.reward))
+        cells.append(number_text(objective.score(row)))
         cells += [number_text(row.metrics.get(extra))] if extra else []
         cells += [cost_text(name, row.costs.get(name)) for name in costs]
         table.add_row(*cells, time_text(row.seconds))
@@ -68,8 +70,8 @@ def ranking(result: Result) -> list[tuple[Record, Finalist | None]]:
     ranked: dict[str, tuple[Record, Finalist | None]] = {}
     for finalist in result.finalists:
         ranked.setdefault(finalist.record.key, (finalist.record, finalist))
-    scored = [row for row in result.trials if row.is_scored and row.reward is not None]
-    for row in sorted(scored, key=lambda row: (-(row.reward or 0.0), row.number)):
+    scored = [row for row in result.trials if row.is_scored]
+    for row in sorted(scored, key=lambda row: (-result.objective.score(row), row.number)):
         ranked.setdefault(row.key, (row, None))
     return list(ranked.values())
 
@@ -82,7 +84,7 @@ def top(path: Path, count: int = 10) -> RenderableType:
     """
     records, objective = read(path)
     result = result_of(records, objective)
-    return Group(leaderboard(result, count, objective.maximize), Text(standing(records)))
+    return Group(leaderboard(result, count), Text(standing(records)))
 
 
 def read(path: Path) -> tuple[list[Record], ObjectiveSettings]:
@@ -127,7 +129,9 @@ def closing(path: Path, result: Result, data: Path | None = None) -> RenderableT
     if result.best is not None:
         again = next((f for f in result.finalists if f.record is result.best), None)
         score = (
-            f"{_second_look(again)} on a second look" if again else number_text(result.best.reward)
+            f"{_second_look(again)} on a second look"
+            if again
+            else number_text(result.objective.score(result.best))
         )
         lines.append(f"winner: trial {result.best.number}, {score}")
         lines.append("next:")
@@ -150,6 +154,19 @@ def cost_text(name: str, value: float | None) -> str:
         return "–"
     unit, sign = UNITS.get(name, (1.0, ""))
     return f"{value / unit:.4g} {sign}".strip()
+
+
+def objective_text(objective: ObjectiveSettings) -> str:
+    """What is searched for: ``ap50 · (macs / 30 G)^-0.07``."""
+    shape = objective.shape
+    if shape is None:
+        ways = f" against {', '.join(objective.axes)}" if objective.spread else ""
+        return f"{objective.maximize}{ways}"
+    ratio = f"{shape.cost} / {cost_text(shape.cost, shape.target)}"
+    if shape.kind == "absolute":
+        return f"{objective.maximize} - {-shape.w:g} · |{ratio} - 1|"
+    ratio = f"max(1, {ratio})" if shape.kind == "hard" else f"({ratio})"
+    return f"{objective.maximize} · {ratio}^{shape.w:g}"
 
 
 def time_text(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.patches import Circle, FancyBboxPatch, Patch, Polygon
 
-from nas.genome.parts import IMAGE
+from nas.genome.blocks import IMAGE
 from nas.report.layout import RADIUS, EdgeKind
 
 

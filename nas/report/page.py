@@ -20,6 +20,7 @@ from nas.objectives import ObjectiveSettings
 from nas.report import drawing
 from nas.report.arms import ExpectedBest, comparison
 from nas.report.curves import curves
+from nas.report.front import front_rows, growth
 from nas.report.leaderboard import (
     ARMS,
     UNITS,
@@ -27,6 +28,7 @@ from nas.report.leaderboard import (
     failures,
     next_commands,
     number_text,
+    objective_text,
     ranking,
     read,
     time_text,
@@ -84,6 +86,7 @@ def page(run: Run) -> str:
         _tiles(records, result, objective),
         _winner(result, objective),
         _leaderboard(result, objective),
+        _front(records, result, objective),
         _curves(records, result, objective),
         _arms(records, result, objective),
         _failures(records),
@@ -106,9 +109,9 @@ def _lead(records: Sequence[Record], objective: ObjectiveSettings) -> str:
     both = len(names) == 2
     return (
         f'<p class="lead">Architectures were tried one after the other, looking for the highest '
-        f"<b>{_safe(objective.maximize)}</b>{within}. Each trial is a short training on a part of "
-        "the training images, scored on images held out from them; the validation images were not "
-        "looked at."
+        f"<b>{_safe(objective_text(objective))}</b>{within}. Each trial is a short training on a "
+        "part of the training images, scored on images held out from them; the validation images "
+        "were not looked at."
         + (
             " Most were proposed by the <b>controller</b>, which learns from the scores; the "
             "others are <b>random</b> draws, to see whether the learning pays."
@@ -129,12 +132,12 @@ def _tiles(records: Sequence[Record], result: Result, objective: ObjectiveSettin
         (time_text(work), "of training in all"),
     ]
     if result.best_observed is not None:
-        name = f"highest single {objective.maximize}"
-        tiles.append((number_text(result.best_observed.reward), name))
+        name = f"highest single {objective.score_name}"
+        tiles.append((number_text(objective.score(result.best_observed)), name))
     if result.finalists:
         mean = result.finalists[0].mean
         tiles.append(
-            (number_text(mean), f"the winner's mean {objective.maximize} on a second look")
+            (number_text(mean), f"the winner's mean {objective.score_name} on a second look")
         )
     cells = "".join(f'<div class="tile"><b>{_safe(v)}</b>{_safe(n)}</div>' for v, n in tiles)
     return f'<div class="tiles">{cells}</div>'
@@ -168,16 +171,18 @@ def _leaderboard(result: Result, objective: ObjectiveSettings) -> str:
     if not ranked:
         return ""
     costs = [n for n in UNITS if n != "bits" and any(n in row.costs for row, _ in ranked)]
-    heads = ["#", "trial", "proposed by", objective.maximize, *costs, "time"]
+    beside = [] if objective.shape is None else [objective.maximize]
+    heads = ["#", "trial", "proposed by", objective.score_name, *beside, *costs, "time"]
     if result.finalists:
         heads.insert(3, "second look")
     rows = []
     for place, (row, again) in enumerate(ranked[:ROWS], start=1):
-        cells = [str(place), str(row.number), ARMS[row.arm], number_text(row.reward)]
+        cells = [str(place), str(row.number), ARMS[row.arm], number_text(objective.score(row))]
         if result.finalists:
             points = " ".join(f"{value:.3f}" for value in again.rewards) if again else ""
             mean = f"{again.mean:.3f} ({points})" if again else "–"
             cells.insert(3, mean)
+        cells += [number_text(row.metrics[name]) for name in beside]
         cells += [cost_text(name, row.costs.get(name)) for name in costs]
         rows.append([*cells, time_text(row.seconds)])
     note = (
@@ -189,10 +194,20 @@ def _leaderboard(result: Result, objective: ObjectiveSettings) -> str:
     return f"<h2>Leaderboard</h2>{note}{_table(heads, rows, best=True)}"
 
 
+def _front(records: Sequence[Record], result: Result, objective: ObjectiveSettings) -> str:
+    heads, rows = front_rows(result)
+    if len(rows) < 2:
+        return ""
+    return (
+        "<h2>What less costs</h2><p>No other trial has both a higher score and lower costs than "
+        f"one of these. {_safe(growth(records, objective))}</p>{_table(heads, rows)}"
+    )
+
+
 def _curves(records: Sequence[Record], result: Result, objective: ObjectiveSettings) -> str:
     if not any(row.is_scored for row in records):
         return ""
-    data = base64.b64encode(curves(records, result.finalists, objective.maximize)).decode()
+    data = base64.b64encode(curves(records, objective, result.finalists)).decode()
     return (
         "<h2>How the search went</h2>"
         f'<img alt="best so far and spread" src="data:image/png;base64,{data}">'
@@ -200,7 +215,7 @@ def _curves(records: Sequence[Record], result: Result, objective: ObjectiveSetti
 
 
 def _arms(records: Sequence[Record], result: Result, objective: ObjectiveSettings) -> str:
-    bests = comparison(records)
+    bests = comparison(records, objective)
     if not bests:
         return ""
     trials = bests["control"].trials

@@ -1,16 +1,19 @@
+"""Limits, shapes of the reward, and names that nothing reports."""
+
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from nas.errors import ConfigError, RunError
-from nas.objectives import ObjectiveSettings, pareto_front
-from nas.trial import duration, trial_seed
-
-POINT = st.tuples(st.integers(0, 4), st.integers(0, 4))
+from nas.objectives import ObjectiveSettings, Shape
+from nas.result import result_of
+from nas.store import Store
+from nas.trial import FailureKind, Outcome, Status, duration, trial_seed
+from tests.engine.toys import drive, make_study, scored, total
 
 
 def test_limits_say_by_how_much() -> None:
@@ -21,21 +24,122 @@ def test_limits_say_by_how_much() -> None:
         objective.violations({"params": 1})
 
 
-def test_only_used_metrics_must_be_finite() -> None:
-    objective = ObjectiveSettings(maximize="ap", minimize=("latency",))
-    assert objective.is_finite({"ap": 0.1, "ap_small": math.nan})
-    assert not objective.is_finite({"ap": math.inf})
-    assert not objective.is_finite({"ap": 0.1, "latency": math.nan})
-    with pytest.raises(RunError, match=r"'ap', but the evaluator reports loss"):
-        objective.reward({"loss": 1.0})
+def test_only_used_numbers_must_be_finite() -> None:
+    objective = ObjectiveSettings(maximize="ap", minimize=("latency", "macs"))
+    assert not objective.not_finite({"ap": 0.1, "ap_small": math.nan, "latency": 3}, {"macs": 1})
+    assert objective.not_finite({"ap": math.inf}, {"params": math.nan}) == {"ap": math.inf}
+    assert list(objective.not_finite({"ap": 0.1, "latency": math.nan}, {})) == ["latency"]
+    assert list(objective.not_finite({"ap": 0.1}, {"macs": math.nan})) == ["macs"]
 
 
-@given(st.lists(POINT, max_size=12))
-def test_front_is_what_the_definition_says(points: list[tuple[int, int]]) -> None:
-    def dominated(p: tuple[int, int]) -> bool:
-        return any(q[0] >= p[0] and q[1] >= p[1] and q != p for q in points)
+@pytest.mark.parametrize(
+    ("kind", "cost", "reward"),
+    [
+        # Quality 0.75 and target 84: half of it, all of it, and twice as much.
+        ("soft", 42, 0.787287),
+        ("soft", 84, 0.75),
+        ("soft", 168, 0.714478),
+        ("hard", 42, 0.75),
+        ("hard", 84, 0.75),
+        ("hard", 168, 0.375),
+        ("absolute", 42, 0.70),
+        ("absolute", 84, 0.75),
+        ("absolute", 168, 0.65),
+    ],
+)
+def test_shapes_as_published(kind: Any, cost: float, reward: float) -> None:
+    shape = Shape(kind=kind, cost="latency_ms", target=84)
+    objective = ObjectiveSettings(maximize="ap", shape=shape)
+    assert objective.reward({"ap": 0.75}, {"latency_ms": cost}) == pytest.approx(reward, abs=1e-6)
+    # A cost that the evaluator measures serves as well.
+    assert objective.reward({"ap": 0.75, "latency_ms": cost}, {}) == pytest.approx(reward, abs=1e-6)
 
-    assert pareto_front(points) == [i for i, p in enumerate(points) if not dominated(p)]
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "absolute"])
+@pytest.mark.parametrize("weight", [0.1, 0.0, math.nan, -math.inf])
+def test_a_weight_that_rewards_cost_is_refused(kind: Any, weight: float) -> None:
+    with pytest.raises(ValidationError, match="weight"):
+        Shape(kind=kind, cost="macs", target=1, weight=weight)
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, math.inf, math.nan])
+def test_a_target_is_a_positive_number(target: float) -> None:
+    with pytest.raises(ValidationError, match="target"):
+        Shape(kind="soft", cost="macs", target=target)
+
+
+def test_a_product_needs_a_quality_and_a_cost_to_multiply() -> None:
+    soft = Shape(kind="soft", cost="macs", target=4, weight=-0.5)
+    assert soft.reward(0.3, 16) == pytest.approx(0.15)
+    for quality, cost in ((-0.1, 4), (0.1, 0), (0.1, -4)):
+        with pytest.raises(RunError, match=r"'soft' multiplies.*macs.*choose 'absolute'"):
+            soft.reward(quality, cost)
+        assert math.isfinite(Shape(kind="absolute", cost="macs", target=4).reward(quality, cost))
+    assert Shape(kind="hard", cost="macs", target=4).reward(0.1, 0) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, r"objective.maximize is 'ap50', but the evaluator reports score"),
+        (
+            {"maximize": "score", "minimize": ["latency"]},
+            r"objective.minimize names 'latency'; known costs and metrics are score, size",
+        ),
+        (
+            {"maximize": "score", "shape": {"kind": "soft", "cost": "flops", "target": 1}},
+            r"objective.shape.cost names 'flops'; known costs and metrics are score, size",
+        ),
+    ],
+)
+def test_a_name_that_nothing_reports_ends_the_run_at_the_first_result(
+    settings: Any, said: str
+) -> None:
+    objective = ObjectiveSettings.model_validate(settings)
+    study = make_study(objective=objective, costs=lambda candidate: {"size": 1.0})
+    trial = study.ask()
+    assert trial is not None
+    with pytest.raises(RunError, match=said) as caught:
+        study.tell(trial, scored(1.0))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_measured_cost_that_is_no_number_is_a_failure_and_says_which() -> None:
+    study = make_study(objective=ObjectiveSettings(maximize="score", minimize=("latency",)))
+    trial = study.ask()
+    assert trial is not None
+    study.tell(trial, Outcome(metrics={"score": 1.0, "latency": math.nan}))
+    failure = study.records[0].failure
+    assert failure is not None
+    assert (failure.kind, failure.message) == (FailureKind.NOT_FINITE, "latency is nan")
+
+
+def test_a_shaped_search_tells_and_ranks_by_the_shaped_reward() -> None:
+    shape = Shape(kind="absolute", cost="size", target=6, weight=-10)
+    objective = ObjectiveSettings(maximize="score", shape=shape)
+    assert objective.axes == ("size",) and objective.score_name == "reward"
+    study = make_study(
+        objective=objective, costs=lambda candidate: {"size": total(candidate, 0)}, budget=60
+    )
+    drive(study)
+    rows = [row for row in study.records.values() if row.status is Status.DONE]
+    for row in rows:
+        size = row.costs["size"]
+        assert row.reward == pytest.approx(size - 10 * abs(size / 6 - 1))
+        assert row.metrics["score"] == size
+    best = result_of(rows, objective).best
+    assert best is not None and best.costs["size"] == 6  # the metric alone would take the largest
+
+
+def test_a_run_from_before_shapes_goes_on() -> None:
+    store = Store.open(None)
+    drive(make_study(store), limit=3)
+    kept = store.settings["objective"]
+    assert kept == {"maximize": "score", "minimize": [], "limits": {}}
+    shape = Shape(kind="soft", cost="size", target=1)
+    with pytest.raises(RunError, match=r"objective\.shape"):
+        make_study(store, objective=ObjectiveSettings(maximize="score", shape=shape))
+    assert len(make_study(store).records) == 3
 
 
 def test_seeds_are_the_documented_hash() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
 from nas.errors import RunError
-from nas.objectives import ObjectiveSettings
+from nas.objectives import ObjectiveSettings, Shape
 from nas.report.leaderboard import (
     closing,
     cost_text,
     leaderboard,
+    objective_text,
     ranking,
     read,
     standing,
@@ -31,7 +33,7 @@ def shown(item: RenderableType, width: int = 80) -> str:
 
 
 def test_winner_comes_first_and_nothing_is_cut(run: tuple[Path, Result]) -> None:
-    text = shown(leaderboard(run[1], metric="ap50"))
+    text = shown(leaderboard(run[1]))
     assert "…" not in text
     rows = [
         line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0].isdigit()
@@ -107,3 +109,37 @@ def test_costs_have_units(name: str, value: float | None, text: str) -> None:
 )
 def test_times_read_well(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
+
+
+def test_a_shaped_reward_stands_beside_its_metric(run: tuple[Path, Result]) -> None:
+    records, objective = read(run[0])
+    shape = Shape(kind="hard", cost="params", target=20e6)
+    result = result_of(records, objective.model_copy(update={"shape": shape}))
+    lines = shown(leaderboard(result)).splitlines()
+    assert all(name in lines[2] for name in ("reward", "ap50")) and "…" not in "".join(lines)
+    best = result.best_observed
+    assert best is not None
+    value = best.metrics["ap50"] / max(1.0, best.costs["params"] / 20e6)
+    assert result.objective.score(best) == pytest.approx(value)
+    row = next(line.split() for line in lines if f" {best.number} " in f" {line} ")
+    assert {f"{value:.3f}", f"{best.metrics['ap50']:.3f}"} <= set(row)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "ap50"),
+        ({"minimize": ["macs", "params"], "spread": True}, "ap50 against macs, params"),
+        ({"shape": {"kind": "soft", "cost": "macs", "target": 3e10}}, "ap50 · (macs / 30 G)^-0.07"),
+        (
+            {"shape": {"kind": "hard", "cost": "params", "target": 2e7, "weight": -2}},
+            "ap50 · max(1, params / 20 M)^-2",
+        ),
+        (
+            {"shape": {"kind": "absolute", "cost": "latency_ms", "target": 84}},
+            "ap50 - 0.1 · |latency_ms / 84 - 1|",
+        ),
+    ],
+)
+def test_an_objective_in_words(settings: dict[str, Any], text: str) -> None:
+    assert objective_text(ObjectiveSettings.model_validate(settings)) == text

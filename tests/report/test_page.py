@@ -71,6 +71,7 @@ def test_it_tells_the_search(html: str, run: tuple[Path, Result]) -> None:
     assert "params at most 26 M" in html
     assert "--data &#x27;/data/my photos&#x27;" in html
     assert "expected best of" in html and "over limit" in html
+    assert "What less costs" in html and "Hypervolume by trials" in html
 
 
 def test_what_comes_from_outside_is_text(html: str) -> None:
@@ -89,11 +90,11 @@ def test_the_page_is_the_same_when_written_again(html: str, run: tuple[Path, Res
 
 
 def test_curves_are_the_same_bytes(run: tuple[Path, Result], tmp_path: Path) -> None:
-    records, _ = read(run[0])
+    records, objective = read(run[0])
     finalists = run[1].finalists
-    path = curves.write(tmp_path / "new" / "curves.png", records, finalists, "ap50")
-    assert path.read_bytes() == curves.curves(records, finalists, "ap50")
-    assert Image.open(io.BytesIO(curves.curves([]))).size == (1200, 480)
+    path = curves.write(tmp_path / "new" / "curves.png", records, objective, finalists)
+    assert path.read_bytes() == curves.curves(records, objective, finalists)
+    assert Image.open(io.BytesIO(curves.curves([], objective))).size == (1200, 480)
 
 
 def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:

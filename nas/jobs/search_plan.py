@@ -1,0 +1,105 @@
+"""What `nas search --dry-run` says: what the space's networks cost, what limits leave, the plan."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from nas.config import SearchConfig
+from nas.cost import profile
+from nas.jobs.screen import console
+from nas.objectives import ObjectiveSettings
+from nas.report.leaderboard import cost_text, objective_text
+from nas.study import Budget
+from proxies.training import TrainingProxy
+from search_spaces.spinenet import SpineNetSpace
+
+DRAWS = 300
+"""Networks drawn as the control arm draws them."""
+PERCENTILES = (5, 25, 50, 75, 95)
+
+
+def show_plan(
+    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int
+) -> None:
+    """Prints the plan of a search.
+
+    Raises:
+        ConfigError: if a limit names a cost that isn't computed.
+    """
+    rng = random.Random(config.seed)
+    genomes = (space.sample(rng) for _ in range(DRAWS))
+    costs = [profile(genome, num_classes=classes).costs() for genome in genomes]
+    fit, held = proxy.splits()
+    recipe = config.proxy.trial_recipe()
+    rows = {
+        "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
+        f"{classes - 1} classes",
+        "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
+        "looking for": f"the highest {escape(objective_text(config.objective))}",
+        "limits leave": limits_text(costs, config.objective),
+        "budget": f"{budget_text(config)}, {config.control.share:.0%} of them uniform draws",
+        "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
+        f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
+        "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
+        f"{config.finalists.length} times as long, on top of the budget",
+        "workers": f"{config.compute.workers} ({config.compute.executor})",
+    }
+    console.print(costs_table(costs))
+    table = Table(title="plan of the search", show_header=False, title_justify="left")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def costs_table(costs: Sequence[Mapping[str, float]]) -> Table:
+    """The percentiles of each cost."""
+    title = f"what the space's networks cost: percentiles of {len(costs)} uniform draws"
+    table = Table(title=title, title_justify="left")
+    table.add_column("cost")
+    for percent in PERCENTILES:
+        table.add_column(f"{percent} %", justify="right", no_wrap=True)
+    for name in costs[0]:
+        values = np.percentile([cost[name] for cost in costs], PERCENTILES)
+        table.add_row(name, *(cost_text(name, float(value)) for value in values))
+    return table
+
+
+def limits_text(costs: Sequence[Mapping[str, float]], objective: ObjectiveSettings) -> str:
+    """Which share of the draws the limits leave, together and, where there are several, each."""
+    if not objective.limits:
+        return "all: there are none"
+    over = [objective.violations(cost) for cost in costs]
+    left = _share(sum(not names for names in over), len(over))
+    lines = [f"{left} of uniform draws, with 95 % certainty"]
+    if len(objective.limits) > 1:
+        for name, limit in objective.limits.items():
+            left = _share(sum(name not in names for names in over), len(over))
+            lines.append(f"{name} at most {cost_text(name, limit)} alone: {left}")
+    return "\n".join(lines)
+
+
+def share_interval(hits: int, draws: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share: Wilson's (JASA 22 (1927), 209-212)."""
+    z = 1.959964  # a normal variable is below it with a probability of 97.5 %
+    share, spare = hits / draws, z**2 / draws
+    centre = (share + spare / 2) / (1 + spare)
+    half = z * ((share * (1 - share) + spare / 4) / draws) ** 0.5 / (1 + spare)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def budget_text(config: SearchConfig) -> str:
+    """The budget as one says it: ``120 trials``."""
+    budget = Budget.parse(config.budget)
+    if budget.trials == float("inf"):
+        return f"{config.budget} of trials"
+    return f"{budget.trials:g} trials"
+
+
+def _share(hits: int, draws: int) -> str:
+    low, high = (100 * bound for bound in share_interval(hits, draws))
+    return f"{100 * hits / draws:.0f} % ({low:.1f} to {high:.1f} %)"

@@ -1,0 +1,102 @@
+"""The Pareto front of a run's rows, and the hypervolume under it. More is better on each axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.objectives import ObjectiveSettings
+from nas.trial import Record
+
+
+def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
+    """Returns the indices of points that no other dominates.
+
+    A point dominates another if it is nowhere worse and somewhere better; equal points all stay.
+
+    Args:
+        points: (N, D) numbers.
+    """
+    if not points:
+        return []
+    values: Any = np.asarray(points, dtype=float)
+    front = []
+    for index, value in enumerate(values):
+        dominates = (values >= value).all(axis=1) & (values > value).any(axis=1)
+        if not dominates.any():
+            front.append(index)
+    return front
+
+
+def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+    """Returns the exact volume of all that is worse than a point and better than the reference.
+
+    By slicing one objective after the other (While et al., IEEE TEC 10 (2006), 29-38): for N
+    points and D axes, time grows with N^(D-1).
+
+    Args:
+        points: (N, D) numbers; those that aren't better than the reference on each axis add none.
+        reference: (D,) numbers.
+    """
+    gains = np.asarray(points, dtype=float).reshape(len(points), len(reference)) - reference
+    return _volume(gains[(gains > 0).all(axis=1)])
+
+
+def _volume(gains: NDArray[np.float64]) -> float:
+    """The volume between the origin and (N, D) points above it."""
+    if not len(gains):
+        return 0.0
+    if gains.shape[1] == 1:
+        return float(gains.max())
+    gains = gains[np.argsort(-gains[:, -1])]
+    depths = gains[:, -1] - np.append(gains[1:, -1], 0.0)
+    if gains.shape[1] == 2:
+        return float(np.maximum.accumulate(gains[:, 0]) @ depths)
+    slices = (_volume(gains[: n + 1, :-1]) * depth for n, depth in enumerate(depths) if depth > 0)
+    return float(sum(slices))
+
+
+def reference_point(records: Iterable[Record], objective: ObjectiveSettings) -> tuple[float, ...]:
+    """Returns what a run's hypervolume is measured from, as (metric, -cost, ...).
+
+    For the metric 0, or its worst score if that is lower. For a cost its limit; without one the
+    highest of a scored row, so that runs compare only if they are given one reference.
+    """
+    points = [objective.point(row) for row in records if row.phase == "search" and row.is_scored]
+    finite = [point for point in points if all(map(math.isfinite, point))]
+    worst = [min(values) for values in zip(*finite, strict=True)] or [0.0] * (
+        1 + len(objective.axes)
+    )
+    costs = [-objective.limits.get(n, -w) for n, w in zip(objective.axes, worst[1:], strict=True)]
+    return (min(0.0, worst[0]), *costs)
+
+
+def hypervolume_over_time(
+    records: Iterable[Record],
+    objective: ObjectiveSettings,
+    reference: Sequence[float] | None = None,
+) -> list[float]:
+    """Returns the hypervolume after each trial that cost budget, in the order of their results.
+
+    Args:
+        records: a run's rows.
+        reference: as (metric, -cost, ...); `reference_point` of these rows if None.
+    """
+    rows = [row for row in records if row.phase == "search" and row.tell_seq is not None]
+    reference = reference_point(rows, objective) if reference is None else reference
+    front: list[tuple[float, ...]] = []
+    course, volume = [], 0.0
+    for row in sorted(rows, key=lambda row: row.tell_seq or 0):
+        if row.is_scored:
+            points = [*front, objective.point(row)]
+            kept = pareto_front(points)
+            if len(front) in kept:  # the new one is not dominated
+                front = [points[index] for index in kept]
+                volume = hypervolume(front, reference)
+        if row.charged:
+            course.append(volume)
+    return course

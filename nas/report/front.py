@@ -1,0 +1,45 @@
+"""The Pareto front of a search in words and rows: what a lower cost takes off the metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nas.objectives import ObjectiveSettings
+from nas.pareto import hypervolume_over_time, reference_point
+from nas.report.leaderboard import ARMS, cost_text, number_text
+from nas.result import Result
+from nas.trial import Record
+
+
+def front_rows(result: Result) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the front's trials, the highest metric first; none without costs."""
+    objective = result.objective
+    heads = ["trial", "proposed by", objective.maximize, *objective.axes]
+    if not objective.axes:
+        return heads, []
+    rows = []
+    for row in sorted(result.pareto, key=objective.point, reverse=True):
+        known = {**row.costs, **row.metrics}
+        costs = [cost_text(name, known.get(name)) for name in objective.axes]
+        rows.append(
+            [str(row.number), ARMS[row.arm], number_text(known[objective.maximize]), *costs]
+        )
+    return heads, rows
+
+
+def growth(records: Sequence[Record], objective: ObjectiveSettings) -> str:
+    """One sentence: the hypervolume after each quarter of the trials, and where it begins."""
+    origin = reference_point(records, objective)
+    course = hypervolume_over_time(records, objective, origin)
+    if not course or not all(map(math.isfinite, origin)):
+        return ""
+    unit = math.prod(abs(cost) or 1.0 for cost in origin[1:])
+    trials = sorted({math.ceil(len(course) * quarter / 4) for quarter in (1, 2, 3, 4)})
+    values = ", ".join(f"{course[n - 1] / unit:.3g} after {n}" for n in trials)
+    names = zip(objective.axes, origin[1:], strict=True)
+    costs = " and ".join(f"{name} {cost_text(name, -cost)}" for name, cost in names)
+    return (
+        f"Hypervolume by trials: {values}; measured from {objective.maximize} {origin[0]:g} at "
+        f"{costs}, costs in units of these."
+    )
