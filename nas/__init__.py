@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nas.errors import GenomeError as GenomeError
     from nas.genome import Genome as Genome
     from nas.genome import plan as plan
+    from nas.jobs.compare import compare as compare
     from nas.jobs.evaluate import evaluate as evaluate
     from nas.jobs.export import export as export
     from nas.jobs.load import load as load
@@ -34,6 +35,7 @@ _HOMES = {
     "Genome": "nas.genome",
     "GenomeError": "nas.errors",
     "build": "nas.models",
+    "compare": "nas.jobs.compare",
     "evaluate": "nas.jobs.evaluate",
     "export": "nas.jobs.export",
     "load": "nas.jobs.load",

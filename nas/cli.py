@@ -238,6 +238,15 @@ def report(run: RunFolder, out: OutOption = None) -> None:
     _job("report", "report", run, out=out)
 
 
+@app.command()
+def compare(first: RunFolder, second: RunFolder) -> None:
+    """Compare two searches or two trainings: what differs, and whether that can be told.
+
+    nas compare runs/ppo runs/random
+    """
+    _job("compare", "compare", first, second)
+
+
 @app.command("eval")
 def evaluate(
     ref: Ref,

@@ -28,14 +28,13 @@ import numpy as np
 from nas.config import SearchConfig, load_run
 from nas.cost import profile
 from nas.genome import Genome
+from nas.report.intervals import mean_interval
 from nas.report.leaderboard import read
 from nas.result import result_of
 from nas.runs import Run
 from search_spaces.spinenet_listing import genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
-# Student's t at 97.5 % for 1 to 9 degrees of freedom (any table of the distribution).
-T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 TOLERANCE = 0.024
 """Each choice this near to SpineNet-49's multiply-adds, so that any two are within 5 %."""
 
@@ -126,14 +125,6 @@ def train_one(
     return row
 
 
-def interval(differences: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval over seeds."""
-    mean = statistics.fmean(differences)
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    reach = T975[len(differences) - 2] * error
-    return mean, mean - reach, mean + reach
-
-
 def found_in(path: Path) -> dict[int, dict[str, Any]]:
     """Detections as `train_one` wrote them."""
     found: dict[int, dict[str, Any]] = {}
@@ -165,7 +156,7 @@ def summary(rows: list[dict[str, Any]], data: Path, out: Path) -> str:
     val = load_split(data, "val", categories=train.categories)
     for first, second in itertools.combinations(names, 2):
         pairs = list(zip(by_name[first], by_name[second], strict=True))
-        mean, low, high = interval([a["ap50"] - b["ap50"] for a, b in pairs])
+        mean, low, high = mean_interval([a["ap50"] - b["ap50"] for a, b in pairs])
         images = [
             ap50_difference(
                 val,

@@ -15,7 +15,7 @@ from nas.errors import DataError
 from nas.executors.interrupt import SearchInterrupted
 
 VERBS = ["search", "train", "resume", "top", "show", "report", "eval", "predict"]
-VERBS += ["profile", "export", "demo", "doctor", "data"]
+VERBS += ["compare", "profile", "export", "demo", "doctor", "data"]
 
 BAD = {
     "unknown verb": ("serach", "Did you mean 'search'"),
@@ -144,6 +144,7 @@ def test_resume_reads_the_run(folder: Path, job: Any) -> None:
     [
         ("top r", "report", "top", (Path("r"),), {"count": 10}),
         ("show a b", "report", "show", ("a", "b"), {"out": None}),
+        ("compare a b", "compare", "compare", (Path("a"), Path("b")), {}),
         ("eval a --data d", "evaluate", "evaluate", ("a", Path("d")), {}),
         ("predict a x y", "predict", "predict", ("a", [Path("x"), Path("y")]), {"score": 0.3}),
         ("export a --format onnx,py", "export", "export", ("a", ["onnx", "py"]), {"data": None}),

@@ -10,7 +10,8 @@ import pytest
 
 import nas
 
-VERBS = ("build", "evaluate", "export", "load", "plan", "predict", "profile", "search", "train")
+VERBS = ("build", "compare", "evaluate", "export", "load", "plan", "predict", "profile", "search")
+VERBS += ("train",)
 CLASSES = ("ChoiceSpace", "Genome", "GenomeError")
 
 

@@ -1,0 +1,114 @@
+"""Intervals of means and of differences, from few numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.report.arms import ExpectedBest
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)  # on −1 to 1
+
+
+class Interval(NamedTuple):
+    """An estimate between the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """The mean of independent values by Student's t; of paired values, give the differences.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values: a spread takes at least two")
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return _around(statistics.fmean(values), error, len(values) - 1)
+
+
+def welch_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """The mean of ``first`` minus that of ``second``, of independent values that don't pair.
+
+    The spreads may differ (Welch 1947, Biometrika 34:28).
+
+    Raises:
+        ValueError: one of them has fewer than two.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"{len(first)} and {len(second)} values: a spread takes at least two")
+    shares = [statistics.variance(values) / len(values) for values in (first, second)]
+    value, total = statistics.fmean(first) - statistics.fmean(second), sum(shares)
+    if not total:
+        return Interval(value, value, value)
+    rest = sum(s**2 / (len(v) - 1) for s, v in zip(shares, (first, second), strict=True))
+    fewest = min(len(first), len(second)) - 1  # which rounding may undercut
+    return _around(value, math.sqrt(total), max(fewest, total**2 / rest))
+
+
+def difference(first: ExpectedBest, second: ExpectedBest) -> Interval:
+    """The difference of two independent estimates, from the interval of each.
+
+    Its ends are Zou and Donner's (2008, Statistics in Medicine 27:1693), which let an interval
+    be longer on one side: that of a maximum is.
+    """
+    value = first.mean - second.mean
+    return Interval(
+        value,
+        value - math.hypot(first.mean - first.low, second.high - second.mean),
+        value + math.hypot(first.high - first.mean, second.mean - second.low),
+    )
+
+
+def t_quantile(probability: float, freedom: float) -> float:
+    """Below which Student's t lies with ``probability``.
+
+    Args:
+        probability: from 0.5 to below 1.
+        freedom: degrees of freedom, at least 1; Welch's needn't be whole.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    if not (0.5 <= probability < 1 <= freedom < math.inf):
+        raise ValueError(f"probability {probability}, {freedom} degrees of freedom: out of range")
+    # Right of 0 the distribution is concave, so Newton's steps from the left, where the normal
+    # quantile lies, never go too far.
+    t = statistics.NormalDist().inv_cdf(probability)
+    for _ in range(100):
+        below, density = _student(t, freedom)
+        step = (probability - below) / density
+        t += step
+        if step <= 1e-12 * t:
+            break
+    return t
+
+
+def _student(t: float, freedom: float) -> tuple[float, float]:
+    """Distribution and density at t ≥ 0.
+
+    With t = √ν tan u the density becomes C cos^(ν−1) u du, smooth on a finite range.
+    """
+    angle = math.atan(t / math.sqrt(freedom))
+    gammas = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
+    scale = math.exp(gammas) / math.sqrt(math.pi)
+    powers = np.cos(angle * (_NODES + 1) / 2) ** (freedom - 1)
+    below = 0.5 + scale * angle / 2 * float(_WEIGHTS @ powers)
+    return below, scale / math.sqrt(freedom) * math.cos(angle) ** (freedom + 1)
+
+
+def _around(value: float, error: float, freedom: float) -> Interval:
+    reach = t_quantile(0.975, freedom) * error
+    return Interval(value, value - reach, value + reach)
