@@ -25,6 +25,7 @@ from nas.errors import ConfigError
 from nas.executors.settings import ComputeSettings
 from nas.objectives import ObjectiveSettings
 from nas.settings import Settings
+from nas.stopping import StoppingSettings
 from nas.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.training.recipes import RecipeField, resolve
 from proxies.training import ProxySettings, ScaleSettings
@@ -39,6 +40,7 @@ class SearchConfig(Settings):
     Attributes:
         budget: trials over both arms (120), or time ("8h").
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
+        stopping: ends trials early that fall behind; None runs all in full.
     """
 
     job: Literal["search"] = "search"
@@ -52,6 +54,7 @@ class SearchConfig(Settings):
     controller: ControllerSettings = ControllerSettings()
     control: ControlSettings = ControlSettings()
     finalists: FinalistSettings = FinalistSettings()
+    stopping: StoppingSettings | None = None
     study: StudySettings = StudySettings()
     compute: ComputeSettings = ComputeSettings()
 

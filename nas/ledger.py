@@ -15,6 +15,7 @@ from typing import Any
 from nas.controllers.base import Controller
 from nas.objectives import ObjectiveSettings
 from nas.spread import Spread
+from nas.stopping import Stop, rank_among
 from nas.store import Store
 from nas.trial import RULES, Arm, FailureKind, Record, Status
 
@@ -34,15 +35,28 @@ class Ledger:
     """
 
     def __init__(
-        self, store: Store, controller: Controller, objective: ObjectiveSettings, *, full_arms: bool
+        self,
+        store: Store,
+        controller: Controller,
+        objective: ObjectiveSettings,
+        *,
+        full_arms: bool,
+        stops: bool,
     ) -> None:
+        """Opens the rows of a store.
+
+        Args:
+            full_arms: whether nothing crosses over from the control arm.
+            stops: whether trials are stopped early, so that the controller hears of curves.
+        """
         self.records: dict[int, Record] = {}
         self.undelivered: dict[int, None] = {}
         self.charged: Counter[Arm] = Counter()
         self.failed: Counter[FailureKind] = Counter()
         self.told = self.zeros = self.finished = self.barren = self.stale = 0
         self._store, self._controller, self._full_arms = store, controller, full_arms
-        self._objective = objective
+        self._objective, self._stops = objective, stops
+        self._curves: list[tuple[float, ...]] = []
         self._spread = Spread(1 + len(objective.axes)) if objective.spread else None
         self._leaders: dict[str, int] = {}  # key to the row that holds its result
         self._followers: defaultdict[int, list[int]] = defaultdict(list)
@@ -83,6 +97,7 @@ class Ledger:
     def share(self, record: Record, leader: Record) -> None:
         """Gives a row the result of the row that holds it, or lets it wait for that."""
         record.cached_from, record.status = leader.number, leader.status
+        record.curve = leader.curve
         record.costs, record.metrics, record.failure = leader.costs, leader.metrics, leader.failure
         record.reward, record.excess = leader.reward, leader.excess
         record.numerics, record.versions = leader.numerics, leader.versions
@@ -176,13 +191,26 @@ class Ledger:
             self._worst = min(self._worst, reward)
             if self._spread is not None:
                 self._spread.absorb(self._objective.point(record))
-        if record.status is Status.WITHDRAWN:
+            if self._stops:
+                self._controller.reports(code, self._take_curve(record)[0])
+        if record.status is Status.STOPPED:
+            self._controller.stop(number if is_own else None, Stop(code, *self._take_curve(record)))
+        elif record.status is Status.WITHDRAWN:
             if is_own:
                 self._controller.withdraw(number, code)
         elif is_own:
             self._controller.tell(number, code, reward, excess)
         else:
             self._controller.observe(code, reward, excess)
+
+    def _take_curve(self, record: Record) -> tuple[tuple[float, ...], float]:
+        """Returns a delivered row's curve, and its last rank among those delivered before."""
+        curve = self._objective.curve(record)
+        last = len(curve)
+        others = [other[last - 1] for other in self._curves if len(other) >= last]
+        if record.cached_from is None:
+            self._curves.append(curve)
+        return curve, rank_among(curve[-1], others)
 
     def _count(self, record: Record) -> None:
         self.told += record.charged

@@ -158,6 +158,10 @@ class ObjectiveSettings(Settings):
         """Returns what a scored row is ranked by: its `reward`, also in a search that spreads."""
         return self.reward(record.metrics, record.costs)
 
+    def curve(self, record: Record) -> tuple[float, ...]:
+        """Returns a row's rewards, report by report."""
+        return tuple(self.reward(metrics, record.costs) for metrics in record.curve)
+
     def not_finite(self, metrics: Metrics, costs: Metrics) -> dict[str, float]:
         """Returns the numbers that the objective uses and that aren't finite.
 

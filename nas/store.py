@@ -94,7 +94,7 @@ class Store:
                 if not empty:
                     store._check_schema()
                 connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
+                connection.execute("PRAGMA synchronous=FULL")
                 if empty:
                     store._create()
         except BaseException:

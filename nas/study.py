@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.controllers.base import Controller
-from nas.errors import RunError
+from nas.errors import ConfigError, RunError
 from nas.ledger import Ledger
 from nas.objectives import ObjectiveSettings
 from nas.proposals import Costs, Proposer
 from nas.space import Space
+from nas.stopping import Rivals, StoppingSettings
 from nas.store import Store
 from nas.study_settings import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.trial import (
@@ -28,6 +29,7 @@ from nas.trial import (
     Arm,
     Failure,
     FailureKind,
+    Metrics,
     Outcome,
     Record,
     Status,
@@ -64,6 +66,7 @@ class Study:
         control: ControlSettings | None = None,
         settings: StudySettings | None = None,
         costs: Costs | None = None,
+        stopping: StoppingSettings | None = None,
         max_failures: float = 0.3,
         identity: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,12 +77,19 @@ class Study:
             seed: the run's seed.
             costs: computes params, MACs, ... of a candidate as deployed, before any training.
             identity: further settings that may not change on resumption: data, evaluator.
+            stopping: stops trials between their reports; None runs them all in full.
             max_failures: the share of failed trials above which the run stops.
             clock: seconds that never go back.
 
         Raises:
+            ConfigError: if trials are to be stopped in a search that spreads along the front.
             RunError: if the store was begun with other settings, naming the field.
         """
+        if stopping is not None and objective.spread:
+            raise ConfigError(
+                "objective.spread: a stopped trial has no place on the front; leave out stopping"
+            )
+        self.stopping = stopping
         self.space, self.objective, self.store, self.seed = space, objective, store, seed
         self.budget = Budget.parse(budget)
         self.control = control or ControlSettings()
@@ -93,10 +103,17 @@ class Study:
                 "control": self.control.model_dump(),
                 "delivery": [self.settings.delivery, self.settings.window],
                 "seed": seed,
+                **({} if stopping is None else {"stopping": stopping.model_dump(mode="json")}),
                 **(identity or {}),
             }
         )
-        self._ledger = Ledger(store, controller, objective, full_arms=self.control.is_full_arm)
+        self._ledger = Ledger(
+            store,
+            controller,
+            objective,
+            full_arms=self.control.is_full_arm,
+            stops=stopping is not None,
+        )
         self._proposer = Proposer(
             space,
             controller,
@@ -106,8 +123,14 @@ class Study:
             costs=costs or (lambda candidate: {}),
             full_arms=self.control.is_full_arm,
         )
+        self._rivals = Rivals(
+            self.records,
+            objective,
+            across=not self.control.is_full_arm,
+            told_before=self.settings.delivery == "proposal",
+        )
         self._pending: list[tuple[float, int]] = []  # heap of (when, number) to be started
-        self._in_flight: set[int] = set()
+        self._in_flight: dict[int, list[float]] = {}  # number to the rewards reported so far
         self._closed = False
         self._versions: Mapping[str, str] = {}
         self._clock, self._origin = clock, clock()
@@ -159,6 +182,21 @@ class Study:
         due = [when for when, number in self._pending if self._may_start(self.records[number])]
         return max(0.0, min(due) - self.clock) if due else None
 
+    def report(self, trial: Trial, metrics: Metrics) -> bool:
+        """Takes what a running trial reports; returns whether it goes on."""
+        record = self.records[trial.number]
+        if self.stopping is None or trial.phase == "finalist" or self._is_late(trial):
+            return True
+        if self.objective.not_finite(metrics, record.costs):
+            return True  # its end will be a failure, which says more than a stop
+        self.objective.check(metrics, record.costs)
+        curve = self._in_flight[trial.number]
+        curve.append(self.objective.reward(metrics, record.costs))
+        if len(curve) not in self.stopping.rungs:
+            return True
+        others = self._rivals.at(len(curve), record, self._in_flight)
+        return self.stopping.goes_on(curve[-1], others)
+
     def tell(self, trial: Trial, outcome: Outcome) -> bool:
         """Takes an attempt's outcome; the first one of each attempt counts.
 
@@ -167,11 +205,11 @@ class Study:
             came too late and was ignored.
         """
         record = self.records[trial.number]
-        if trial.number not in self._in_flight or trial.attempt != record.attempts:
+        if self._is_late(trial):
             log.warning("trial %d: a late outcome of attempt %d", trial.number, trial.attempt)
             return False
         outcome = self._judged(record, outcome)
-        self._in_flight.discard(trial.number)
+        del self._in_flight[trial.number]
         self._note_versions(outcome.versions)
         retried = outcome.failure is not None and self._retry(record, outcome.failure.kind)
         if not retried:
@@ -273,7 +311,7 @@ class Study:
 
     def _start(self, record: Record) -> Trial:
         record.attempts += 1
-        self._in_flight.add(record.number)
+        self._in_flight[record.number] = []
         self._ledger.touch(record)
         return Trial(
             number=record.number,
@@ -289,9 +327,18 @@ class Study:
             alone=bool(record.retried) and RULES[record.retried[-1]].alone,
         )
 
+    def _is_late(self, trial: Trial) -> bool:
+        """Whether this attempt was told, or given up, before."""
+        current = self.records[trial.number].attempts
+        return trial.number not in self._in_flight or trial.attempt != current
+
     def _judged(self, record: Record, outcome: Outcome) -> Outcome:
         """A number of the objective that isn't finite is a failure."""
         if outcome.failure is None:
+            if self.stopping is not None and record.phase == "search" and not outcome.curve:
+                raise RunError(
+                    "stopping: the evaluator returns one result; let it yield metrics as it trains"
+                )
             self.objective.check(outcome.metrics, record.costs)
             if broken := self.objective.not_finite(outcome.metrics, record.costs):
                 said = ", ".join(f"{name} is {value}" for name, value in broken.items())
@@ -316,7 +363,7 @@ class Study:
         record.failure, record.seconds, record.clock = outcome.failure, outcome.seconds, self.clock
         record.numerics, record.versions = outcome.numerics, dict(outcome.versions)
         if outcome.failure is None:
-            record.status = Status.DONE
+            record.status = Status.STOPPED if outcome.stopped else Status.DONE
             record.reward = self.objective.reward(outcome.metrics, record.costs)
         else:
             record.status = status_after(outcome.failure.kind)

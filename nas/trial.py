@@ -102,6 +102,7 @@ class Outcome:
 
     Attributes:
         curve: the metrics of each rung, where the evaluator yields.
+        stopped: whether the study ended it early, at the last rung of its curve.
         seconds: wall time of the attempt.
         numerics: the class within which metrics are bit-equal (hardware, threads).
         versions: library versions of the worker.
@@ -110,6 +111,7 @@ class Outcome:
     metrics: Metrics = field(default_factory=dict)
     curve: tuple[Metrics, ...] = ()
     failure: Failure | None = None
+    stopped: bool = False
     seconds: float = 0.0
     numerics: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +122,7 @@ class Status(enum.StrEnum):
 
     ASKED = "asked"
     DONE = "done"
+    STOPPED = "stopped"
     FAILED = "failed"
     INFEASIBLE = "infeasible"
     WITHDRAWN = "withdrawn"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from nas.data.settings import DataSettings
+from nas.errors import ConfigError
 from nas.settings import Settings
 from nas.training.recipes import RecipeField, resolve
 from nas.training.settings import Precision, RecipeSettings
@@ -29,6 +30,21 @@ if TYPE_CHECKING:
 
 Build = Callable[..., "nn.Module"]
 """As `nas.build`: (genome, num_classes, drop_path=) to a model."""
+
+
+def _check_rungs(recipe: RecipeSettings, last: int) -> None:
+    """Refuses a schedule whose rates at a rung depend on how long the training will be."""
+    if last >= recipe.epochs:
+        raise ConfigError(
+            f"stopping.rungs has {last}, and a trial ends after proxy.recipe.epochs = "
+            f"{recipe.epochs}; take earlier rungs, or more epochs"
+        )
+    decays = max(recipe.decay_before_end, default=0) if recipe.schedule == "step" else 0
+    if recipe.schedule not in ("constant", "step") or recipe.epochs - decays < last:
+        raise ConfigError(
+            f"stopping: the rates of proxy.recipe.schedule {recipe.schedule!r} before rung {last} "
+            "depend on the number of epochs; take schedule constant, or step with decays after it"
+        )
 
 
 class ScaleSettings(Settings):
@@ -92,6 +108,11 @@ class TrainingProxy:
         data_settings: of the hold-out and the cache.
         data_seed: draws the hold-out and the images.
         build: makes the model; None takes `nas.build`.
+        rungs: epochs after which trials may be stopped; if there are any, a trial is judged and
+            reports after every epoch.
+
+    Raises:
+        ConfigError: if an epoch of `rungs` isn't comparable between trainings of any length.
     """
 
     def __init__(
@@ -103,8 +124,12 @@ class TrainingProxy:
         data_seed: int = 0,
         device: str = "cpu",
         build: Build | None = None,
+        rungs: Sequence[int] = (),
     ) -> None:
         self.settings = settings or ProxySettings()
+        self.rungs = tuple(rungs)
+        if rungs:
+            _check_rungs(self.settings.recipe, max(rungs))
         self.data = None if data is None else Path(data)
         self.data_settings = data_settings or DataSettings()
         self.data_seed = data_seed
@@ -116,8 +141,8 @@ class TrainingProxy:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_splits": None, "_parts": {}}
 
-    def __call__(self, genome: Genome, seed: int, length: float = 1) -> dict[str, float]:
-        """Scores a candidate.
+    def __call__(self, genome: Genome, seed: int, length: float = 1) -> Any:
+        """Scores a candidate; with rungs, an iterator yields its metrics after every epoch.
 
         Args:
             genome: as deployed; it is scaled down here.
@@ -133,14 +158,18 @@ class TrainingProxy:
             FloatingPointError: the loss became infinite or no number; not a `NasError`, which
                 would end the search, since only this candidate failed.
         """
+        reports = self._reports(genome, seed, self.settings.trial_recipe(length))
+        return reports if self.rungs else next(reports)
+
+    def _reports(
+        self, genome: Genome, seed: int, recipe: RecipeSettings
+    ) -> Iterator[dict[str, float]]:
+        """Trains, and yields metrics at the end; with rungs, after every epoch."""
         import torch
 
-        from nas.evaluation.coco import evaluate
-        from nas.evaluation.predict import predict_split
-        from nas.training.loop import NotFinite, autocast_dtype, train
+        from nas.training.loop import NotFinite, train
         from nas.training.numerics import set_numerics
 
-        recipe = self.settings.trial_recipe(length)
         set_numerics(recipe.threads)
         started = time.perf_counter()
         small = self._scaled(genome, recipe)
@@ -148,15 +177,34 @@ class TrainingProxy:
         torch.manual_seed(seed)
         model = self._make(small, 1 + len(fit.split.categories), recipe)
         batches = self._batches(fit, recipe, seed)
-        loaded = time.perf_counter()
-        loss = math.nan
+        params = float(sum(weight.numel() for weight in model.parameters()))
+        loaded = time.perf_counter() - started
+        judged = 0.0
         try:
             for epoch in train(model, batches, recipe, seed=seed, device=self.device):
-                loss = epoch.loss
+                if not (self.rungs or epoch.number == recipe.epochs):
+                    continue
+                judging = time.perf_counter()
+                metrics = {**self._judge(model, held, recipe), "loss": epoch.loss}
+                now = time.perf_counter()
+                judged += now - judging
+                yield {
+                    **metrics,
+                    "proxy_params": params,
+                    "load_seconds": loaded,
+                    "train_seconds": now - started - loaded - judged,
+                    "eval_seconds": judged,
+                    "seconds": now - started,
+                }
         except NotFinite as error:
             raise FloatingPointError(str(error)) from None
-        trained = time.perf_counter()
-        detections = predict_split(
+
+    def _judge(self, model: nn.Module, held: _Part, recipe: RecipeSettings) -> dict[str, float]:
+        from nas.evaluation.coco import evaluate
+        from nas.evaluation.predict import predict_split
+        from nas.training.loop import autocast_dtype
+
+        found = predict_split(
             model,
             held.cache,
             held.split,
@@ -164,19 +212,12 @@ class TrainingProxy:
             device=self.device,
             precision=autocast_dtype(recipe.precision),
         )
-        scores = evaluate(held.split, detections, quick=True)
-        judged = time.perf_counter()
+        scores = evaluate(held.split, found, quick=True)
         metrics = {
             "ap": scores.ap,
             "ap50": scores.ap50,
             "ap75": scores.ap75,
             "ap_common": scores.ap_common,
-            "loss": loss,
-            "proxy_params": float(sum(weight.numel() for weight in model.parameters())),
-            "load_seconds": loaded - started,
-            "train_seconds": trained - loaded,
-            "eval_seconds": judged - trained,
-            "seconds": judged - started,
         }
         return {name: value for name, value in metrics.items() if not math.isnan(value)}
 

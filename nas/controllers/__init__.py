@@ -14,8 +14,11 @@ from nas.settings import Settings
 from nas.space import Space
 
 CONTROLLERS: dict[str, str] = {
+    "evolution": "nas.controllers.evolution:Evolution",
     "ppo": "nas.controllers.ppo:PPO",
+    "predictor": "nas.controllers.predictor:Predictor",
     "random": "nas.controllers.random:Random",
+    "reinforce": "nas.controllers.reinforce:Reinforce",
 }
 """Name of a controller to the place of its class; another package may add its own."""
 

@@ -1,8 +1,9 @@
 """The interface of search algorithms.
 
 A controller's state is a function of its seed, its settings and the events that it absorbed, in
-their order: `asked`, `tell`, `observe`, `withdraw`. Nothing of it is pickled: a run goes on by
-absorbing its recorded events again. A proposal is a function of that state and its number.
+their order: `asked`, `tell`, `observe`, `reports`, `stop`, `withdraw`. Nothing of it is pickled: a
+run goes on by absorbing its recorded events again. A proposal is a function of that state and its
+number.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 
 from nas.settings import Settings
 from nas.space import Code, Space
+from nas.stopping import Stop
 
 
 class NoSettings(Settings):
@@ -68,6 +70,24 @@ class Controller(abc.ABC):
     @abc.abstractmethod
     def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
         """Absorbs the result of a code that it didn't propose, such as a uniform draw."""
+
+    def reports(self, code: Code, curve: tuple[float, ...]) -> None:
+        """Absorbs the rewards at a full trial's reports, right before its result is told.
+
+        Only searches that stop trials early have them; by default nothing is learnt from them.
+        """
+
+    def stop(self, number: int | None, stop: Stop) -> None:
+        """Absorbs that a trial was stopped early; by default, what can't be had.
+
+        Args:
+            number: of its own proposal; None for one that it didn't make.
+            stop: how far the trial came.
+        """
+        if number is None:
+            self.observe(stop.code, None)
+        else:
+            self.tell(number, stop.code, None)
 
     def withdraw(self, number: int, code: Code) -> None:
         """Absorbs that a proposal of its own will have no result."""

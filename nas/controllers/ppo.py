@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -20,8 +20,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from nas.controllers.base import Controller
+from nas.controllers.baseline import Baseline
 from nas.settings import Settings
 from nas.space import Code, Space
+from nas.stopping import Stop
 
 
 class PPOSettings(Settings):
@@ -104,25 +106,6 @@ class Sample:
     advantage: float = 0.0
 
 
-@dataclass
-class Baseline:
-    """Moving averages of rewards and of their squared distance to it, free of the bias to 0."""
-
-    decay: float
-    total: float = 0.0
-    spread: float = 0.0
-    weight: float = field(default=0.0)
-
-    def advantage(self, reward: float) -> float:
-        """Takes a reward; returns how far above the average it is, the average with it."""
-        self.weight = self.decay * self.weight + (1 - self.decay)
-        self.total = self.decay * self.total + (1 - self.decay) * reward
-        distance = reward - self.total / self.weight
-        self.spread = self.decay * self.spread + (1 - self.decay) * distance**2
-        deviation = (self.spread / self.weight) ** 0.5
-        return distance / deviation if deviation > 1e-12 else 0.0
-
-
 class PPO(Controller):
     """Learns from its own proposals, whose results may come late and in any order.
 
@@ -170,12 +153,15 @@ class PPO(Controller):
         self._open[number] = Sample(torch.tensor(code), masks)
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        self._learn(number, self._baseline.advantage(reward, excess))
+
+    def stop(self, number: int | None, stop: Stop) -> None:
+        if number is not None:
+            self._learn(number, self._baseline.of_rank(stop.rank))
+
+    def _learn(self, number: int, advantage: float) -> None:
         sample = self._open.pop(number)
-        if reward is None:
-            # As far below the average as a clearly bad trial; more the further over the limits.
-            sample.advantage = -1.0 - min(excess, 1.0)
-        else:
-            sample.advantage = self._baseline.advantage(reward)
+        sample.advantage = advantage
         self._told.append(sample)
         if len(self._told) >= self.settings.batch:
             self._update()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nas.controllers.base import Controller
 from nas.space import Code
+from nas.stopping import Stop
 
 
 class Random(Controller):
@@ -14,6 +15,9 @@ class Random(Controller):
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
         """A result changes nothing."""
+
+    def stop(self, number: int | None, stop: Stop) -> None:
+        """A stopped trial changes nothing."""
 
     def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
         """A result changes nothing."""

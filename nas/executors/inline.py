@@ -53,11 +53,9 @@ class InlineExecutor:
             threads=self._compute.threads,
             timeout=self._compute.timeout,
         )
-        for report in reports:
-            if isinstance(report, Outcome):
-                finished = study.tell(trial, report)
-                notify(
-                    Event("told" if finished else "retry", trial, report.metrics, report.failure)
-                )
-            else:
-                notify(Event("rung", trial, report))
+        report = next(reports)
+        while not isinstance(report, Outcome):
+            notify(Event("rung", trial, report))
+            report = reports.send(study.report(trial, report))
+        finished = study.tell(trial, report)
+        notify(Event("told" if finished else "retry", trial, report.metrics, report.failure))

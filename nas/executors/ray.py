@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
@@ -90,6 +90,7 @@ class _Worker:
 
     def __init__(self, evaluator: Evaluator, threads: int) -> None:
         self._evaluator, self._threads = evaluator, threads
+        self._reports: Generator[Any, bool | None]
         os.environ.update(thread_environment(threads))
         pin_loaded_torch(threads)
 
@@ -102,20 +103,21 @@ class _Worker:
             return _Refusal(f"the evaluator can't be prepared: {classify(error).message}")
         return None
 
-    def run(self, candidate: Any, seed: int, length: int, metric: str) -> Iterator[Any]:
+    def begin(self, candidate: Any, seed: int, length: int, metric: str) -> Any:
+        """Starts a trial; returns its first report, or its outcome."""
         if isinstance(candidate, _Packed):
             candidate = candidate.kind.from_json(candidate.text)
+        self._reports = evaluate(
+            self._evaluator, candidate, seed, length=length, metric=metric, threads=self._threads
+        )
+        return self.go_on(None)
+
+    def go_on(self, keep: bool | None) -> Any:
+        """Goes on from the last report, or ends the trial there; returns what comes next."""
         try:
-            yield from evaluate(
-                self._evaluator,
-                candidate,
-                seed,
-                length=length,
-                metric=metric,
-                threads=self._threads,
-            )
+            return self._reports.send(keep)
         except NasError as error:
-            yield _Refusal(str(error))
+            return _Refusal(str(error))
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,10 @@ class _Slot:
     """One worker: starting while `starting` is set, busy while `trial` is set, otherwise free."""
 
     actor: Any
-    run: Any
     starting: Any
     since: float
     trial: Trial | None = None
-    stream: Any = None
+    step: Any = None
 
 
 class _Pool:
@@ -211,7 +212,7 @@ class _Pool:
         if hasattr(candidate, "to_json") and hasattr(type(candidate), "from_json"):
             candidate = _Packed(type(candidate), candidate.to_json())
         metric = self._study.objective.maximize
-        slot.stream = slot.run.remote(candidate, trial.seed, trial.length, metric)
+        slot.step = slot.actor.begin.remote(candidate, trial.seed, trial.length, metric)
         slot.trial, slot.since = trial, time.monotonic()
         self._notify(Event("asked", trial))
 
@@ -219,7 +220,7 @@ class _Pool:
 
     def _advance(self) -> None:
         """Waits for the next report of any worker, or for the next deadline."""
-        waiting = {slot.starting or slot.stream: slot for slot in self._slots if _awaited(slot)}
+        waiting = {slot.starting or slot.step: slot for slot in self._slots if _awaited(slot)}
         limit = min(1.0, *(self._left(slot) for slot in self._slots))
         if waiting:
             ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=max(0.0, limit))
@@ -241,10 +242,10 @@ class _Pool:
     def _receive(self, slot: _Slot) -> None:
         exceptions = self._ray.exceptions
         try:
-            report = self._ray.get(slot.starting or next(slot.stream))
+            report = self._ray.get(slot.starting or slot.step)
         except exceptions.RayTaskError as error:
             report = Outcome(failure=classify(error.cause))
-        except (exceptions.RayError, StopIteration) as error:
+        except exceptions.RayError as error:
             self._bury(slot, error)
             return
         if isinstance(report, _Refusal):
@@ -258,9 +259,10 @@ class _Pool:
             self._tell(slot, report)
         elif slot.trial is not None:
             self._notify(Event("rung", slot.trial, report))
+            slot.step = slot.actor.go_on.remote(self._study.report(slot.trial, report))
 
     def _tell(self, slot: _Slot, outcome: Outcome) -> None:
-        trial, slot.trial, slot.stream = slot.trial, None, None
+        trial, slot.trial, slot.step = slot.trial, None, None
         if trial is not None:
             finished = self._study.tell(trial, outcome)
             kind = Event("told", trial, outcome.metrics, outcome.failure)
@@ -295,8 +297,7 @@ class _Pool:
 
     def _started(self) -> _Slot:
         actor = self._kind.remote(self._evaluator, self._compute.threads)
-        run = actor.run.options(num_returns="streaming")
-        return _Slot(actor, run, actor.ready.remote(), time.monotonic())
+        return _Slot(actor, actor.ready.remote(), time.monotonic())
 
 
 def _awaited(slot: _Slot) -> bool:

@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,31 +27,36 @@ def evaluate(
     metric: str = "score",
     threads: int = 1,
     timeout: float | None = None,
-) -> Iterator[Metrics | Outcome]:
-    """Runs one attempt; yields the metrics of each rung and then, last, the outcome.
+) -> Generator[Metrics | Outcome, bool | None]:
+    """Runs one attempt; yields the metrics of each report and then, last, the outcome.
+
+    Whoever is sent a report may send False back: then the attempt ends there, stopped early.
 
     Args:
         length: factor on the evaluator's epochs, passed on if it accepts `length`.
         metric: the name of a bare number that the evaluator returns.
-        timeout: seconds; looked at between rungs.
+        timeout: seconds; looked at between reports.
 
     Raises:
         NasError: if the evaluator can't work at all (its data or settings are wrong).
     """
     start = time.monotonic()
     curve: list[Metrics] = []
-    failure, metrics = None, dict[str, float]()
+    failure, metrics, stopped = None, dict[str, float](), False
     try:
         pin_loaded_torch(threads)
         options = {"length": length} if length != 1 and _accepts(evaluator, "length") else {}
         result = evaluator(candidate, seed, **options)
         if isinstance(result, Iterator):
-            for rung in result:
-                curve.append(_metrics(rung, metric))
-                yield curve[-1]
-                if timeout is not None and time.monotonic() - start > timeout:
-                    failure = Failure(FailureKind.TIMEOUT, f"over {timeout:g} s at a rung")
+            for report in result:
+                curve.append(_metrics(report, metric))
+                stopped = (yield curve[-1]) is False
+                if stopped:
                     break
+                if timeout is not None and time.monotonic() - start > timeout:
+                    failure = Failure(FailureKind.TIMEOUT, f"over {timeout:g} s at a report")
+                    break
+            _close(result)
             if not curve:
                 raise TypeError("the evaluator yielded nothing; metrics are needed once at least")
             metrics = dict(curve[-1])
@@ -67,6 +72,7 @@ def evaluate(
         metrics=metrics,
         curve=tuple(curve),
         failure=failure,
+        stopped=stopped,
         seconds=time.monotonic() - start,
         numerics=getattr(evaluator, "numerics", None) or _numerics(threads),
         versions=_versions(),
@@ -135,6 +141,12 @@ def _metrics(result: Any, metric: str) -> dict[str, float]:
     if isinstance(result, Mapping):
         return {str(name): float(value) for name, value in result.items()}
     return {metric: float(result)}
+
+
+def _close(result: Iterator[Any]) -> None:
+    """Lets a generator that isn't finished run its `finally`."""
+    if isinstance(result, Generator):
+        result.close()
 
 
 def _accepts(evaluator: Evaluator, name: str) -> bool:

@@ -42,7 +42,14 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     classes = 1 + len(load_split(root, "train").categories)
     space = SpineNetSpace(config.space)
     device = "cuda" if config.compute.gpus_per_worker else "cpu"
-    proxy = TrainingProxy(config.proxy, root, config.data, data_seed=config.seed, device=device)
+    proxy = TrainingProxy(
+        config.proxy,
+        root,
+        config.data,
+        data_seed=config.seed,
+        device=device,
+        rungs=config.stopping.rungs if config.stopping else (),
+    )
     # A scale that can't be built is one line now, not a failure of every trial later.
     space.sample(random.Random(0)).scaled(**config.proxy.scale.model_dump()).validate()
     if dry_run:
@@ -97,6 +104,7 @@ def _searched(
         control=config.control.share,
         finalists=config.finalists,
         compute=config.compute.model_copy(update={"threads": config.proxy.threads}),
+        stopping=config.stopping,
         settings=config.study,
         on_event=progress,
     )

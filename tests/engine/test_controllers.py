@@ -1,4 +1,4 @@
-"""The suite that every controller must pass, and what PPO must learn."""
+"""The suite that every controller must pass: legality, replay, failures, small spaces, learning."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_torch_is_loaded_for_ppo_alone(name: str) -> None:
     assert done.stdout.strip() == str(name == "ppo"), done.stderr
 
 
-def test_ppo_learns_and_random_doesn_t(name: str) -> None:
+def test_all_but_random_learn(name: str) -> None:
     """Noisy rewards with a value per choice: late proposals against early ones, three seeds."""
     space = ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(20)})
 
@@ -154,7 +154,7 @@ def test_ppo_learns_and_random_doesn_t(name: str) -> None:
         sums = [sum(record.code) for record in found.trials]
         gains.append(statistics.fmean(sums[-30:]) - statistics.fmean(sums[:30]))
     # A uniform draw sums to 30 with a deviation of 5; a mean of 90 is within 0.5 of it.
-    if name == "ppo":
-        assert statistics.fmean(gains) > 4
-    else:
+    if name == "random":
         assert abs(statistics.fmean(gains)) < 2.5
+    else:
+        assert statistics.fmean(gains) > 4

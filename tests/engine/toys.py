@@ -19,7 +19,7 @@ from nas.store import Store
 from nas.study import Study
 from nas.trial import Failure, FailureKind, Outcome, Trial
 
-CONTROLLERS = ("random", "ppo")
+CONTROLLERS = ("random", "evolution", "reinforce", "ppo", "predictor")
 
 
 class StaircaseSpace(ChoiceSpace):

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from nas.data.settings import DataSettings
-from nas.errors import NasError
+from nas.errors import ConfigError, NasError
+from nas.training.recipes import resolve
 from proxies.training import ProxySettings, TrainingProxy
 from tests.training.tiny import TinyDetector
 
@@ -130,3 +131,29 @@ def test_a_hold_out_is_never_trained_on(proxy: TrainingProxy, tmp_path: Path) ->
     fit, held = proxy.splits()
     assert not {image.id for image in fit.images} & {image.id for image in held.images}
     assert fit.json_path.name == held.json_path.name == "train.json"
+
+
+def test_with_rungs_it_reports_every_epoch_and_ends_alike(proxy: TrainingProxy) -> None:
+    constant = SETTINGS.model_copy(
+        update={"recipe": SETTINGS.recipe.model_copy(update={"schedule": "constant", "epochs": 2})}
+    )
+    options: Any = {"data_settings": proxy.data_settings, "build": build}
+    reports = list(TrainingProxy(constant, rungs=(1,), **options)(TINY, seed=1))
+    assert len(reports) == 2
+    assert results(reports[1]) == results(TrainingProxy(constant, **options)(TINY, seed=1))
+    assert reports[0]["loss"] != reports[1]["loss"]
+    assert reports[0]["seconds"] < reports[1]["seconds"]
+
+
+def test_rungs_need_a_schedule_that_doesn_t_know_the_end() -> None:
+    onecycle = ProxySettings(recipe=resolve("short", {"epochs": 4}))
+    with pytest.raises(ConfigError, match="schedule 'onecycle'"):
+        TrainingProxy(onecycle, rungs=(1,))
+    late = ProxySettings(recipe=resolve("short", {"epochs": 4, "schedule": "constant"}))
+    TrainingProxy(late, rungs=(1, 3))
+    with pytest.raises(ConfigError, match=r"stopping\.rungs has 4"):
+        TrainingProxy(late, rungs=(1, 4))
+    steps = {"epochs": 6, "schedule": "step", "decay_before_end": (2,), "decay_factor": 0.1}
+    TrainingProxy(ProxySettings(recipe=resolve("short", steps)), rungs=(1, 4))
+    with pytest.raises(ConfigError, match="decays after it"):
+        TrainingProxy(ProxySettings(recipe=resolve("short", steps)), rungs=(1, 5))

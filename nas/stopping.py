@@ -1,0 +1,116 @@
+"""Early stopping by asynchronous successive halving, in its stopping form.
+
+Li et al., arXiv 1810.05934: a trial that reaches a rung goes on if it is among the best 1/η of all
+that have reached it so far, and is stopped otherwise. Nothing waits for a rung to fill, so the
+first to arrive go on whatever they are worth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from nas.objectives import ObjectiveSettings
+from nas.settings import Settings
+from nas.space import Code
+from nas.trial import Record, Status
+
+
+class StoppingSettings(Settings):
+    """When trials may be stopped; an evaluator that yields is asked between its reports.
+
+    Attributes:
+        rungs: the reports, counted from 1, after which a trial may be stopped. The training proxy
+            reports after every epoch. The last report of a full trial is no rung.
+        eta: η, of the trials at a rung one in so many goes on.
+    """
+
+    rungs: tuple[PositiveInt, ...] = Field(default=(1, 3), min_length=1)
+    eta: int = Field(default=3, ge=2)
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Self:
+        if any(later <= rung for rung, later in zip(self.rungs, self.rungs[1:], strict=False)):
+            raise ValueError(f"rungs {list(self.rungs)} must rise, as in [1, 3, 9]")
+        return self
+
+    def goes_on(self, reward: float, others: Sequence[float]) -> bool:
+        """Tells whether a trial goes on from a rung.
+
+        Args:
+            reward: its own, there.
+            others: those of the other trials that have reached the rung; fewer than η - 1 stop
+                nobody.
+        """
+        count = 1 + len(others)
+        better = sum(other > reward for other in others)
+        return count < self.eta or better < math.ceil(count / self.eta)
+
+
+class Stop(NamedTuple):
+    """A trial that was stopped, as a controller hears of it.
+
+    Attributes:
+        code: what was tried.
+        curve: its rewards, report by report.
+        rank: between 0 and 1, the share of the trials that reached its last rung which it beats,
+            ties and itself by half.
+    """
+
+    code: Code
+    curve: tuple[float, ...]
+    rank: float
+
+
+def rank_among(reward: float, others: Sequence[float]) -> float:
+    """Returns the share of rewards, its own with them, that a reward beats; ties count half."""
+    beaten = sum(other < reward for other in others)
+    ties = 1 + sum(other == reward for other in others)
+    return (beaten + ties / 2.0) / (1 + len(others))
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Finds whom a trial is compared with at a rung.
+
+    Attributes:
+        records: the run's rows.
+        across: whether the arms are compared with each other.
+        told_before: whether only what was told before a trial was asked counts, so that the timing
+            of others doesn't.
+    """
+
+    records: Mapping[int, Record]
+    objective: ObjectiveSettings
+    across: bool
+    told_before: bool
+
+    def at(
+        self, report: int, record: Record, in_flight: Mapping[int, Sequence[float]]
+    ) -> list[float]:
+        """Returns the rewards of the other trials, stopped or not, that came to a report.
+
+        Args:
+            in_flight: the rewards that running trials have reported, by number.
+        """
+        others = [row for row in self.records.values() if self._competes(row, record)]
+        curves = (self._curve(row, record, in_flight) for row in others)
+        return [curve[report - 1] for curve in curves if len(curve) >= report]
+
+    def _competes(self, row: Record, record: Record) -> bool:
+        if row.number == record.number or row.phase == "finalist" or row.cached_from is not None:
+            return False
+        return self.across or row.arm == record.arm
+
+    def _curve(
+        self, row: Record, record: Record, in_flight: Mapping[int, Sequence[float]]
+    ) -> Sequence[float]:
+        if self.told_before and not (row.tell_seq or math.inf) < record.ask_seq:
+            return ()
+        if row.status in (Status.DONE, Status.STOPPED):
+            return self.objective.curve(row)
+        return in_flight.get(row.number, ())
