@@ -1,0 +1,249 @@
+"""A controller for a program that owns its trials, such as Ray Tune: asked and told by their names.
+
+All that is kept is the order of events, as JSON; a search goes on by absorbing them again. Studies
+keep more, a row per trial, since there the trials are ours.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, ValidationError
+
+from nas.controllers import ControllerSettings, make_controller
+from nas.errors import GenomeError, RunError
+from nas.proposals import DRAWS, ENUMERABLE, REPEATS, Source
+from nas.settings import Settings
+from nas.space import Code, Space
+
+
+class Asked(Settings):
+    """A candidate was taken up; its number is its place among these events.
+
+    Attributes:
+        trial: who has it; None for a repeat, which is answered at once.
+        source: "uniform" for a draw in the place of a controller that had nothing new.
+    """
+
+    event: Literal["asked"] = "asked"
+    trial: str | None
+    source: Source
+    code: Code
+
+
+class Told(Settings):
+    """A candidate's result; the reward is None if it can't be had."""
+
+    event: Literal["told"] = "told"
+    number: NonNegativeInt
+    reward: Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+class Withdrawn(Settings):
+    """A candidate will have no result."""
+
+    event: Literal["withdrawn"] = "withdrawn"
+    number: NonNegativeInt
+
+
+Event = Annotated[Asked | Told | Withdrawn, Field(discriminator="event")]
+
+
+class State(Settings):
+    """A saved search.
+
+    Attributes:
+        settings: what may not change while it goes on.
+    """
+
+    version: Literal[1] = 1
+    settings: dict[str, Any]
+    events: tuple[Event, ...]
+
+
+class Suggestions:
+    """What a controller suggests after the events so far.
+
+    Attributes:
+        events: all of them, in their order.
+        running: each trial without a result, and its candidate's number.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        controller: ControllerSettings,
+        seed: int,
+        identity: Mapping[str, Any],
+        events: Iterable[Event] = (),
+    ) -> None:
+        """Begins a search, or goes on after events.
+
+        Args:
+            identity: further settings that may not change while the search goes on.
+
+        Raises:
+            ConfigError: if the controller or one of its options is unknown.
+        """
+        self.events: list[Event] = []
+        self.running: dict[str | None, int] = {}
+        self._arguments = (space, controller, seed, dict(identity))
+        self._space, self._seed = space, seed
+        self._controller = make_controller(controller, space, seed)
+        self._count = 0
+        self._open: dict[int, Asked] = {}
+        self._keys: set[str] = set()
+        self._rewards: dict[str, float | None] = {}  # by key
+        self._worst: float | None = None
+        for event in events:
+            self._absorb(event)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by a program that pickles all it has: the arguments and events only."""
+        return type(self), (*self._arguments, tuple(self.events))
+
+    def ask(self, trial: str) -> Any:
+        """Returns a candidate that no trial had before; None if none can be found."""
+        self._answer_repeats()
+        for code, source in self._drawn():
+            if self._key(code) not in self._keys:
+                self._absorb(Asked(trial=trial, source=source, code=code))
+                return self._space.decode(code)
+        return None
+
+    def tell(self, trial: str, reward: float | None) -> None:
+        """Takes the result of a running trial.
+
+        Args:
+            reward: more is better; None for a candidate that can't be had. One that isn't finite
+                counts as the worst so far, and as no result if there is none.
+        """
+        if reward is not None and not math.isfinite(reward):
+            if self._worst is None:
+                return self.withdraw(trial)
+            reward = self._worst
+        return self._absorb(Told(number=self.running[trial], reward=reward))
+
+    def withdraw(self, trial: str) -> None:
+        """Takes in that a running trial will have no result."""
+        self._absorb(Withdrawn(number=self.running[trial]))
+
+    def save(self, path: Path) -> None:
+        """Writes the settings and events as JSON."""
+        state = State(settings=self._describe(), events=tuple(self.events))
+        path.write_text(state.model_dump_json(), encoding="utf-8")
+
+    def restored(self, path: Path) -> Suggestions:
+        """Returns the search that was saved, if it has this one's settings.
+
+        Raises:
+            RunError: if it has others, naming the field, or the file can't be read.
+        """
+        state = _read(path)
+        now, before = self._describe(), state.settings
+        for name in sorted(now.keys() | before.keys()):
+            if now.get(name) != before.get(name):
+                raise RunError(
+                    f"{path}: {name} was {_short(before.get(name))} when this search began and is "
+                    f"now {_short(now.get(name))}; restore it, or begin a new search"
+                )
+        try:
+            return Suggestions(*self._arguments, state.events)
+        except (GenomeError, LookupError) as error:
+            raise RunError(f"{path}: damaged, begin a new search ({error})") from error
+
+    def _describe(self) -> dict[str, Any]:
+        *_, identity = self._arguments
+        described = {
+            **{f"space.{name}": value for name, value in self._space.describe().items()},
+            **{f"controller.{name}": value for name, value in self._controller.describe().items()},
+            "seed": self._seed,
+            **identity,
+        }
+        return dict(json.loads(json.dumps(described, default=str)))
+
+    # Candidates
+
+    def _answer_repeats(self) -> None:
+        """Tells a controller that learns from repeats their known result, as a study does."""
+        for _ in range(REPEATS if self._controller.repeats else 0):
+            code = self._controller.propose(self._count)
+            key = self._key(code)
+            if key not in self._rewards:
+                return
+            self._absorb(Asked(trial=None, source="controller", code=code))
+            self._absorb(Told(number=self._count - 1, reward=self._rewards[key]))
+
+    def _drawn(self) -> Iterator[tuple[Code, Source]]:
+        """What may come next: the controller's draws, uniform ones, then all of a small space."""
+        number = self._count
+        for draw in range(DRAWS):
+            yield self._controller.propose(number, draw), "controller"
+        for draw in range(DRAWS):
+            rng = random.Random(f"{self._seed}/uniform/{number}/{draw}")
+            yield self._space.sample_code(rng), "uniform"
+        if self._space.size() <= ENUMERABLE:
+            for code in self._space.codes():
+                yield code, "uniform"
+
+    def _key(self, code: Code) -> str:
+        return self._space.key(self._space.decode(code))
+
+    # Events
+
+    def _absorb(self, event: Event) -> None:
+        """Takes in one event, live or recorded.
+
+        Raises:
+            GenomeError: if the code isn't one of the space.
+            LookupError: if no candidate of this number waits for its result.
+        """
+        if isinstance(event, Asked):
+            self._keys.add(self._key(event.code))
+            self._open[self._count] = event
+            if event.trial is not None:
+                self.running[event.trial] = self._count
+            if event.source == "controller":
+                self._controller.asked(self._count, event.code)
+            self._count += 1
+        else:
+            if event.number not in self._open:
+                raise LookupError(f"candidate {event.number} waits for no result")
+            asked = self._open.pop(event.number)
+            self.running.pop(asked.trial, None)
+            if isinstance(event, Told):
+                self._tell(event, asked)
+            elif asked.source == "controller":
+                self._controller.withdraw(event.number, asked.code)
+        self.events.append(event)
+
+    def _tell(self, event: Told, asked: Asked) -> None:
+        reward, excess = event.reward, 1.0 if event.reward is None else 0.0
+        self._rewards[self._key(asked.code)] = reward
+        if reward is not None:
+            self._worst = reward if self._worst is None else min(self._worst, reward)
+        if asked.source == "controller":
+            self._controller.tell(event.number, asked.code, reward, excess)
+        else:
+            self._controller.observe(asked.code, reward, excess)
+
+
+def _read(path: Path) -> State:
+    try:
+        return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    except (OSError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())
+    raise RunError(f"{path}: this is no saved search ({said[:200]}); name a file that was saved")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
