@@ -27,12 +27,24 @@ RunOption = Annotated[
         "--run", metavar="DIR", help="Where to keep it (runs/NAME-1 …); one that was begun goes on."
     ),
 ]
+WarmStartOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--warm-start",
+        metavar="RUN",
+        help="A search of the same data, proxy and seed, whose trials count as known here.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as proxy.recipe.epochs=6."),
 ]
 BudgetOption = Annotated[
-    str | None, typer.Option(metavar="N|TIME", help="Trials (120) or time (8h, 90m).")
+    str | None,
+    typer.Option(
+        metavar="N|TIME",
+        help="Trials (120), or time (8h, 90m); by default 40 % of time stays for training.",
+    ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Trials under way at once.")]
 AddressOption = Annotated[
@@ -48,6 +60,7 @@ OutOption = Annotated[
 SETTINGS = {
     "budget": "budget",
     "data": "data_dir",
+    "warm_start": "warm_start",
     "workers": "compute.workers",
     "address": "compute.address",
     "genome": "genome",
@@ -67,5 +80,5 @@ def overrides(
     for name, value in options.items():
         if value is not None:
             value = value.expanduser().absolute() if isinstance(value, Path) else value
-            found.append(Override(f"--{name} {value}", SETTINGS[name], value))
+            found.append(Override(f"--{name.replace('_', '-')} {value}", SETTINGS[name], value))
     return found

@@ -27,6 +27,7 @@ from nas.arguments import (
     RunFolder,
     RunOption,
     SetOption,
+    WarmStartOption,
     WorkersOption,
     overrides,
 )
@@ -147,16 +148,26 @@ def search(
     sets: SetOption = None,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    warm_start: WarmStartOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Try architectures on a part of the data, and score the best again.
 
     nas search --data DIR --budget 8h
     nas search spinenet_fod --data DIR --run runs/fod --limit params=30e6
+    nas search spinenet_fod --data DIR --limit params=20e6 --warm-start runs/fod
     """
     from nas.config import load_search
 
-    options = overrides(sets, limit, data=data, budget=budget, workers=workers, address=address)
+    options = overrides(
+        sets,
+        limit,
+        data=data,
+        budget=budget,
+        workers=workers,
+        address=address,
+        warm_start=warm_start,
+    )
     settings = load_search(config, options)
     folder = _run_folder(run, config, "search")
     _long_job(settings, folder, dry_run=dry_run)
@@ -242,7 +253,7 @@ def report(run: RunFolder, out: OutOption = None) -> None:
 def compare(first: RunFolder, second: RunFolder) -> None:
     """Compare two searches or two trainings: what differs, and whether that can be told.
 
-    nas compare runs/ppo runs/random
+    nas compare runs/one runs/other
     """
     _job("compare", "compare", first, second)
 

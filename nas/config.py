@@ -38,15 +38,19 @@ class SearchConfig(Settings):
     """All that a search is made of.
 
     Attributes:
-        budget: trials over both arms (120), or time ("8h").
+        budget: trials over both arms (120), or time ("8h") for them, second look and retraining.
+        retrain_share: of a budget in time, what stays for retraining; 0 leaves all to the search.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
+        warm_start: another search's folder, whose results a new one begins with.
         stopping: ends trials early that fall behind; None runs all in full.
     """
 
     job: Literal["search"] = "search"
     seed: int = Field(default=0, ge=0)
     budget: int | str = 40
+    retrain_share: float = Field(default=0.4, ge=0.0, lt=1.0)
     data_dir: Path | None = None
+    warm_start: Path | None = None
     data: DataSettings = DataSettings()
     space: SpineNetSpaceSettings = SpineNetSpaceSettings()
     proxy: ProxySettings = ProxySettings()

@@ -79,7 +79,7 @@ class Ledger:
         scored = [
             record
             for record in self.records.values()
-            if record.phase == "search" and record.arm == arm and record.status is Status.DONE
+            if record.phase != "finalist" and record.arm == arm and record.status is Status.DONE
         ]
         distinct: dict[str, Record] = {}
         for record in sorted(scored, key=lambda r: (-self._objective.score(r), r.number)):
@@ -114,14 +114,13 @@ class Ledger:
     def deliver(self, record: Record) -> None:
         """Tells a finished row's result, once, and gives back its budget if it costs none."""
         record.tell_seq = self._next()
+        if record.status in (Status.WITHDRAWN, Status.INFEASIBLE) and record.charged:
+            record.charged = False
+            self.charged[record.arm] -= 1
         if record.failure is not None:
-            rule = RULES[record.failure.kind]
-            if rule.told == "worst":
+            if RULES[record.failure.kind].told == "worst":
                 record.reward = self._worst if math.isfinite(self._worst) else 0.0
-            if not rule.charged and record.charged:
-                record.charged = False
-                self.charged[record.arm] -= 1
-        elif self._spread is not None and self._is_heard(record):
+        elif record.status is Status.DONE and self._spread is not None and self._is_heard(record):
             record.reward = self._spread.reward(self._objective.point(record))
         self.touch(record)
         self.absorb_tell(record)
@@ -143,12 +142,14 @@ class Ledger:
         self.records[record.number] = record
         if record.phase == "finalist":
             return
-        self.undelivered[record.number] = None
-        self.charged[record.arm] += record.charged
         self.seen(record.arm).add(record.key)
         if record.cached_from is None:
             self._leaders[record.key] = record.number
-        elif record.status is Status.ASKED:
+        if record.phase == "earlier":
+            return
+        self.undelivered[record.number] = None
+        self.charged[record.arm] += record.charged
+        if record.cached_from is not None and record.status is Status.ASKED:
             self._followers[record.cached_from].append(record.number)
         if record.cached_from is not None:
             self.stale += 1
@@ -161,8 +162,9 @@ class Ledger:
         """Absorbs that a row's result was delivered."""
         if record.phase == "finalist":
             return
-        self.undelivered.pop(record.number, None)
-        self._count(record)
+        if record.phase == "search":
+            self.undelivered.pop(record.number, None)
+            self._count(record)
         if record.status is Status.WITHDRAWN and self._leaders.get(record.key) == record.number:
             del self._leaders[record.key]
             for keys in self._seen.values():
@@ -182,7 +184,7 @@ class Ledger:
 
     def _is_heard(self, record: Record) -> bool:
         """Whether the controller hears of a row: never of finalists, nor across full arms."""
-        return record.phase == "search" and not (self._full_arms and record.arm == "control")
+        return record.phase != "finalist" and not (self._full_arms and record.arm == "control")
 
     def _tell(self, record: Record) -> None:
         is_own, number, code = record.source == "controller", record.number, record.code
@@ -191,7 +193,7 @@ class Ledger:
             self._worst = min(self._worst, reward)
             if self._spread is not None:
                 self._spread.absorb(self._objective.point(record))
-            if self._stops:
+            if self._stops and record.curve:  # an earlier row may have none
                 self._controller.reports(code, self._take_curve(record)[0])
         if record.status is Status.STOPPED:
             self._controller.stop(number if is_own else None, Stop(code, *self._take_curve(record)))
@@ -216,7 +218,8 @@ class Ledger:
         self.told += record.charged
         infeasible = record.status is Status.INFEASIBLE
         self.barren = self.barren + 1 if infeasible else 0
-        if record.cached_from is None and not infeasible:
+        cut = record.status is Status.WITHDRAWN and record.failure is None  # by the clock
+        if record.cached_from is None and not infeasible and not cut:
             self.finished += 1
             if record.status is Status.DONE:
                 self.zeros += self._objective.quality(record.metrics) == 0.0

@@ -86,7 +86,7 @@ class Proposer:
             phase="search",
             code=draft.code,
             key=draft.key,
-            candidate_json=_candidate_json(draft.candidate),
+            candidate_json=candidate_json(draft.candidate),
             seed=trial_seed(self._seed, draft.key, 0),
             decode=self._space.decode,
         )
@@ -111,7 +111,8 @@ class Proposer:
         return record
 
 
-def _candidate_json(candidate: Any) -> str:
+def candidate_json(candidate: Any) -> str:
+    """Returns a candidate as its row keeps it."""
     if hasattr(candidate, "to_json"):
         return str(candidate.to_json())
     return json.dumps(candidate, sort_keys=True, default=repr)

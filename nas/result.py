@@ -39,6 +39,8 @@ class Result:
         best_observed: the row with the highest score: a noisy maximum, biased upwards.
         pareto: the scored rows that no other dominates in metric and costs.
         objective: what was searched for.
+        earlier: what another run had scored before this one began; such a row is no trial, but may
+            be the best, a finalist, or on the front.
     """
 
     trials: tuple[Record, ...]
@@ -47,11 +49,12 @@ class Result:
     best_observed: Record | None
     pareto: tuple[Record, ...]
     objective: ObjectiveSettings
+    earlier: tuple[Record, ...] = ()
 
     def best_of(self, arm: Arm) -> Record | None:
         """Returns the best candidate that an arm chose, by the same rule as `best`."""
         for finalist in self.finalists:
-            if finalist.record.arm == arm:
+            if finalist.record.arm == arm and finalist.record.phase == "search":
                 return finalist.record
         done = [r for r in self.trials if r.arm == arm and r.status is Status.DONE]
         return _highest(done, self.objective)
@@ -60,22 +63,23 @@ class Result:
 def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result:
     """Reads a result off a run's rows, finished or not."""
     rows = sorted((r for r in records if r.tell_seq is not None), key=lambda r: r.tell_seq or 0)
-    search = [row for row in rows if row.phase == "search"]
-    scored = [row for row in search if row.is_scored]
-    finalists = _finalists(search, [row for row in rows if row.phase == "finalist"])
+    first = [row for row in rows if row.phase != "finalist"]
+    scored = [row for row in first if row.is_scored]
+    finalists = _finalists(first, [row for row in rows if row.phase == "finalist"])
     observed = _highest(scored, objective)
     front = pareto_front([objective.point(row) for row in scored])
     return Result(
-        trials=tuple(row for row in search if row.charged),
+        trials=tuple(row for row in first if row.charged),
         finalists=finalists,
         best=finalists[0].record if finalists else observed,
         best_observed=observed,
         pareto=tuple(scored[index] for index in front),
         objective=objective,
+        earlier=tuple(row for row in first if row.phase == "earlier"),
     )
 
 
-def _finalists(search: list[Record], again: list[Record]) -> tuple[Finalist, ...]:
+def _finalists(first: list[Record], again: list[Record]) -> tuple[Finalist, ...]:
     # Only the longest look counts where there were several.
     longest = max((row.length for row in again), default=1)
     rewards: dict[str, list[float]] = {}
@@ -83,7 +87,7 @@ def _finalists(search: list[Record], again: list[Record]) -> tuple[Finalist, ...
         if row.status is Status.DONE and row.length == longest and row.reward is not None:
             rewards.setdefault(row.key, []).append(row.reward)
     # A candidate that both arms chose is scored again once, and stands for both.
-    chosen = {(row.key, row.arm): row for row in reversed(search) if row.status is Status.DONE}
+    chosen = {(row.key, row.arm): row for row in reversed(first) if row.status is Status.DONE}
     finalists = [
         Finalist(row, tuple(rewards[key])) for (key, _), row in chosen.items() if key in rewards
     ]

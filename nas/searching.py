@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from nas.space import Space
 from nas.stopping import StoppingSettings
 from nas.store import Store
 from nas.study import ControlSettings, Costs, FinalistSettings, Study, StudySettings
-from nas.trial import Evaluator, OnEvent
+from nas.trial import Evaluator, Event, OnEvent
 
 Chosen = str | ControllerSettings | Callable[[Space, int], Controller]
 """A controller: its name, its settings, or a class of one's own."""
@@ -25,7 +26,7 @@ Chosen = str | ControllerSettings | Callable[[Space, int], Controller]
 def search(
     space: Space,
     evaluate: Evaluator,
-    controller: Chosen = "ppo",
+    controller: Chosen = "predictor",
     *,
     budget: int | str,
     seed: int = 0,
@@ -35,12 +36,15 @@ def search(
     objective: str | ObjectiveSettings = "score",
     limits: Mapping[str, float] | None = None,
     costs: Costs | None = None,
+    retrain_share: float = 0.0,
     control: float = 0.2,
     finalists: FinalistSettings | None = None,
     compute: ComputeSettings | None = None,
     stopping: StoppingSettings | None = None,
     settings: StudySettings | None = None,
     identity: Mapping[str, Any] | None = None,
+    warm_start: str | Path | None = None,
+    evaluator_version: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Result:
     """Searches a space for the candidate that an evaluator scores best.
@@ -50,17 +54,26 @@ def search(
     Args:
         evaluate: called as `evaluate(candidate, seed)`; returns a number or a dict of metrics, or
             yields them rung by rung. For "ray" it must be picklable.
-        controller: a name such as "ppo" or "random", or its settings; or a class of your own,
+        controller: a name such as "predictor" or "random", or its settings; or a class of your own,
             which is called with the space and the seed.
-        budget: trials (120) or time ("8h").
+        budget: trials (120), or time ("8h") for trials and finalists together: a trial that can't
+            be expected to be done by then isn't begun, and one that still runs is ended and counts
+            as never tried.
         run: a folder that keeps the run; None keeps it in memory.
         objective: the metric to maximise; a bare number goes by this name.
         limits: upper limits on what `costs` returns for a candidate.
+        retrain_share: of a budget in time, what isn't used here but stays for retraining.
         control: the share of trials that are uniform draws; from 0.5 on an arm of its own.
         finalists: whether, and how, the best are scored again with fresh seeds.
         stopping: ends trials early that fall behind, between the reports that `evaluate` yields.
         compute: all of the machines' settings, in place of `executor` and `workers`.
         identity: further settings that may not change on resumption.
+        warm_start: another run of this space and evaluator, whose results count here: what it has
+            scored isn't run again, may win, and is told to the controller before it proposes.
+            A run that goes on has them already.
+        evaluator_version: your own name for what `evaluate` does, such as "2: 9 epochs". Results
+            are shared between runs only where it is the same; needed for that where `evaluate` has
+            no `describe()`.
 
     Raises:
         NasError: one line that names the setting to change.
@@ -76,6 +89,8 @@ def search(
     if limits is not None:
         objective = ObjectiveSettings(**objective.model_dump() | {"limits": dict(limits)})
     described = {"evaluator": evaluate.describe()} if hasattr(evaluate, "describe") else {}
+    if evaluator_version is not None:
+        described["evaluator_version"] = evaluator_version
     with Store.open(None if run is None else store.find(Path(run))) as rows:
         study = Study(
             space,
@@ -84,18 +99,32 @@ def search(
             rows,
             seed=seed,
             budget=budget,
+            retrain_share=retrain_share,
             control=ControlSettings(share=control),
+            finalists=finalists,
+            workers=compute.at_once,
             settings=settings,
             costs=costs,
             stopping=stopping,
             max_failures=compute.max_failures,
             identity={**described, **(identity or {})},
+            warm_start=None if warm_start is None else Path(warm_start),
         )
+        notify = None if on_event is None else _with_forecast(study, on_event)
         with make_executor(compute) as runner:
-            runner.run(study, evaluate, on_event)
+            runner.run(study, evaluate, notify)
             if finalists is not None and study.start_finalists(finalists):
-                runner.run(study, evaluate, on_event)
+                runner.run(study, evaluate, notify)
         return result_of(study.records.values(), objective)
+
+
+def _with_forecast(study: Study, on_event: OnEvent) -> OnEvent:
+    def notify(event: Event) -> None:
+        if event.kind == "told":
+            event = dataclasses.replace(event, forecast=study.forecast())
+        on_event(event)
+
+    return notify
 
 
 def _made(controller: Chosen, space: Space, seed: int) -> Controller:

@@ -137,23 +137,28 @@ class Store:
         row = self._connection.execute("SELECT value FROM meta WHERE name='settings'").fetchone()
         return json.loads(row[0]) if row else {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was written yet."""
+        return self._connection.execute("SELECT 1 FROM trials LIMIT 1").fetchone() is None
+
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Keeps a new run's settings, or compares those of a run that goes on.
 
         Raises:
             RunError: if a setting differs, naming the field.
         """
-        given = json.loads(json.dumps(settings, default=str))
+        given = plain(settings)
         kept = self.settings
         if not kept:
             self._connection.execute(
                 "INSERT INTO meta VALUES ('settings', ?)", (json.dumps(given, sort_keys=True),)
             )
-        elif difference := _difference(kept, given):
-            field, before, now = difference
+        elif found := difference(kept, given):
+            field, before, now = found
             raise RunError(
-                f"{self.path}: {field} was {_short(before)} when this run began and is now "
-                f"{_short(now)}; restore it, or start a new run"
+                f"{self.path}: {field} was {short(before)} when this run began and is now "
+                f"{short(now)}; restore it, or start a new run"
             )
 
     def write(self, *records: Record) -> None:
@@ -236,25 +241,37 @@ def _lock(path: Path) -> IO[str]:
     return file
 
 
-def _difference(kept: Any, given: Any, field: str = "") -> tuple[str, Any, Any] | None:
+def find(run: Path) -> Path:
+    """Returns the store's path of a run: the file itself, or the one in a run's folder."""
+    return run if run.suffix in {".sqlite", ".db"} else run / FILE_NAME
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings as a store keeps them: with JSON's types alone."""
+    kept: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return kept
+
+
+def difference(kept: Any, given: Any, field: str = "") -> tuple[str, Any, Any] | None:
     """Returns the first (field, before, now) at which two JSON values differ."""
     if isinstance(kept, dict) and isinstance(given, dict):
         for name in sorted(kept.keys() | given.keys()):
             inner = f"{field}.{name}" if field else name
-            found = _difference(kept.get(name, "absent"), given.get(name, "absent"), inner)
+            found = difference(kept.get(name, "absent"), given.get(name, "absent"), inner)
             if found:
                 return found
         return None
     return None if kept == given else (field, kept, given)
 
 
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, sort_keys=True) + "\n"
-
-
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Returns a setting as a message shows it, in 60 characters at most."""
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True) + "\n"
 
 
 def _to_json(value: Any) -> str:
@@ -309,8 +326,3 @@ def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record
             "decode": decode,
         }
     )
-
-
-def find(run: Path) -> Path:
-    """Returns the store's path of a run: the file itself, or the one in a run's folder."""
-    return run if run.suffix in {".sqlite", ".db"} else run / FILE_NAME

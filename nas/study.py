@@ -13,10 +13,12 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from nas.controllers.base import Controller
 from nas.errors import ConfigError, RunError
+from nas.forecast import Forecast, Timetable
 from nas.ledger import Ledger
 from nas.objectives import ObjectiveSettings
 from nas.proposals import Costs, Proposer
@@ -31,12 +33,14 @@ from nas.trial import (
     FailureKind,
     Metrics,
     Outcome,
+    Phase,
     Record,
     Status,
     Trial,
     status_after,
     trial_seed,
 )
+from nas.warm_start import earlier_rows, origin
 
 log = logging.getLogger(__name__)
 
@@ -63,27 +67,36 @@ class Study:
         *,
         seed: int,
         budget: int | str,
+        retrain_share: float = 0.0,
         control: ControlSettings | None = None,
+        finalists: FinalistSettings | None = None,
+        workers: int = 1,
         settings: StudySettings | None = None,
         costs: Costs | None = None,
         stopping: StoppingSettings | None = None,
         max_failures: float = 0.3,
         identity: Mapping[str, Any] | None = None,
+        warm_start: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens a study on a store, new or with rows.
 
         Args:
             seed: the run's seed.
+            retrain_share: of a budget in time, what stays for retraining.
+            finalists: the second look that will follow, whose time is kept of a budget in time.
+            workers: trials that will be under way at once.
             costs: computes params, MACs, ... of a candidate as deployed, before any training.
             identity: further settings that may not change on resumption: data, evaluator.
             stopping: stops trials between their reports; None runs them all in full.
             max_failures: the share of failed trials above which the run stops.
+            warm_start: another run, whose results a new one begins with (`nas.warm_start`).
             clock: seconds that never go back.
 
         Raises:
             ConfigError: if trials are to be stopped in a search that spreads along the front.
-            RunError: if the store was begun with other settings, naming the field.
+            RunError: if the store was begun with other settings, naming the field; or the other
+                run's results can't be used here.
         """
         if stopping is not None and objective.spread:
             raise ConfigError(
@@ -94,19 +107,26 @@ class Study:
         self.budget = Budget.parse(budget)
         self.control = control or ControlSettings()
         self.settings = settings or StudySettings()
+        self._times = Timetable(self.budget.plan(retrain_share, self.control, finalists, workers))
+        self._phase: Phase = "search"  # what may be started: finalists only in the second look
         self.max_failures = max_failures
-        store.claim(
-            {
-                "space": space.describe(),
-                "controller": controller.describe(),
-                "objective": objective.describe(),
-                "control": self.control.model_dump(),
-                "delivery": [self.settings.delivery, self.settings.window],
-                "seed": seed,
-                **({} if stopping is None else {"stopping": stopping.model_dump(mode="json")}),
-                **(identity or {}),
-            }
-        )
+        before = origin(warm_start, store)
+        claimed = {
+            "space": space.describe(),
+            "controller": controller.describe(),
+            "objective": objective.describe(),
+            "control": self.control.model_dump(),
+            "delivery": [self.settings.delivery, self.settings.window],
+            "seed": seed,
+            **({} if stopping is None else {"stopping": stopping.model_dump(mode="json")}),
+            **({} if before is None else {"warm_start": str(before)}),
+            **(identity or {}),
+        }
+        costs = costs or (lambda candidate: {})
+        earlier: list[Record] = []
+        if before is not None and store.is_empty:
+            earlier = earlier_rows(before, claimed, space, objective, costs)
+        store.claim(claimed)
         self._ledger = Ledger(
             store,
             controller,
@@ -120,7 +140,7 @@ class Study:
             objective,
             self._ledger,
             seed=seed,
-            costs=costs or (lambda candidate: {}),
+            costs=costs,
             full_arms=self.control.is_full_arm,
         )
         self._rivals = Rivals(
@@ -135,6 +155,11 @@ class Study:
         self._versions: Mapping[str, str] = {}
         self._clock, self._origin = clock, clock()
         self._resume()
+        for record in earlier:
+            self._ledger.add(record)
+            self._ledger.deliver(record)
+        self._ledger.flush()
+        self._foreign = {r.numerics for r in self.records.values() if r.phase == "earlier"} - {""}
 
     @property
     def records(self) -> Mapping[int, Record]:
@@ -155,6 +180,10 @@ class Study:
     def in_flight(self) -> int:
         """Trials that an executor has and hasn't told."""
         return len(self._in_flight)
+
+    def forecast(self) -> Forecast | None:
+        """Returns what the rest is expected to take; None before enough trials were timed."""
+        return self._times.forecast(self.clock, self.told)
 
     # What an executor calls
 
@@ -211,6 +240,7 @@ class Study:
         outcome = self._judged(record, outcome)
         del self._in_flight[trial.number]
         self._note_versions(outcome.versions)
+        self._note_numerics(outcome.numerics)
         retried = outcome.failure is not None and self._retry(record, outcome.failure.kind)
         if not retried:
             self._finish(record, outcome)
@@ -226,6 +256,34 @@ class Study:
         self._in_flight.clear()
         self._ledger.flush()
 
+    def end_if_late(self) -> bool:
+        """Ends the search, or its second look, if a budget in time is used up.
+
+        That is so if the time is over, or if nothing is under way and nothing more would be done
+        in time. What is under way or waits then counts as never tried.
+
+        Returns:
+            Whether it was ended; an executor then ends what still runs.
+        """
+        clock = self.clock
+        if not self._times.is_over(clock) and (self._in_flight or self._times.fits(clock)):
+            return False
+        running = len(self._in_flight)
+        ended = {number for _, number in self._pending if self._is_of_phase(self.records[number])}
+        self._pending = [entry for entry in self._pending if entry[1] not in ended]
+        heapq.heapify(self._pending)
+        for number in sorted(ended | self._in_flight.keys()):
+            record = self.records[number]
+            record.status, record.clock = Status.WITHDRAWN, clock
+            self._ledger.touch(record)
+            self._in_flight.pop(number, None)
+            self._settle(record)
+        if running or ended:
+            log.warning("the time is up: %d trials were ended, %d left out", running, len(ended))
+        self._deliver_finished()
+        self._ledger.flush()
+        return True
+
     def close(self) -> None:
         """Ends the search: nothing more is proposed, and what is under way may still be told."""
         self._closed = True
@@ -234,17 +292,24 @@ class Study:
         """Ends the search and queues its best for a second look; returns how many trials that is.
 
         The best distinct candidates of each arm are asked with fresh seeds (repeats 1...). What
-        an earlier session has finished or queued is not queued again.
+        an earlier session has finished or queued is not queued again. Each seed goes round all of
+        them, so that all have had as many looks when the time is up.
         """
         self.close()
+        self._phase = "finalist"
+        self._times.begin_second_look(settings.length)
+        if self.end_if_late():
+            log.warning("no time is left for a second look")
+            return 0
         known = {
             (record.key, record.repeat, record.length)
             for record in self.records.values()
             if record.phase == "finalist" and record.status is not Status.WITHDRAWN
         }
         arms: tuple[Arm, ...] = ("controller", "control")
-        for best in [record for arm in arms for record in self._ledger.best(arm, settings.count)]:
-            for repeat in range(1, settings.repeats + 1):
+        chosen = [record for arm in arms for record in self._ledger.best(arm, settings.count)]
+        for repeat in range(1, settings.repeats + 1):
+            for best in chosen:
                 if (best.key, repeat, settings.length) not in known:
                     known.add((best.key, repeat, settings.length))
                     self._add_finalist(best, repeat, settings.length)
@@ -255,12 +320,8 @@ class Study:
 
     def _may_propose(self) -> bool:
         charged, undelivered = self._ledger.charged, self._ledger.undelivered
-        if self._closed or self.clock >= self.budget.seconds:
-            for record in [self.records[number] for number in undelivered]:
-                if record.number in self._in_flight:
-                    break  # told in the order of proposals, also at the end
-                if record.status is not Status.ASKED:
-                    self._ledger.deliver(record)
+        if self._closed or not self._times.fits(self.clock):
+            self._deliver_finished()
             return False
         if self.settings.delivery == "proposal":
             # Exactly window - 1 may be open, and results are told in the order of proposals.
@@ -272,6 +333,14 @@ class Study:
                     return False
                 self._ledger.deliver(record)
         return charged.total() < self.budget.trials
+
+    def _deliver_finished(self) -> None:
+        """Tells what has waited for results before it, once none will come but those in flight."""
+        for record in [self.records[number] for number in self._ledger.undelivered]:
+            if record.number in self._in_flight:
+                break  # told in the order of proposals, also at the end
+            if record.status is not Status.ASKED:
+                self._ledger.deliver(record)
 
     def _propose(self) -> Record | None:
         """Makes the next row; None ends the search, because nothing unseen can be found."""
@@ -299,7 +368,10 @@ class Study:
     # Attempts
 
     def _may_start(self, record: Record) -> bool:
-        return record.phase == "finalist" or self.clock < self.budget.seconds
+        return self._is_of_phase(record) and self._times.fits(self.clock)
+
+    def _is_of_phase(self, record: Record) -> bool:
+        return record.phase in ("search", self._phase)
 
     def _start_pending(self) -> Trial | None:
         for entry in sorted(self._pending):
@@ -369,7 +441,14 @@ class Study:
             record.status = status_after(outcome.failure.kind)
             record.excess = 1.0
         self._ledger.touch(record)
+        self._time(record)
         self._settle(record)
+
+    def _time(self, record: Record) -> None:
+        """Times a finished trial of the search."""
+        ran = record.status in (Status.DONE, Status.STOPPED, Status.FAILED)
+        if ran and record.phase == "search" and record.cached_from is None:
+            self._times.add(record.seconds, full=record.status is Status.DONE)
 
     def _settle(self, record: Record) -> None:
         """Shares a finished row's result, and tells what is due now."""
@@ -386,6 +465,7 @@ class Study:
         self._origin -= max((row.clock for row in rows), default=0.0)
         self._versions = next((row.versions for row in reversed(rows) if row.versions), {})
         for row in rows:
+            self._time(row)
             if row.status is not Status.ASKED:
                 if row.tell_seq is None:  # the driver was stopped between the two
                     self._settle(row)
@@ -445,3 +525,14 @@ class Study:
                 was, now = self._versions[name], versions[name]
                 log.warning("%s was %s earlier in this run, and is now %s", name, was, now)
         self._versions = versions or self._versions
+
+    def _note_numerics(self, numerics: str) -> None:
+        """Says once if trials aren't of the class in which the earlier results were made."""
+        if numerics and self._foreign and numerics not in self._foreign:
+            earlier = ", ".join(sorted(self._foreign))
+            log.warning(
+                "trials run as %s and earlier ones as %s: the last digits may differ",
+                numerics,
+                earlier,
+            )
+            self._foreign.clear()

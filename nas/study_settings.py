@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, PositiveInt
 
 from nas.errors import ConfigError
+from nas.forecast import Plan
 from nas.settings import Settings
 from nas.trial import duration
 
@@ -25,6 +26,11 @@ class ControlSettings(Settings):
     @property
     def is_full_arm(self) -> bool:
         return self.share >= 0.5
+
+    @property
+    def arms(self) -> int:
+        """How many arms get trials."""
+        return 2 if 0.0 < self.share < 1.0 else 1
 
 
 class FinalistSettings(Settings):
@@ -73,3 +79,23 @@ class Budget(NamedTuple):
         if int(value) < 1:
             raise ConfigError(f"budget: {value!r} is no budget; write trials (120) or time (8h)")
         return cls(int(value), math.inf)
+
+    def plan(
+        self,
+        retrain_share: float,
+        control: ControlSettings,
+        finalists: FinalistSettings | None,
+        workers: int,
+    ) -> Plan:
+        """Returns what the budget has to pay for.
+
+        Raises:
+            ConfigError: if nothing would be left to the search.
+        """
+        if not 0.0 <= retrain_share < 1.0:
+            raise ConfigError(
+                f"retrain_share is {retrain_share:g}; it should be at least 0 and less than 1"
+            )
+        looks = finalists.count * finalists.repeats * control.arms if finalists else 0
+        length = finalists.length if finalists else 1
+        return Plan(self.trials, self.seconds, retrain_share, workers, looks, length)

@@ -12,9 +12,11 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from nas.errors import ConfigError
+from nas.forecast import Forecast
 from nas.space import Code
 
-Phase = Literal["search", "finalist"]
+Phase = Literal["search", "finalist", "earlier"]
+"""Of a row: a proposal, a second look at one, or what another run has scored before this began."""
 Arm = Literal["controller", "control"]
 Metrics = Mapping[str, float]
 
@@ -141,7 +143,8 @@ class Record:
     """One row of a run's store: a proposal and all that became of it.
 
     Attributes:
-        source: "controller" for its own proposal, "uniform" for a uniform draw.
+        arm: which arm proposed it; an earlier row stands in the controller's.
+        source: "controller" for its own proposal, "uniform" for a uniform draw and an earlier row.
         ask_seq, tell_seq: the places of the two events in the run's one order of events.
         attempts: how often the trial was started.
         retried: the kinds of the attempts that failed and were tried again.
@@ -150,6 +153,7 @@ class Record:
         costs: params, MACs, ... of the candidate as deployed.
         reward: what the controller was told; for a trial that was not finite, the worst seen.
         excess: how far over the limits, summed as relative excess; 1 where it is unknown.
+        seconds: of this run's time; 0 where the result is another row's or an earlier run's.
         clock: seconds on the run's own clock when the outcome came.
     """
 
@@ -197,12 +201,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a trial was asked, reached a rung, was told, or will be retried."""
+    """Something to show: a trial was asked, reached a rung, was told, or will be retried.
+
+    Attributes:
+        forecast: with "told", what the rest of the search is expected to take; None at first, and
+            during the second look.
+    """
 
     kind: Literal["asked", "rung", "told", "retry"]
     trial: Trial
     metrics: Metrics = field(default_factory=dict)
     failure: Failure | None = None
+    forecast: Forecast | None = None
 
 
 OnEvent = Callable[[Event], None]

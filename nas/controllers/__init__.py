@@ -31,7 +31,7 @@ class ControllerSettings(Settings):
         options: fields of the algorithm's own settings that differ from its defaults.
     """
 
-    name: str = "ppo"
+    name: str = "predictor"
     options: dict[str, Any] = Field(default_factory=dict)
 
 

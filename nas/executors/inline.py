@@ -33,7 +33,7 @@ class InlineExecutor:
         notify = on_event or (lambda event: None)
         with pinned_threads(self._compute.threads), interruptible(study):
             prepare(evaluator)
-            while True:
+            while not study.end_if_late():
                 trial = study.ask()
                 if trial is not None:
                     notify(Event("asked", trial))
@@ -56,6 +56,8 @@ class InlineExecutor:
         report = next(reports)
         while not isinstance(report, Outcome):
             notify(Event("rung", trial, report))
+            if study.end_if_late():
+                return
             report = reports.send(study.report(trial, report))
         finished = study.tell(trial, report)
         notify(Event("told" if finished else "retry", trial, report.metrics, report.failure))

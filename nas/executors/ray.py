@@ -164,7 +164,7 @@ class _Pool:
 
     def drive(self) -> None:
         """Runs trials until the study gives no more."""
-        while True:
+        while not self._study.end_if_late():  # what still runs then ends with its worker
             self._fill()
             if any(slot.trial for slot in self._slots):
                 self._advance()

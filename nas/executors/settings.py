@@ -20,7 +20,8 @@ class ComputeSettings(Settings):
         threads: CPU threads per trial, pinned, so that a trial's bits don't depend on the executor.
         gpus_per_worker: may be a fraction.
         trial_timeout: seconds, or text such as "30m"; None sets no limit. "inline" can look at the
-            clock only between the rungs that an evaluator yields.
+            clock, for this and for a budget in time, only between the rungs that an evaluator
+            yields.
         max_failures: the share of failed trials above which the run stops.
         address: of a running Ray cluster ("auto" for this machine's); None starts a private one.
     """
@@ -42,6 +43,11 @@ class ComputeSettings(Settings):
             except ConfigError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @property
+    def at_once(self) -> int:
+        """How many trials really run at once."""
+        return self.workers if self.executor == "ray" else 1
 
     @property
     def timeout(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
@@ -12,16 +13,17 @@ from nas.config import SearchConfig
 from nas.cost import profile
 from nas.data.coco import load_split
 from nas.errors import RunError
+from nas.forecast import TIMED
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import keep_config
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
-from nas.jobs.search_plan import budget_text, show_plan
-from nas.report.leaderboard import ARMS, closing, leaderboard, read
+from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
+from nas.report.leaderboard import ARMS, closing, leaderboard, read, time_text
 from nas.result import Result
 from nas.runs import Run, write_text
 from nas.searching import search as search_space
-from nas.study import Budget
-from nas.trial import Event
+from nas.trial import Event, Record
+from nas.warm_start import check_comparable
 from proxies.training import TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
 
@@ -52,6 +54,9 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     )
     # A scale that can't be built is one line now, not a failure of every trial later.
     space.sample(random.Random(0)).scaled(**config.proxy.scale.model_dump()).validate()
+    if config.warm_start is not None and not Run(folder).store.is_file():
+        known = {"space": space.describe(), "evaluator": proxy.describe()}
+        check_comparable(config.warm_start, known)
     if dry_run:
         show_plan(config, space, proxy, classes)
         return None
@@ -60,9 +65,8 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     _begin(run, config)
     _decode(proxy, config)
     with progress_bar() as bar:
-        result = _searched(
-            run, config, space, proxy, classes, _Progress(bar, config, _finished(run), keep)
-        )
+        progress = _Progress(bar, config, _told(run), keep)
+        result = _searched(run, config, space, proxy, classes, progress)
     keep()
     _finish(run, result, config)
     return result
@@ -75,6 +79,9 @@ def _begin(run: Run, config: SearchConfig) -> None:
         f"search in {run.path}: {budget_text(config)}, controller {config.controller.name}",
         markup=False,
     )
+    plan = plan_of(config)
+    if plan.is_timed:
+        console.print(f"after {TIMED * plan.workers} trials it is known how many there will be")
 
 
 def _decode(proxy: TrainingProxy, config: SearchConfig) -> None:
@@ -97,6 +104,7 @@ def _searched(
         proxy,
         config.controller,
         budget=config.budget,
+        retrain_share=config.retrain_share,
         seed=config.seed,
         run=run.path,
         objective=config.objective,
@@ -106,24 +114,35 @@ def _searched(
         compute=config.compute.model_copy(update={"threads": config.proxy.threads}),
         stopping=config.stopping,
         settings=config.study,
+        warm_start=config.warm_start,
         on_event=progress,
     )
 
 
-def _finished(run: Run) -> int:
+def _told(run: Run) -> list[Record]:
     """Trials that an earlier start of this run has finished, for the bar to begin with."""
     if not run.store.is_file():
-        return 0
+        return []
     records, _ = read(run.path)
-    return sum(r.phase == "search" and r.charged and r.tell_seq is not None for r in records)
+    return [r for r in records if r.phase == "search" and r.charged and r.tell_seq is not None]
 
 
 def _finish(run: Run, result: Result, config: SearchConfig) -> None:
+    plan = plan_of(config)
+    if result.best is None and not result.trials and plan.is_timed:
+        raise RunError(
+            f"{run.path}: no trial was done in {time_text(plan.end)}; raise --budget, or shorten "
+            "the proxy (proxy.recipe.epochs, proxy.images)"
+        )
     if result.best is None:
         raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
     winner = result.best.candidate
     write_text(run.genome, winner.to_json(indent=1) + "\n")
     console.print(leaderboard(result))
+    if plan.retraining:
+        spent = max((row.clock for row in read(run.path)[0]), default=0.0)
+        left = time_text(max(0.0, plan.seconds - spent))
+        console.print(f"of {config.budget}, {left} are left for retraining (nas train)")
     console.print(closing(run.path, result, config.data_dir))
 
 
@@ -131,33 +150,31 @@ class _Progress:
     """Draws the bar of a search from the engine's events."""
 
     def __init__(
-        self, bar: Progress, config: SearchConfig, finished: int, keep: Callable[[], None]
+        self, bar: Progress, config: SearchConfig, told: list[Record], keep: Callable[[], None]
     ) -> None:
         self.bar, self.metric, self.keep = bar, config.objective.maximize, keep
-        budget = Budget.parse(config.budget)
-        total = None if budget.trials == float("inf") else budget.trials
-        task = bar.add_task("trials", total=total, completed=finished, note="")
+        self.plan = plan_of(config)
+        total = None if self.plan.is_timed else self.plan.trials
+        task = bar.add_task("trials", total=total, completed=len(told), note="")
         self.tasks: dict[str, TaskID] = {"search": task}
-        self.best: dict[str, float] = {}
-        finalists = config.finalists
-        self.second_look = finalists.count * finalists.repeats
-        self.arms = 2 if config.control.share > 0 else 1
+        scores = [row.metrics[self.metric] for row in told if self.metric in row.metrics]
+        self.best: dict[str, float] = {"search": max(scores)} if scores else {}
+        self.over = ""
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
         self.keep()
         phase = event.trial.phase
         if phase not in self.tasks:
-            self.bar.update(self.tasks["search"], completed=self.bar.tasks[0].total)
-            self.tasks[phase] = self.bar.add_task(
-                "second look", total=self.second_look * self.arms, note=""
-            )
+            self.bar.update(self.tasks["search"], total=self.bar.tasks[0].completed)
+            self.tasks[phase] = self.bar.add_task("second look", total=self.plan.looks, note="")
         if event.kind == "told":
+            self._forecast(event)
             score = event.metrics.get(self.metric)
             if score is not None:
                 self.best[phase] = max(score, self.best.get(phase, score))
             best = self.best.get(phase)
-            note = f"best {self.metric} {best:.3f}" if best is not None else ""
+            note = f"best {self.metric} {best:.3f}{self.over}" if best is not None else ""
             if event.failure is not None:
                 self.bar.console.print(
                     f"trial {event.trial.number}: {event.failure.message}", markup=False
@@ -165,3 +182,14 @@ class _Progress:
             self.bar.update(self.tasks[phase], advance=1, note=note)
             said = "failed" if score is None else f"{self.metric} {score:.3f}"
             say_in_logs(f"trial {event.trial.number} ({ARMS[event.trial.arm]}): {said}; {note}")
+
+    def _forecast(self, event: Event) -> None:
+        """Shows what the rest is expected to take: the first time in a line, then in the bar."""
+        if event.forecast is None:
+            return
+        now = datetime.now().astimezone()
+        if not self.over:
+            said = f"forecast: {forecast_text(event.forecast, now)}"
+            self.bar.console.print(said, markup=False, soft_wrap=True)
+        self.over = f", {over_text(event.forecast, now)}"
+        self.bar.update(self.tasks["search"], total=event.forecast.trials)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 from rich.markup import escape
@@ -11,9 +12,10 @@ from rich.table import Table
 
 from nas.config import SearchConfig
 from nas.cost import profile
+from nas.forecast import TIMED, Forecast, Plan
 from nas.jobs.screen import console
 from nas.objectives import ObjectiveSettings
-from nas.report.leaderboard import cost_text, objective_text
+from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.study import Budget
 from proxies.training import TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
@@ -35,18 +37,21 @@ def show_plan(
     genomes = (space.sample(rng) for _ in range(DRAWS))
     costs = [profile(genome, num_classes=classes).costs() for genome in genomes]
     fit, held = proxy.splits()
-    recipe = config.proxy.trial_recipe()
+    recipe, plan = config.proxy.trial_recipe(), plan_of(config)
     rows = {
         "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
         f"{classes - 1} classes",
         "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
         "looking for": f"the highest {escape(objective_text(config.objective))}",
         "limits leave": limits_text(costs, config.objective),
-        "budget": f"{budget_text(config)}, {config.control.share:.0%} of them uniform draws",
+        "budget": f"{budget_text(config)}; {config.control.share:.0%} of trials are uniform draws",
         "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
         f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
         "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
-        f"{config.finalists.length} times as long, on top of the budget",
+        f"{config.finalists.length} times as long, "
+        f"{'within the time for trials' if plan.is_timed else 'on top of the budget'}",
+        "forecast": f"{'how many trials, and when' if plan.is_timed else 'when'} "
+        f"all is over: known after {TIMED * plan.workers} trials",
         "workers": f"{config.compute.workers} ({config.compute.executor})",
     }
     console.print(costs_table(costs))
@@ -93,11 +98,32 @@ def share_interval(hits: int, draws: int) -> tuple[float, float]:
 
 
 def budget_text(config: SearchConfig) -> str:
-    """The budget as one says it: ``120 trials``."""
-    budget = Budget.parse(config.budget)
-    if budget.trials == float("inf"):
-        return f"{config.budget} of trials"
-    return f"{budget.trials:g} trials"
+    """The budget as one says it: ``120 trials``, or ``8h, of which 3 h 12 min stay for …``."""
+    plan = plan_of(config)
+    if not plan.is_timed:
+        return f"{plan.trials:g} trials"
+    kept = f", of which {time_text(plan.retraining)} stay for retraining" if plan.retraining else ""
+    return f"{config.budget}{kept}"
+
+
+def plan_of(config: SearchConfig) -> Plan:
+    """What a config's budget has to pay for."""
+    return Budget.parse(config.budget).plan(
+        config.retrain_share, config.control, config.finalists, config.compute.at_once
+    )
+
+
+def forecast_text(forecast: Forecast, now: datetime) -> str:
+    """``118 trials, then a second look of 24 min, over at 17:45; 3 h 12 min stay …``."""
+    look = f", then a second look of {time_text(forecast.look)}" if forecast.look else ""
+    kept = f"; {time_text(forecast.retrain)} stay for retraining" if forecast.retrain else ""
+    return f"{forecast.trials} trials{look}, {over_text(forecast, now)}{kept}"
+
+
+def over_text(forecast: Forecast, now: datetime) -> str:
+    """When all is over, by the clock on the wall: ``over at 17:45``; another day is named."""
+    end = now + timedelta(seconds=forecast.left)
+    return f"over at {end:%H:%M}" if end.date() == now.date() else f"over at {end:%d %b, %H:%M}"
 
 
 def _share(hits: int, draws: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nas.objectives import ObjectiveSettings
 from nas.pareto import hypervolume_over_time, reference_point
-from nas.report.leaderboard import ARMS, cost_text, number_text
+from nas.report.leaderboard import cost_text, number_text, proposed_by
 from nas.result import Result
 from nas.trial import Record
 
@@ -23,7 +23,7 @@ def front_rows(result: Result) -> tuple[list[str], list[list[str]]]:
         known = {**row.costs, **row.metrics}
         costs = [cost_text(name, known.get(name)) for name in objective.axes]
         rows.append(
-            [str(row.number), ARMS[row.arm], number_text(known[objective.maximize]), *costs]
+            [str(row.number), proposed_by(row), number_text(known[objective.maximize]), *costs]
         )
     return heads, rows
 

@@ -39,6 +39,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
     costs = [name for name in UNITS if any(name in row.costs for row, _ in ranked)]
     costs = [name for name in costs if name != "bits"]
     title = f"best of {len(result.trials)} trials"
+    title += f" and {len(result.earlier)} earlier ones" if result.earlier else ""
     table = Table(
         title=title,
         title_justify="left",
@@ -52,7 +53,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
         if head:
             table.add_column(head, justify="left" if head == "arm" else "right", no_wrap=True)
     for place, (row, again) in enumerate(ranked, start=1):
-        cells = [str(place), str(row.number), ARMS[row.arm]]
+        cells = [str(place), str(row.number), proposed_by(row)]
         cells += [_second_look(again)] if seconds else []
         cells.append(number_text(objective.score(row)))
         cells += [number_text(row.metrics.get(extra))] if extra else []
@@ -70,7 +71,7 @@ def ranking(result: Result) -> list[tuple[Record, Finalist | None]]:
     ranked: dict[str, tuple[Record, Finalist | None]] = {}
     for finalist in result.finalists:
         ranked.setdefault(finalist.record.key, (finalist.record, finalist))
-    scored = [row for row in result.trials if row.is_scored]
+    scored = [row for row in (*result.trials, *result.earlier) if row.is_scored]
     for row in sorted(scored, key=lambda row: (-result.objective.score(row), row.number)):
         ranked.setdefault(row.key, (row, None))
     return list(ranked.values())
@@ -110,6 +111,9 @@ def standing(records: Sequence[Record]) -> str:
     known = len(search) - len(own)
     if known:
         parts.append(f"{known} proposed again, and not run twice")
+    earlier = sum(row.phase == "earlier" for row in records)
+    if earlier:
+        parts.append(f"{earlier} known from an earlier run")
     return ", ".join(parts)
 
 
@@ -146,6 +150,11 @@ def next_commands(path: Path, data: Path | None = None) -> list[str]:
     run, final = shlex.quote(str(path)), shlex.quote(f"{path}-final")
     place = f" --data {shlex.quote(str(data))}" if data is not None else ""
     return [f"nas train --genome {run}{place} --run {final}", f"nas report {run}"]
+
+
+def proposed_by(row: Record) -> str:
+    """The arm of a row; "earlier" for what another run has scored before."""
+    return "earlier" if row.phase == "earlier" else ARMS[row.arm]
 
 
 def cost_text(name: str, value: float | None) -> str:

@@ -29,6 +29,7 @@ from nas.report.leaderboard import (
     next_commands,
     number_text,
     objective_text,
+    proposed_by,
     ranking,
     read,
     time_text,
@@ -177,7 +178,7 @@ def _leaderboard(result: Result, objective: ObjectiveSettings) -> str:
         heads.insert(3, "second look")
     rows = []
     for place, (row, again) in enumerate(ranked[:ROWS], start=1):
-        cells = [str(place), str(row.number), ARMS[row.arm], number_text(objective.score(row))]
+        cells = [str(place), str(row.number), proposed_by(row), number_text(objective.score(row))]
         if result.finalists:
             points = " ".join(f"{value:.3f}" for value in again.rewards) if again else ""
             mean = f"{again.mean:.3f} ({points})" if again else "–"

@@ -121,6 +121,12 @@ def test_search_gets_its_config(folder: Path, job: Any) -> None:
     assert search.options == {"dry_run": True}
 
 
+def test_a_warm_start_reaches_the_search(folder: Path, job: Any) -> None:
+    search = job("search")
+    assert main(["search", "--warm-start", "folder"]) == 0
+    assert search.arguments[0].warm_start == folder / "folder"
+
+
 def test_a_run_without_a_name_gets_the_next_number(folder: Path, job: Any) -> None:
     search, train = job("search"), job("train")
     (folder / "runs" / "search-1").mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,33 @@ def test_a_refused_command_leaves_the_run_as_it_was(
         (searched / "config.yaml").read_bytes(),
         (searched / "genome.json").read_bytes(),
     )
+
+
+def test_a_warm_start_refuses_what_was_scored_otherwise(
+    home: Path, searched: Path, data: Path, small: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    training = home / "training"
+    training.mkdir()
+    (training / "config.yaml").write_text("job: train\n")
+    words = ["search", "--data", str(data), "--run", str(home / "warm"), "--budget=1", *small]
+    for run, changed, said in (
+        (searched, ["--set=data.holdout=0.3"], "since evaluator.fit is"),  # other images
+        (searched, ["--set=proxy.recipe.epochs=2"], "since evaluator.settings.recipe.epochs is 1"),
+        (training, [], "there is no such run; name a folder that a search has written"),
+    ):
+        assert main([*words, "--warm-start", str(run), *changed]) == 2
+        assert said in capfd.readouterr().err
+    assert not (home / "warm").exists()
+
+
+def test_a_warm_start_knows_the_other_run_s_trials(
+    home: Path, searched: Path, data: Path, small: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    warm = home / "warm"
+    words = ["search", "--data", str(data), "--run", str(warm), "--budget=1", *small]
+    assert main([*words, "--warm-start", str(searched)]) == 0
+    assert re.search(r"best of 1 trials and [23] earlier ones", capfd.readouterr().out)
+    assert main(["resume", str(warm)]) == 0
 
 
 def test_a_search_needs_no_val(home: Path, data: Path, small: list[str]) -> None:

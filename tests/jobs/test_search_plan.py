@@ -1,12 +1,23 @@
-"""What a dry run says of costs and limits."""
+"""What a dry run says of costs and limits, and a search of its time."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import pytest
 from rich.console import Console
 
+from nas.config import SearchConfig
 from nas.errors import ConfigError
-from nas.jobs.search_plan import costs_table, limits_text, share_interval
+from nas.forecast import Forecast
+from nas.jobs.search_plan import (
+    budget_text,
+    costs_table,
+    forecast_text,
+    limits_text,
+    plan_of,
+    share_interval,
+)
 from nas.objectives import ObjectiveSettings
 
 COSTS = [{"params": 1e6 * n, "macs": 1e9 * (101 - n)} for n in range(1, 101)]
@@ -43,3 +54,23 @@ def test_percentiles_stand_beside_their_cost() -> None:
     line = next(line for line in capture.get().splitlines() if "params" in line)
     found = [cell.strip() for cell in line.strip("│ ").split("│")]
     assert found == ["params", "5.95 M", "25.75 M", "50.5 M", "75.25 M", "95.05 M"]
+
+
+def test_a_budget_in_hours_keeps_two_fifths_for_retraining() -> None:
+    config = SearchConfig(budget="8h")
+    assert plan_of(config).end == pytest.approx(4.8 * 3600) and plan_of(config).looks == 18
+    assert budget_text(config) == "8h, of which 3 h 12 min stay for retraining"
+    assert budget_text(SearchConfig(budget="8h", retrain_share=0.0)) == "8h"
+    assert budget_text(SearchConfig(budget=40)) == "40 trials"
+    inline = SearchConfig.model_validate({"compute": {"executor": "inline", "workers": 8}})
+    assert plan_of(inline).workers == 1
+
+
+def test_a_forecast_is_said_by_the_clock_on_the_wall() -> None:
+    now = datetime(2026, 1, 1, 16, 45)
+    said = forecast_text(Forecast(118, look=1440.0, left=3600.0, retrain=11_520.0), now)
+    assert said == (
+        "118 trials, then a second look of 24 min, over at 17:45; 3 h 12 min stay for retraining"
+    )
+    long = forecast_text(Forecast(40, look=0.0, left=8 * 3600.0, retrain=0.0), now)
+    assert long == "40 trials, over at 02 Jan, 00:45"
