@@ -110,6 +110,24 @@ class Proposer:
             record.status, record.charged = Status.INFEASIBLE, False
         return record
 
+    def again(self, best: Record, number: int, repeat: int, length: int) -> Record:
+        """Makes the row of a second look at a candidate, with a fresh seed."""
+        return Record(
+            number=number,
+            arm=best.arm,
+            source=best.source,
+            phase="finalist",
+            code=best.code,
+            key=best.key,
+            candidate_json=best.candidate_json,
+            seed=trial_seed(self._seed, best.key, repeat),
+            repeat=repeat,
+            length=length,
+            charged=False,
+            costs=best.costs,
+            decode=self._space.decode,
+        )
+
 
 def candidate_json(candidate: Any) -> str:
     """Returns a candidate as its row keeps it."""

@@ -8,7 +8,6 @@ in flight.
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import logging
 import math
 import time
@@ -16,9 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.attempts import Attempts
 from nas.controllers.base import Controller
 from nas.errors import ConfigError, RunError
 from nas.forecast import Forecast, Timetable
+from nas.health import Provenance, check_barren, check_failures, check_zeros
 from nas.ledger import Ledger
 from nas.objectives import ObjectiveSettings
 from nas.proposals import Costs, Proposer
@@ -27,7 +28,6 @@ from nas.stopping import Rivals, StoppingSettings
 from nas.store import Store
 from nas.study_settings import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.trial import (
-    RULES,
     Arm,
     Failure,
     FailureKind,
@@ -38,15 +38,10 @@ from nas.trial import (
     Status,
     Trial,
     status_after,
-    trial_seed,
 )
 from nas.warm_start import earlier_rows, origin
 
 log = logging.getLogger(__name__)
-
-
-BARREN = 1000
-"""Infeasible proposals in a row that end a run."""
 
 
 class Study:
@@ -149,17 +144,17 @@ class Study:
             across=not self.control.is_full_arm,
             told_before=self.settings.delivery == "proposal",
         )
-        self._pending: list[tuple[float, int]] = []  # heap of (when, number) to be started
-        self._in_flight: dict[int, list[float]] = {}  # number to the rewards reported so far
-        self._closed = False
-        self._versions: Mapping[str, str] = {}
         self._clock, self._origin = clock, clock()
-        self._resume()
+        self._attempts = Attempts(self._ledger, lambda: self.clock, self.settings.backoff)
+        self._closed = False
+        rows = self._resume()
         for record in earlier:
             self._ledger.add(record)
             self._ledger.deliver(record)
         self._ledger.flush()
-        self._foreign = {r.numerics for r in self.records.values() if r.phase == "earlier"} - {""}
+        versions = next((row.versions for row in reversed(rows) if row.versions), {})
+        numerics = [row.numerics for row in self.records.values() if row.phase == "earlier"]
+        self._provenance = Provenance(versions, numerics)
 
     @property
     def records(self) -> Mapping[int, Record]:
@@ -179,7 +174,7 @@ class Study:
     @property
     def in_flight(self) -> int:
         """Trials that an executor has and hasn't told."""
-        return len(self._in_flight)
+        return len(self._attempts.curves)
 
     def forecast(self) -> Forecast | None:
         """Returns what the rest is expected to take; None before enough trials were timed."""
@@ -193,37 +188,37 @@ class Study:
         Raises:
             RunError: if too many trials fail, naming the setting to change.
         """
-        self._check_health()
+        check_failures(self._ledger, self.max_failures)
+        check_zeros(self._ledger, self.settings.max_zeros, self.objective.maximize)
         try:
-            trial = self._start_pending()
+            trial = self._attempts.start_waiting(self._may_start)
             while trial is None and self._may_propose():
                 record = self._propose()
                 if record is None:
                     break
                 if record.status is Status.ASKED and record.cached_from is None:
-                    trial = self._start(record)
+                    trial = self._attempts.start(record)
         finally:
             self._ledger.flush()
         return trial
 
     def idle_seconds(self) -> float | None:
         """Returns how long to wait if nothing is in flight and `ask` gave None; None: finished."""
-        due = [when for when, number in self._pending if self._may_start(self.records[number])]
-        return max(0.0, min(due) - self.clock) if due else None
+        return self._attempts.idle_seconds(self._may_start)
 
     def report(self, trial: Trial, metrics: Metrics) -> bool:
         """Takes what a running trial reports; returns whether it goes on."""
         record = self.records[trial.number]
-        if self.stopping is None or trial.phase == "finalist" or self._is_late(trial):
+        if self.stopping is None or trial.phase == "finalist" or self._attempts.is_late(trial):
             return True
         if self.objective.not_finite(metrics, record.costs):
             return True  # its end will be a failure, which says more than a stop
         self.objective.check(metrics, record.costs)
-        curve = self._in_flight[trial.number]
+        curve = self._attempts.curves[trial.number]
         curve.append(self.objective.reward(metrics, record.costs))
         if len(curve) not in self.stopping.rungs:
             return True
-        others = self._rivals.at(len(curve), record, self._in_flight)
+        others = self._rivals.at(len(curve), record, self._attempts.curves)
         return self.stopping.goes_on(curve[-1], others)
 
     def tell(self, trial: Trial, outcome: Outcome) -> bool:
@@ -234,14 +229,14 @@ class Study:
             came too late and was ignored.
         """
         record = self.records[trial.number]
-        if self._is_late(trial):
+        if self._attempts.is_late(trial):
             log.warning("trial %d: a late outcome of attempt %d", trial.number, trial.attempt)
             return False
         outcome = self._judged(record, outcome)
-        del self._in_flight[trial.number]
-        self._note_versions(outcome.versions)
-        self._note_numerics(outcome.numerics)
-        retried = outcome.failure is not None and self._retry(record, outcome.failure.kind)
+        self._attempts.end(trial)
+        self._provenance.note(outcome)
+        failure = outcome.failure
+        retried = failure is not None and self._attempts.retry(record, failure.kind)
         if not retried:
             self._finish(record, outcome)
         self._ledger.flush()
@@ -249,11 +244,7 @@ class Study:
 
     def release(self) -> None:
         """Takes back what is in flight, when a run is stopped on purpose: that is no failure."""
-        for number in sorted(self._in_flight):
-            self.records[number].attempts -= 1
-            self._ledger.touch(self.records[number])
-            heapq.heappush(self._pending, (0.0, number))
-        self._in_flight.clear()
+        self._attempts.release()
         self._ledger.flush()
 
     def end_if_late(self) -> bool:
@@ -266,20 +257,17 @@ class Study:
             Whether it was ended; an executor then ends what still runs.
         """
         clock = self.clock
-        if not self._times.is_over(clock) and (self._in_flight or self._times.fits(clock)):
+        if not self._times.is_over(clock) and (self.in_flight or self._times.fits(clock)):
             return False
-        running = len(self._in_flight)
-        ended = {number for _, number in self._pending if self._is_of_phase(self.records[number])}
-        self._pending = [entry for entry in self._pending if entry[1] not in ended]
-        heapq.heapify(self._pending)
-        for number in sorted(ended | self._in_flight.keys()):
-            record = self.records[number]
+        running = self.in_flight
+        ended = self._attempts.drop(self._is_of_phase)
+        for record in ended:
             record.status, record.clock = Status.WITHDRAWN, clock
             self._ledger.touch(record)
-            self._in_flight.pop(number, None)
             self._settle(record)
-        if running or ended:
-            log.warning("the time is up: %d trials were ended, %d left out", running, len(ended))
+        if ended:
+            left_out = len(ended) - running
+            log.warning("the time is up: %d trials were ended, %d left out", running, left_out)
         self._deliver_finished()
         self._ledger.flush()
         return True
@@ -312,9 +300,12 @@ class Study:
             for best in chosen:
                 if (best.key, repeat, settings.length) not in known:
                     known.add((best.key, repeat, settings.length))
-                    self._add_finalist(best, repeat, settings.length)
+                    number = len(self.records)
+                    record = self._proposer.again(best, number, repeat, settings.length)
+                    self._ledger.add(record)
+                    self._attempts.wait(record)
         self._ledger.flush()
-        return sum(self.records[number].phase == "finalist" for _, number in self._pending)
+        return sum(record.phase == "finalist" for record in self._attempts.waiting())
 
     # Proposals
 
@@ -337,7 +328,7 @@ class Study:
     def _deliver_finished(self) -> None:
         """Tells what has waited for results before it, once none will come but those in flight."""
         for record in [self.records[number] for number in self._ledger.undelivered]:
-            if record.number in self._in_flight:
+            if record.number in self._attempts.curves:
                 break  # told in the order of proposals, also at the end
             if record.status is not Status.ASKED:
                 self._ledger.deliver(record)
@@ -357,52 +348,16 @@ class Study:
         self._ledger.add(record)
         if record.status is not Status.ASKED and self.settings.delivery == "completion":
             self._ledger.deliver(record)
-        if self._ledger.barren >= BARREN:
-            last = record.failure.message if record.failure else ""
-            raise RunError(
-                f"{BARREN} proposals in a row were infeasible (the last: {last}); "
-                "raise objective.limits, or change the space"
-            )
+        check_barren(self._ledger, record.failure.message if record.failure else "")
         return record
 
-    # Attempts
+    # Results
 
     def _may_start(self, record: Record) -> bool:
         return self._is_of_phase(record) and self._times.fits(self.clock)
 
     def _is_of_phase(self, record: Record) -> bool:
         return record.phase in ("search", self._phase)
-
-    def _start_pending(self) -> Trial | None:
-        for entry in sorted(self._pending):
-            if entry[0] <= self.clock and self._may_start(self.records[entry[1]]):
-                self._pending.remove(entry)
-                heapq.heapify(self._pending)
-                return self._start(self.records[entry[1]])
-        return None
-
-    def _start(self, record: Record) -> Trial:
-        record.attempts += 1
-        self._in_flight[record.number] = []
-        self._ledger.touch(record)
-        return Trial(
-            number=record.number,
-            arm=record.arm,
-            code=record.code,
-            key=record.key,
-            candidate=record.candidate,
-            seed=record.seed,
-            repeat=record.repeat,
-            attempt=record.attempts,
-            phase=record.phase,
-            length=record.length,
-            alone=bool(record.retried) and RULES[record.retried[-1]].alone,
-        )
-
-    def _is_late(self, trial: Trial) -> bool:
-        """Whether this attempt was told, or given up, before."""
-        current = self.records[trial.number].attempts
-        return trial.number not in self._in_flight or trial.attempt != current
 
     def _judged(self, record: Record, outcome: Outcome) -> Outcome:
         """A number of the objective that isn't finite is a failure."""
@@ -417,18 +372,6 @@ class Study:
                 failure = Failure(FailureKind.NOT_FINITE, said)
                 return dataclasses.replace(outcome, failure=failure)
         return outcome
-
-    def _retry(self, record: Record, kind: FailureKind, *, at_once: bool = False) -> bool:
-        used = record.retried.count(kind)
-        if used >= RULES[kind].retries:
-            return False
-        record.retried += (kind,)
-        self._ledger.touch(record)
-        wait, backoff = 0.0, self.settings.backoff
-        if kind is FailureKind.LOST and backoff and not at_once:
-            wait = backoff[min(used, len(backoff) - 1)]
-        heapq.heappush(self._pending, (self.clock + wait, record.number))
-        return True
 
     def _finish(self, record: Record, outcome: Outcome) -> None:
         record.metrics, record.curve = dict(outcome.metrics), outcome.curve
@@ -457,13 +400,12 @@ class Study:
             for row in (record, *waiting):
                 self._ledger.deliver(row)
 
-    # Resumption, finalists, health
+    # Resumption
 
-    def _resume(self) -> None:
-        """Absorbs what is recorded, then queues what was in flight when the driver ended."""
+    def _resume(self) -> list[Record]:
+        """Absorbs what is recorded, and queues what was in flight when the driver ended."""
         rows = self._ledger.replay(self.space.decode)
         self._origin -= max((row.clock for row in rows), default=0.0)
-        self._versions = next((row.versions for row in reversed(rows) if row.versions), {})
         for row in rows:
             self._time(row)
             if row.status is not Status.ASKED:
@@ -472,67 +414,9 @@ class Study:
             elif row.cached_from is not None:
                 continue
             elif row.attempts == len(row.retried):
-                heapq.heappush(self._pending, (0.0, row.number))
-            elif not self._retry(row, FailureKind.LOST, at_once=True):
+                self._attempts.wait(row)
+            elif not self._attempts.retry(row, FailureKind.LOST, at_once=True):
                 said = f"the driver died while it ran, in {row.attempts} attempts"
                 self._finish(row, Outcome(failure=Failure(FailureKind.LOST, said)))
         self._ledger.flush()
-
-    def _add_finalist(self, best: Record, repeat: int, length: int) -> None:
-        record = Record(
-            number=len(self.records),
-            arm=best.arm,
-            source=best.source,
-            phase="finalist",
-            code=best.code,
-            key=best.key,
-            candidate_json=best.candidate_json,
-            seed=trial_seed(self.seed, best.key, repeat),
-            repeat=repeat,
-            length=length,
-            charged=False,
-            costs=best.costs,
-            decode=self.space.decode,
-        )
-        self._ledger.add(record)
-        heapq.heappush(self._pending, (0.0, record.number))
-
-    def _check_health(self) -> None:
-        failed, finished, zeros = self._ledger.failed, self._ledger.finished, self._ledger.zeros
-        enough = finished >= 10 or (finished >= 5 and failed.total() == finished)
-        if enough and failed.total() / finished > self.max_failures:
-            kind, count = failed.most_common(1)[0]
-            last = next(
-                record.failure.message
-                for record in reversed(self._ledger.records.values())
-                if record.failure is not None and record.failure.kind is kind
-            )
-            raise RunError(
-                f"{failed.total()} of {finished} trials failed, {count} of them by {kind} "
-                f"(the last: {last}); change {RULES[kind].setting}, or raise compute.max_failures "
-                f"from {self.max_failures}"
-            )
-        if finished >= 20 and zeros / finished > self.settings.max_zeros:
-            raise RunError(
-                f"{zeros} of {finished} trials have {self.objective.maximize} = 0; "
-                "lengthen the proxy (the recipe's epochs), or raise study.max_zeros from "
-                f"{self.settings.max_zeros}"
-            )
-
-    def _note_versions(self, versions: Mapping[str, str]) -> None:
-        for name in versions.keys() & self._versions.keys():
-            if versions[name] != self._versions[name]:
-                was, now = self._versions[name], versions[name]
-                log.warning("%s was %s earlier in this run, and is now %s", name, was, now)
-        self._versions = versions or self._versions
-
-    def _note_numerics(self, numerics: str) -> None:
-        """Says once if trials aren't of the class in which the earlier results were made."""
-        if numerics and self._foreign and numerics not in self._foreign:
-            earlier = ", ".join(sorted(self._foreign))
-            log.warning(
-                "trials run as %s and earlier ones as %s: the last digits may differ",
-                numerics,
-                earlier,
-            )
-            self._foreign.clear()
+        return rows
