@@ -51,3 +51,27 @@ def spread(scores: Mapping[str, Sequence[float]]) -> Spread:
         architectures=math.sqrt(max(0.0, between - within / repeats)),
         seeds=math.sqrt(within),
     )
+
+
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
+    """Returns how far two scores of the same candidates agree on their order, from -1 to 1.
+
+    This is τ-b (Kendall 1945), in which ties count for neither side; not a number where one of the
+    scores has ties only.
+
+    Args:
+        first, second: one score for each candidate, in the same order.
+
+    Raises:
+        ValueError: they aren't equally many.
+    """
+    agreeing = of_first = of_second = 0
+    scores = list(zip(first, second, strict=True))
+    for index, (a, b) in enumerate(scores):
+        for c, d in scores[:index]:
+            one, other = (a > c) - (a < c), (b > d) - (b < d)
+            agreeing += one * other
+            of_first += one != 0
+            of_second += other != 0
+    pairs = math.sqrt(of_first * of_second)
+    return agreeing / pairs if pairs else math.nan

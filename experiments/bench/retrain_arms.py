@@ -35,8 +35,8 @@ from nas.runs import Run
 from search_spaces.spinenet_listing import genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
-TOLERANCE = 0.024
-"""Each choice this near to SpineNet-49's multiply-adds, so that any two are within 5 %."""
+TOLERANCE = 0.05
+"""How far the multiply-adds of any two may be apart."""
 
 
 def candidates(run: Run, config: SearchConfig, classes: int) -> dict[str, Genome]:
@@ -54,7 +54,11 @@ def candidates(run: Run, config: SearchConfig, classes: int) -> dict[str, Genome
     scale = config.proxy.scale.model_dump()
     small = {name: genome.scaled(**scale) for name, genome in deployed.items()}
     target = profile(small["spinenet-49"], num_classes=classes).macs
-    return {name: with_macs(genome, target, classes) for name, genome in small.items()}
+    near = {name: with_macs(genome, target, classes) for name, genome in small.items()}
+    macs = [profile(genome, num_classes=classes).macs for genome in near.values()]
+    if max(macs) / min(macs) - 1 > TOLERANCE:
+        raise SystemExit(f"multiply-adds {min(macs):.4g} to {max(macs):.4g}: no widths are nearer")
+    return near
 
 
 def with_macs(genome: Genome, target: float, classes: int) -> Genome:
@@ -63,12 +67,8 @@ def with_macs(genome: Genome, target: float, classes: int) -> Genome:
     def distance(factor: float) -> float:
         return abs(profile(genome.scaled(width=factor), num_classes=classes).macs / target - 1)
 
-    if distance(1.0) <= TOLERANCE:
-        return genome
-    best = min(np.geomspace(0.4, 2.5, 200).tolist(), key=distance)
-    if distance(best) > TOLERANCE:
-        raise SystemExit(f"no width brings {genome.name or 'a choice'} near enough to the target")
-    return genome.scaled(width=best)
+    best = min([1.0, *np.geomspace(0.4, 2.5, 200).tolist()], key=distance)
+    return genome if best == 1.0 else genome.scaled(width=best)
 
 
 def train_one(

@@ -1,10 +1,11 @@
 """Variance components against a hand-worked table and a known mixture."""
 
+import math
 import random
 
 import pytest
 
-from proxies.trust import spread
+from proxies.trust import kendall_tau, spread
 
 
 def test_a_hand_worked_table() -> None:
@@ -35,3 +36,25 @@ def test_architectures_that_do_not_differ_have_no_spread() -> None:
 def test_too_little_is_refused(scores: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match="two or more"):
         spread(scores)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tau"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], 1.0),
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
+        # Of ten pairs, (2, 3) and (4, 5) are turned round: (8 - 2) / 10.
+        ([1, 2, 3, 4, 5], [1, 3, 2, 5, 4], 0.6),
+        # Six pairs, one tied on the left; four agree, one doesn't: 3 / sqrt(5 * 6).
+        ([1, 1, 2, 3], [1, 2, 4, 3], 3 / 30**0.5),
+    ],
+)
+def test_kendall_s_tau_by_hand(first: list[float], second: list[float], tau: float) -> None:
+    assert kendall_tau(first, second) == pytest.approx(tau)
+    assert kendall_tau(second, first) == pytest.approx(tau)
+
+
+def test_kendall_s_tau_needs_pairs_that_differ() -> None:
+    assert math.isnan(kendall_tau([1, 1, 1], [1, 2, 3]))
+    with pytest.raises(ValueError, match="shorter"):
+        kendall_tau([1, 2, 3], [1, 2])
