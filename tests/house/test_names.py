@@ -10,8 +10,10 @@ import pytest
 
 import nas
 
-VERBS = ("build", "compare", "evaluate", "export", "load", "plan", "predict", "profile", "search")
-VERBS += ("train",)
+VERBS = (
+    *("build", "compare", "evaluate", "export", "load"),
+    *("plan", "predict", "profile", "search", "train"),
+)
 CLASSES = ("ChoiceSpace", "Genome", "GenomeError")
 
 
