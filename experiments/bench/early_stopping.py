@@ -1,6 +1,7 @@
 """What early stopping would have done to a search whose trials all ran in full.
 
-    nas search CONFIG --data DIR --run RUN --set stopping.rungs=[1,2,3] --set stopping.eta=1000000
+    nas search CONFIG --data DIR --run RUN --set 'stopping.rungs=[1,2,3]' \\
+        --set stopping.eta=1000000 --set proxy.recipe.schedule=constant --set proxy.recipe.epochs=4
     python experiments/bench/early_stopping.py RUN --rungs 1 3 --eta 3
 
 The first line records every trial's curve and stops nobody, since one in a million goes on. The
