@@ -39,6 +39,20 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as proxy.recipe.epochs=6."),
 ]
+TrainSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting, such as recipe.epochs=6 or recipe=spinenet_c.",
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="What all random draws come from (0).")
+]
+ControllerOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What proposes architectures (predictor).")
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
@@ -48,7 +62,8 @@ BudgetOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Trials under way at once.")]
 AddressOption = Annotated[
-    str | None, typer.Option(metavar="auto", help="A Ray cluster to join instead of this machine.")
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="A Ray cluster to join (auto: this machine's)."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the plan, its size and its cost; do nothing.")
@@ -58,7 +73,9 @@ OutOption = Annotated[
 ]
 
 SETTINGS = {
+    "seed": "seed",
     "budget": "budget",
+    "controller": "controller.name",
     "data": "data_dir",
     "warm_start": "warm_start",
     "workers": "compute.workers",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 
 from nas.ledger import Ledger
@@ -30,7 +29,7 @@ class Attempts:
         """
         self._ledger, self._clock, self._backoff = ledger, clock, backoff
         self.curves: dict[int, list[float]] = {}
-        self._waiting: list[tuple[float, int]] = []  # heap of (when, number)
+        self._waiting: list[tuple[float, int]] = []  # (when, number)
 
     def start(self, record: Record) -> Trial:
         """Begins an attempt."""
@@ -57,7 +56,6 @@ class Attempts:
             record = self._ledger.records[number]
             if when <= self._clock() and allowed(record):
                 self._waiting.remove((when, number))
-                heapq.heapify(self._waiting)
                 return self.start(record)
         return None
 
@@ -68,7 +66,7 @@ class Attempts:
 
     def wait(self, record: Record, until: float = 0.0) -> None:
         """Queues a trial to be started."""
-        heapq.heappush(self._waiting, (until, record.number))
+        self._waiting.append((until, record.number))
 
     def waiting(self) -> list[Record]:
         """Returns the queued trials."""
@@ -101,6 +99,7 @@ class Attempts:
         for number in sorted(self.curves):
             record = self._ledger.records[number]
             record.attempts -= 1
+            record.clock = self._clock()  # the time that it took is spent
             self._ledger.touch(record)
             self.wait(record)
         self.curves.clear()
@@ -109,7 +108,6 @@ class Attempts:
         """Forgets all that runs and, of what waits, some; returns these rows by number."""
         dropped = {record.number for record in self.waiting() if which(record)}
         self._waiting = [entry for entry in self._waiting if entry[1] not in dropped]
-        heapq.heapify(self._waiting)
         dropped |= self.curves.keys()
         self.curves.clear()
         return [self._ledger.records[number] for number in sorted(dropped)]

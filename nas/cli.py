@@ -19,6 +19,7 @@ from nas.arguments import (
     AddressOption,
     BudgetOption,
     ConfigName,
+    ControllerOption,
     DataFolder,
     DataOption,
     DryRun,
@@ -26,7 +27,9 @@ from nas.arguments import (
     Ref,
     RunFolder,
     RunOption,
+    SeedOption,
     SetOption,
+    TrainSetOption,
     WarmStartOption,
     WorkersOption,
     overrides,
@@ -145,6 +148,8 @@ def search(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Upper limit, such as params=30e6; repeatable."),
     ] = None,
+    controller: ControllerOption = None,
+    seed: SeedOption = None,
     sets: SetOption = None,
     workers: WorkersOption = None,
     address: AddressOption = None,
@@ -164,6 +169,8 @@ def search(
         limit,
         data=data,
         budget=budget,
+        controller=controller,
+        seed=seed,
         workers=workers,
         address=address,
         warm_start=warm_start,
@@ -184,17 +191,19 @@ def train(
     init: Annotated[
         Path | None, typer.Option(metavar="CHECKPOINT", help="Weights to start from.")
     ] = None,
-    sets: SetOption = None,
+    seed: SeedOption = None,
+    sets: TrainSetOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train one architecture on all of the training images.
 
     nas train --genome runs/fod --data DIR
-    nas train spinenet49_c --data COCO_DIR --run runs/s49
+    nas train --genome spinenet-49 --data COCO_DIR --set recipe=spinenet_c --run runs/s49
     """
     from nas.config import load_train
 
-    settings = load_train(config, overrides(sets, data=data, genome=genome, init=init))
+    options = overrides(sets, data=data, genome=genome, init=init, seed=seed)
+    settings = load_train(config, options)
     folder = _run_folder(run, config, "train")
     _long_job(settings, folder, dry_run=dry_run)
 
@@ -205,17 +214,19 @@ def resume(
     budget: BudgetOption = None,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Where its images are now, if they moved."),
+    ] = None,
 ) -> None:
     """Go on with a search or a training that was stopped; nothing finished is run again.
 
     nas resume runs/fod --workers 4
     """
-    from nas.config import load_run
-    from nas.runs import Run
+    from nas.jobs.kept import config_to_resume
 
-    options = overrides(None, budget=budget, workers=workers, address=address)
-    settings = load_run(Run.open(run).config, options)
-    _long_job(settings, run, dry_run=False)
+    options = overrides(None, budget=budget, workers=workers, address=address, data=data)
+    _long_job(config_to_resume(run, options), run, dry_run=False)
 
 
 @app.command()
@@ -245,13 +256,13 @@ def show(
 
 @app.command()
 def report(run: RunFolder, out: OutOption = None) -> None:
-    """Write a run's page: leaderboard, curves, pictures."""
+    """Write a search's page: leaderboard, curves, pictures."""
     _job("report", "report", run, out=out)
 
 
 @app.command()
 def compare(first: RunFolder, second: RunFolder) -> None:
-    """Compare two searches or two trainings: what differs, and whether that can be told.
+    """Compare two searches or two trainings; of searches, say whether they can be told apart.
 
     nas compare runs/one runs/other
     """

@@ -151,6 +151,8 @@ def load_train(source: str | None, overrides: Sequence[Override] = ()) -> TrainC
 def load_run(path: Path, overrides: Sequence[Override] = ()) -> Config:
     """Returns the resolved config that a run has kept, of either kind.
 
+    Its data may have moved since: `check_data_dir` is for whoever is about to use them.
+
     Args:
         path: the run's `config.yaml`.
     """
@@ -161,6 +163,22 @@ def load_run(path: Path, overrides: Sequence[Override] = ()) -> Config:
     if kind == "search":
         return _build(SearchConfig, tree, str(path), overrides)
     return _build(TrainConfig, tree, str(path), overrides)
+
+
+def check_data_dir(config: Config, source: str, overrides: Sequence[Override] = ()) -> None:
+    """Refuses a data folder that isn't there.
+
+    Args:
+        source: the file that the config was read from.
+        overrides: the options on top of it.
+
+    Raises:
+        ConfigError: in one line that names the file or option.
+    """
+    if config.data_dir is not None and not config.data_dir.is_dir():
+        origin = _origin("data_dir", source, overrides)
+        remedy = "; name it with --data DIR" if origin == source else ""
+        raise ConfigError(f"{origin}: there is no folder {config.data_dir}{remedy}")
 
 
 def to_yaml(config: Config) -> str:
@@ -190,32 +208,28 @@ def find(source: str) -> Path:
 
 
 def _load(kind: type[_C], source: str | None, overrides: Sequence[Override]) -> _C:
-    if source is None:
-        return _build(kind, {}, "defaults", overrides)
-    path = find(source)
-    tree = yamlfile.read_table(path)
+    path = None if source is None else find(source)
+    tree = {} if path is None else yamlfile.read_table(path)
     own = kind.model_fields["job"].default
     job = tree.get("job", own)
     if job != own and job in _JOBS:
         raise ConfigError(f"{path}: its job is {job}; type nas {job} {source}")
-    return _build(kind, tree, str(path), overrides)
+    config = _build(kind, tree, str(path or "defaults"), overrides)
+    check_data_dir(config, str(path or "defaults"), overrides)
+    return config
 
 
 def _build(kind: type[_C], tree: dict[str, Any], source: str, overrides: Sequence[Override]) -> _C:
     for override in overrides:
         _put(tree, override.key.split("."), override.value)
     try:
-        config = kind.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         where, message = _explain(error, kind)
         raise ConfigError(f"{_origin(where, source, overrides)}: {message}") from None
     except ConfigError as error:  # a recipe's: its first word is the setting, as `recipe.lr`
         where = ("proxy." if kind is SearchConfig else "") + re.split(r"[: ]", str(error))[0]
         raise ConfigError(f"{_origin(where, source, overrides)}: {error}") from None
-    if config.data_dir is not None and not config.data_dir.is_dir():
-        origin = _origin("data_dir", source, overrides)
-        raise ConfigError(f"{origin}: there is no folder {config.data_dir}")
-    return config
 
 
 def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:

@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": cores(),
         "memory_gib": round(memory_bytes() / 2**30, 1),

@@ -153,7 +153,7 @@ class Ledger:
             self._followers[record.cached_from].append(record.number)
         if record.cached_from is not None:
             self.stale += 1
-        elif record.status is not Status.INFEASIBLE:
+        elif record.status is not Status.INFEASIBLE or record.attempts:  # it was, or will be, run
             self.stale = 0
         if record.source == "controller":
             self._controller.asked(record.number, record.code)

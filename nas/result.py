@@ -81,10 +81,11 @@ def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result
 
 def _finalists(first: list[Record], again: list[Record]) -> tuple[Finalist, ...]:
     # Only the longest look counts where there were several.
+    again = [row for row in again if row.status is Status.DONE and row.reward is not None]
     longest = max((row.length for row in again), default=1)
     rewards: dict[str, list[float]] = {}
     for row in again:
-        if row.status is Status.DONE and row.length == longest and row.reward is not None:
+        if row.length == longest and row.reward is not None:
             rewards.setdefault(row.key, []).append(row.reward)
     # A candidate that both arms chose is scored again once, and stands for both.
     chosen = {(row.key, row.arm): row for row in reversed(first) if row.status is Status.DONE}

@@ -211,10 +211,11 @@ class Study:
         record = self.records[trial.number]
         if self.stopping is None or trial.phase == "finalist" or self._attempts.is_late(trial):
             return True
-        if self.objective.not_finite(metrics, record.costs):
-            return True  # its end will be a failure, which says more than a stop
-        self.objective.check(metrics, record.costs)
         curve = self._attempts.curves[trial.number]
+        self.objective.check(metrics, record.costs)
+        if self.objective.not_finite(metrics, record.costs):
+            curve.append(math.nan)
+            return True  # its end will be a failure, which says more than a stop
         curve.append(self.objective.reward(metrics, record.costs))
         if len(curve) not in self.stopping.rungs:
             return True
@@ -326,12 +327,11 @@ class Study:
         return charged.total() < self.budget.trials
 
     def _deliver_finished(self) -> None:
-        """Tells what has waited for results before it, once none will come but those in flight."""
+        """Tells what has waited for results before it, once nothing more is proposed."""
         for record in [self.records[number] for number in self._ledger.undelivered]:
-            if record.number in self._attempts.curves:
+            if record.status is Status.ASKED:
                 break  # told in the order of proposals, also at the end
-            if record.status is not Status.ASKED:
-                self._ledger.deliver(record)
+            self._ledger.deliver(record)
 
     def _propose(self) -> Record | None:
         """Makes the next row; None ends the search, because nothing unseen can be found."""
@@ -341,6 +341,7 @@ class Study:
         draft = self._proposer.draft(arm, number)
         if draft is None:
             self.close()
+            self._deliver_finished()
             log.warning("the search ends early: no candidate was found that it hasn't tried")
             return None
         record = self._proposer.row(draft, arm, number)
@@ -367,10 +368,14 @@ class Study:
                     "stopping: the evaluator returns one result; let it yield metrics as it trains"
                 )
             self.objective.check(outcome.metrics, record.costs)
-            if broken := self.objective.not_finite(outcome.metrics, record.costs):
-                said = ", ".join(f"{name} is {value}" for name, value in broken.items())
-                failure = Failure(FailureKind.NOT_FINITE, said)
-                return dataclasses.replace(outcome, failure=failure)
+            judged = (outcome.metrics, *(outcome.curve if self.stopping is not None else ()))
+            for metrics in judged:
+                if broken := self.objective.not_finite(metrics, record.costs):
+                    said = ", ".join(f"{name} is {value}" for name, value in broken.items())
+                    failure = Failure(FailureKind.NOT_FINITE, said)
+                    return dataclasses.replace(outcome, failure=failure)
+            # What the shape can't take is refused here, while the attempt can still be taken back.
+            self.objective.reward(outcome.metrics, record.costs)
         return outcome
 
     def _finish(self, record: Record, outcome: Outcome) -> None:

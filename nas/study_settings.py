@@ -51,7 +51,7 @@ class StudySettings(Settings):
     """How a study spends and when it gives up.
 
     Attributes:
-        max_zeros: the share of trials with a reward of exactly 0 above which the run stops; 1 never
+        max_zeros: the share of trials whose metric is exactly 0 above which the run stops; 1 never
             stops it.
         delivery: "completion" tells results as they come. "proposal" asks for proposal n + window
             after exactly the results 0...n, so that a run is equal whatever the timing.

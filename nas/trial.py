@@ -204,6 +204,7 @@ class Event:
     """Something to show: a trial was asked, reached a rung, was told, or will be retried.
 
     Attributes:
+        stopped: with "told", whether the trial was ended early, at the metrics of its last rung.
         forecast: with "told", what the rest of the search is expected to take; None at first, and
             during the second look.
     """
@@ -212,6 +213,7 @@ class Event:
     trial: Trial
     metrics: Metrics = field(default_factory=dict)
     failure: Failure | None = None
+    stopped: bool = False
     forecast: Forecast | None = None
 
 

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
 from nas.settings import Settings
-from nas.training.recipes import RecipeField, resolve
+from nas.training.recipes import TrialRecipeField, resolve
 from nas.training.settings import Precision, RecipeSettings
 
 if TYPE_CHECKING:
@@ -57,21 +57,27 @@ class ScaleSettings(Settings):
     input_size: int | None = Field(default=None, ge=32)
 
 
-class ProxySettings(Settings):
-    """What a trial of a search consists of.
+class ProxyScaleSettings(ScaleSettings):
+    """How a trial's candidate is made smaller, if nothing else is said.
 
     The defaults suit a laptop: the paper's quarter of the width and of α (arXiv 1912.05027 §5.1),
     with a narrower head and a smaller input than its 64 channels and 512 px.
     """
 
+    width: float = Field(default=0.25, gt=0)
+    alpha: float | None = Field(default=0.25, gt=0)
+    neck_width: int | None = Field(default=32, ge=1)
+    head_width: int | None = Field(default=32, ge=1)
+    input_size: int | None = Field(default=128, ge=32)
+
+
+class ProxySettings(Settings):
+    """What a trial of a search consists of; a part that isn't written keeps its default."""
+
     name: Literal["training"] = "training"
     images: int | None = Field(default=3000, ge=1)  # of the training part, at most; None: all
-    recipe: RecipeField = Field(
-        default_factory=lambda: resolve("short", {"epochs": 4, "bn_momentum": 0.1})
-    )
-    scale: ScaleSettings = ScaleSettings(
-        width=0.25, alpha=0.25, neck_width=32, head_width=32, input_size=128
-    )
+    recipe: TrialRecipeField = resolve("trial")
+    scale: ProxyScaleSettings = ProxyScaleSettings()
     threads: int = Field(default=1, ge=1)  # of each trial; takes the place of the recipe's
     precision: Precision | None = None  # takes the place of the recipe's
 
@@ -114,6 +120,20 @@ class TrainingProxy:
     Raises:
         ConfigError: if an epoch of `rungs` isn't comparable between trainings of any length.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = (
+        "ap",
+        "ap50",
+        "ap75",
+        "ap_common",
+        "loss",
+        "proxy_params",
+        "load_seconds",
+        "train_seconds",
+        "eval_seconds",
+        "seconds",
+    )
+    """The names that a trial reports, so that an objective can be checked before any has run."""
 
     def __init__(
         self,

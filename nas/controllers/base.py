@@ -85,9 +85,9 @@ class Controller(abc.ABC):
             stop: how far the trial came.
         """
         if number is None:
-            self.observe(stop.code, None)
+            self.observe(stop.code, None, 1.0)
         else:
-            self.tell(number, stop.code, None)
+            self.tell(number, stop.code, None, 1.0)
 
     def withdraw(self, number: int, code: Code) -> None:
         """Absorbs that a proposal of its own will have no result."""

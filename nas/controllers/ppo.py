@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from nas.controllers.base import Controller
@@ -46,7 +46,7 @@ class PPOSettings(Settings):
     lr: PositiveFloat = 5e-3
     clip: PositiveFloat = 0.2
     entropy: NonNegativeFloat = 0.05
-    decay: PositiveFloat = 0.9
+    decay: float = Field(default=0.9, gt=0.0, lt=1.0)
     batch: PositiveInt = 10
     epochs: PositiveInt = 4
     max_norm: PositiveFloat = 1.0

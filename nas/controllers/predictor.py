@@ -187,6 +187,8 @@ class View:
                 code = mutated(self._space, parents[int(len(parents) * rng.random() ** 2)], rng)
                 pool[code if rng.random() < 0.5 else mutated(self._space, code, rng)] = None
             unseen = [code for code in pool if code not in self._seen]
+            if not unseen:
+                break
             order = np.argsort(-self._scores(unseen), kind="stable")
             parents = [unseen[i] for i in order.tolist()]
         return list(pool)

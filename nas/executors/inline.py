@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Self
+from typing import Literal, Self
 
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
@@ -60,4 +60,5 @@ class InlineExecutor:
                 return
             report = reports.send(study.report(trial, report))
         finished = study.tell(trial, report)
-        notify(Event("told" if finished else "retry", trial, report.metrics, report.failure))
+        kind: Literal["told", "retry"] = "told" if finished else "retry"
+        notify(Event(kind, trial, report.metrics, report.failure, report.stopped))

@@ -265,8 +265,8 @@ class _Pool:
         trial, slot.trial, slot.step = slot.trial, None, None
         if trial is not None:
             finished = self._study.tell(trial, outcome)
-            kind = Event("told", trial, outcome.metrics, outcome.failure)
-            self._notify(kind if finished else Event("retry", trial, failure=outcome.failure))
+            told = Event("told", trial, outcome.metrics, outcome.failure, outcome.stopped)
+            self._notify(told if finished else Event("retry", trial, failure=outcome.failure))
 
     def _bury(self, slot: _Slot, error: BaseException) -> None:
         """Replaces a worker that died."""

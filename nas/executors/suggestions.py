@@ -111,7 +111,11 @@ class Suggestions:
         """Returns a candidate that no trial had before; None if none can be found."""
         self._answer_repeats()
         for code, source in self._drawn():
-            if self._key(code) not in self._keys:
+            try:
+                is_new = self._key(code) not in self._keys
+            except GenomeError:  # a space may refuse a code
+                continue
+            if is_new:
                 self._absorb(Asked(trial=trial, source=source, code=code))
                 return self._space.decode(code)
         return None
@@ -173,7 +177,10 @@ class Suggestions:
         """Tells a controller that learns from repeats their known result, as a study does."""
         for _ in range(REPEATS if self._controller.repeats else 0):
             code = self._controller.propose(self._count)
-            key = self._key(code)
+            try:
+                key = self._key(code)
+            except GenomeError:
+                return
             if key not in self._rewards:
                 return
             self._absorb(Asked(trial=None, source="controller", code=code))

@@ -27,14 +27,15 @@ def evaluate(
 
     Args:
         ref: a run, a checkpoint, or a trained model.
-        data: a COCO folder; None takes what the run was trained on, or else the built-in scenes.
+        data: a COCO folder; None takes what the run was trained on: its folder, or the built-in
+            scenes.
         settings: of the cache and the scenes; None takes the run's.
 
     Raises:
-        NasError: nothing is trained, or the folder's categories aren't the model's.
+        NasError: nothing is trained, the folder is gone, or its categories aren't the model's.
     """
     show_warnings()
-    kept, kept_settings = kept_data(ref)
+    kept, kept_settings = kept_data(ref, needed=data is None)
     data, settings = data or kept, settings or kept_settings
     trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
     val = load_split(data_folder(data, settings), "val", categories=trained.categories)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from nas.config import SearchConfig
+from nas.controllers import make_controller
 from nas.cost import profile
 from nas.data.coco import load_split
 from nas.errors import RunError
@@ -22,7 +23,7 @@ from nas.report.leaderboard import ARMS, closing, leaderboard, read, time_text
 from nas.result import Result
 from nas.runs import Run, write_text
 from nas.searching import search as search_space
-from nas.trial import Event, Record
+from nas.trial import Event, Record, Status
 from nas.warm_start import check_comparable
 from proxies.training import TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
@@ -52,8 +53,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         device=device,
         rungs=config.stopping.rungs if config.stopping else (),
     )
-    # A scale that can't be built is one line now, not a failure of every trial later.
-    space.sample(random.Random(0)).scaled(**config.proxy.scale.model_dump()).validate()
+    _check(config, space, classes)
     if config.warm_start is not None and not Run(folder).store.is_file():
         known = {"space": space.describe(), "evaluator": proxy.describe()}
         check_comparable(config.warm_start, known)
@@ -70,6 +70,16 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     keep()
     _finish(run, result, config)
     return result
+
+
+def _check(config: SearchConfig, space: SpineNetSpace, classes: int) -> None:
+    """Refuses what would end the search, or fail every trial, before anything is written."""
+    make_controller(config.controller, space, config.seed)
+    genome = space.sample(random.Random(0))
+    genome.scaled(**config.proxy.scale.model_dump()).validate()
+    costs = profile(genome, num_classes=classes).costs()
+    config.objective.violations(costs)
+    config.objective.check(dict.fromkeys(TrainingProxy.metrics, 0.0), costs)
 
 
 def _begin(run: Run, config: SearchConfig) -> None:
@@ -157,7 +167,8 @@ class _Progress:
         total = None if self.plan.is_timed else self.plan.trials
         task = bar.add_task("trials", total=total, completed=len(told), note="")
         self.tasks: dict[str, TaskID] = {"search": task}
-        scores = [row.metrics[self.metric] for row in told if self.metric in row.metrics]
+        done = [row.metrics for row in told if row.status is Status.DONE]
+        scores = [metrics[self.metric] for metrics in done if self.metric in metrics]
         self.best: dict[str, float] = {"search": max(scores)} if scores else {}
         self.over = ""
 
@@ -169,19 +180,23 @@ class _Progress:
             self.bar.update(self.tasks["search"], total=self.bar.tasks[0].completed)
             self.tasks[phase] = self.bar.add_task("second look", total=self.plan.looks, note="")
         if event.kind == "told":
-            self._forecast(event)
-            score = event.metrics.get(self.metric)
-            if score is not None:
-                self.best[phase] = max(score, self.best.get(phase, score))
-            best = self.best.get(phase)
-            note = f"best {self.metric} {best:.3f}{self.over}" if best is not None else ""
-            if event.failure is not None:
-                self.bar.console.print(
-                    f"trial {event.trial.number}: {event.failure.message}", markup=False
-                )
-            self.bar.update(self.tasks[phase], advance=1, note=note)
-            said = "failed" if score is None else f"{self.metric} {score:.3f}"
-            say_in_logs(f"trial {event.trial.number} ({ARMS[event.trial.arm]}): {said}; {note}")
+            self._finished(event)
+
+    def _finished(self, event: Event) -> None:
+        self._forecast(event)
+        trial, phase = event.trial, event.trial.phase
+        score = event.metrics.get(self.metric)
+        if score is not None and not event.stopped:  # a stopped trial's is of a shorter training
+            self.best[phase] = max(score, self.best.get(phase, score))
+        best = self.best.get(phase)
+        note = f"best {self.metric} {best:.3f}{self.over}" if best is not None else ""
+        if event.failure is not None:
+            self.bar.console.print(f"trial {trial.number}: {event.failure.message}", markup=False)
+        self.bar.update(self.tasks[phase], advance=1, note=note)
+        said = "failed" if score is None else f"{self.metric} {score:.3f}"
+        said = f"stopped early at {said}" if event.stopped else said
+        said += f"; {note}" if note else ""
+        say_in_logs(f"trial {trial.number} ({ARMS[trial.arm]}): {said}")
 
     def _forecast(self, event: Event) -> None:
         """Shows what the rest is expected to take: the first time in a line, then in the bar."""

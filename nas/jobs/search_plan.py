@@ -16,6 +16,7 @@ from nas.forecast import TIMED, Forecast, Plan
 from nas.jobs.screen import console
 from nas.objectives import ObjectiveSettings
 from nas.report.leaderboard import cost_text, objective_text, time_text
+from nas.stopping import StoppingSettings
 from nas.study import Budget
 from proxies.training import TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
@@ -36,17 +37,30 @@ def show_plan(
     rng = random.Random(config.seed)
     genomes = (space.sample(rng) for _ in range(DRAWS))
     costs = [profile(genome, num_classes=classes).costs() for genome in genomes]
+    console.print(costs_table(costs))
+    table = Table(title="plan of the search", show_header=False, title_justify="left")
+    rows = _rows(config, space, proxy, classes, limits_text(costs, config.objective))
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    console.print(table)
+
+
+def _rows(
+    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int, left: str
+) -> dict[str, str]:
     fit, held = proxy.splits()
     recipe, plan = config.proxy.trial_recipe(), plan_of(config)
     rows = {
         "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
         f"{classes - 1} classes",
         "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
-        "looking for": f"the highest {escape(objective_text(config.objective))}",
-        "limits leave": limits_text(costs, config.objective),
+        "looking for": f"the highest {objective_text(config.objective)}",
+        "limits leave": left,
+        "controller": config.controller.name,
         "budget": f"{budget_text(config)}; {config.control.share:.0%} of trials are uniform draws",
         "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
         f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
+        "early stopping": stopping_text(config.stopping),
         "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
         f"{config.finalists.length} times as long, "
         f"{'within the time for trials' if plan.is_timed else 'on top of the budget'}",
@@ -54,11 +68,9 @@ def show_plan(
         f"all is over: known after {TIMED * plan.workers} trials",
         "workers": f"{config.compute.workers} ({config.compute.executor})",
     }
-    console.print(costs_table(costs))
-    table = Table(title="plan of the search", show_header=False, title_justify="left")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
+    if config.warm_start is not None:
+        rows["warm start"] = f"what {config.warm_start} has scored"
+    return rows
 
 
 def costs_table(costs: Sequence[Mapping[str, float]]) -> Table:
@@ -86,6 +98,14 @@ def limits_text(costs: Sequence[Mapping[str, float]], objective: ObjectiveSettin
             left = _share(sum(name not in names for names in over), len(over))
             lines.append(f"{name} at most {cost_text(name, limit)} alone: {left}")
     return "\n".join(lines)
+
+
+def stopping_text(stopping: StoppingSettings | None) -> str:
+    """When trials may be stopped: ``after epochs 1, 3; one in 3 goes on``, or ``none``."""
+    if stopping is None:
+        return "none"
+    epochs = "epochs" if len(stopping.rungs) > 1 else "epoch"
+    return f"after {epochs} {', '.join(map(str, stopping.rungs))}; one in {stopping.eta} goes on"
 
 
 def share_interval(hits: int, draws: int) -> tuple[float, float]:

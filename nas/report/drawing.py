@@ -114,9 +114,8 @@ def _title(axes: Axes, genome: Genome, layout: Layout, top: float, num_classes: 
     try:
         cost = profile(genome, num_classes=num_classes)
         facts.append(f"{cost.params / 1e6:.2f} M parameters")
-        facts.append(
-            f"{cost.macs / 1e9:.2f} G multiply-adds at {genome.input.size} px, {num_classes} classes"
-        )
+        at = f"{genome.input.size} px, {num_classes} classes"
+        facts.append(f"{cost.macs / 1e9:.2f} G multiply-adds at {at}")
     except GenomeError:  # a part that can be drawn but isn't counted yet
         facts.append(f"{genome.input.size} px")
     dead = layout.dead

@@ -13,6 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nas import yamlfile
+from nas.errors import RunError
 from nas.objectives import ObjectiveSettings
 from nas.result import Finalist, Result, result_of
 from nas.runs import Run
@@ -94,16 +96,25 @@ def read(path: Path) -> tuple[list[Record], ObjectiveSettings]:
     Raises:
         RunError: there is no search in that folder.
     """
-    with Store.open_readonly(Run(path).store) as store:
+    run = Run(path)
+    kept = run.config.is_file() and not run.store.is_file()
+    if kept and yamlfile.read_table(run.config).get("job") == "train":
+        raise RunError(
+            f"{path}: holds a training, and only searches have a leaderboard and a page; "
+            "its numbers are in metrics.json"
+        )
+    with Store.open_readonly(run.store) as store:
         objective = store.settings.get("objective", {})
         return store.records(), ObjectiveSettings.model_validate(objective)
 
 
 def standing(records: Sequence[Record]) -> str:
-    """One line: how many trials are done, under way, failed by kind, or came from the cache."""
+    """One line: how many trials are done, stopped early, under way, failed, or from the cache."""
     search = [row for row in records if row.phase == "search"]
     own = [row for row in search if row.cached_from is None]
     parts = [f"{sum(row.status is Status.DONE for row in own)} trials scored"]
+    if early := stopped(records):
+        parts.append(f"{len(early)} stopped early")
     under_way = sum(row.status is Status.ASKED for row in records if row.cached_from is None)
     if under_way:
         parts.append(f"{under_way} under way")
@@ -115,6 +126,15 @@ def standing(records: Sequence[Record]) -> str:
     if earlier:
         parts.append(f"{earlier} known from an earlier run")
     return ", ".join(parts)
+
+
+def stopped(records: Sequence[Record]) -> list[Record]:
+    """The search's own trials that were ended early; they have reports, but no score."""
+    return [
+        row
+        for row in records
+        if row.phase == "search" and row.status is Status.STOPPED and row.cached_from is None
+    ]
 
 
 def failures(records: Sequence[Record]) -> dict[str, int]:

@@ -32,6 +32,7 @@ from nas.report.leaderboard import (
     proposed_by,
     ranking,
     read,
+    stopped,
     time_text,
 )
 from nas.result import Result, result_of
@@ -83,14 +84,14 @@ def page(run: Run) -> str:
     title = f"Search {run.path.resolve().name}"
     sections = [
         f"<h1>{_safe(title)}</h1>",
-        _lead(records, objective),
+        _lead(result, objective),
         _tiles(records, result, objective),
         _winner(result, objective),
         _leaderboard(result, objective),
         _front(records, result, objective),
         _curves(records, result, objective),
         _arms(records, result, objective),
-        _failures(records),
+        _without_score(records, objective),
         _next(run),
         _settings(run),
     ]
@@ -103,20 +104,19 @@ def page(run: Run) -> str:
     )
 
 
-def _lead(records: Sequence[Record], objective: ObjectiveSettings) -> str:
+def _lead(result: Result, objective: ObjectiveSettings) -> str:
     limits = [f"{_safe(n)} at most {cost_text(n, v)}" for n, v in objective.limits.items()]
     within = f", with {' and '.join(limits)}" if limits else ""
-    names = {arm for arm in ARMS if any(row.arm == arm for row in records)}
-    both = len(names) == 2
+    ours, random = (sum(row.arm == arm for row in result.trials) for arm in ARMS)
     return (
         f'<p class="lead">Architectures were tried one after the other, looking for the highest '
         f"<b>{_safe(objective_text(objective))}</b>{within}. Each trial is a short training on a "
         "part of the training images, scored on images held out from them; the validation images "
         "were not looked at."
         + (
-            " Most were proposed by the <b>controller</b>, which learns from the scores; the "
-            "others are <b>random</b> draws, to see whether the learning pays."
-            if both
+            f" {ours} were proposed by the <b>controller</b>, which learns from the scores; "
+            f"{random} are <b>random</b> draws, to see whether the learning pays."
+            if ours and random
             else ""
         )
         + "</p>"
@@ -242,12 +242,17 @@ def _verdict(bests: dict[Arm, ExpectedBest]) -> str:
     return "Not distinguishable: the two intervals overlap."
 
 
-def _failures(records: Sequence[Record]) -> str:
-    counts = failures(records)
+def _without_score(records: Sequence[Record], objective: ObjectiveSettings) -> str:
+    early, counts = stopped(records), failures(records)
     text = "<h2>Trials without a score</h2>"
-    if not counts:
+    if not early and not counts:
         return f"{text}<p>None: every trial gave one.</p>"
     rows = []
+    if early:
+        row = early[-1]
+        value = number_text(row.metrics.get(objective.maximize))
+        said = f"{objective.maximize} {value} at report {len(row.curve)}, and so fell behind"
+        rows.append(["stopped early", str(len(early)), said])
     for kind, count in counts.items():
         last = next(
             row.failure.message

@@ -1,4 +1,4 @@
-"""Named recipes as data: the published SpineNet protocols, and a short one for small data.
+"""Named recipes as data: the published SpineNet protocols, and short ones for small data.
 
 Sources. Paper: arXiv 1912.05027v3 §5.1. Released configs: tensorflow/tpu,
 models/official/detection/configs/spinenet/*.yaml. Where both speak, the released number stands
@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError
@@ -40,6 +41,15 @@ _PROTOCOL_C: dict[str, Any] = {
     "drop_path": 0.2,
     "activation": "swish",
 }
+_SHORT: dict[str, Any] = {
+    "epochs": 12,
+    "batch_size": 16,
+    "optimizer": "adamw",
+    "lr": 3e-3,
+    "weight_decay": 0.02,
+    "schedule": "onecycle",
+    "flip": True,
+}
 
 
 @dataclass(frozen=True)
@@ -52,17 +62,10 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "short": Recipe(
-        {
-            "epochs": 12,
-            "batch_size": 16,
-            "optimizer": "adamw",
-            "lr": 3e-3,
-            "weight_decay": 0.02,
-            "schedule": "onecycle",
-            "flip": True,
-        },
-        source="ours: learns a few thousand photos within a dozen epochs",
+    "short": Recipe(_SHORT, source="ours: learns a few thousand photos within a dozen epochs"),
+    "trial": Recipe(
+        {**_SHORT, "epochs": 4, "bn_momentum": 0.1},
+        source="ours: short, cut for a search's trials; statistics settle within few steps",
     ),
     "spinenet_a": Recipe(
         {**_SPINENET, "epochs": 250, "jitter": (0.8, 1.2), "activation": "relu"},
@@ -117,15 +120,20 @@ def resolve(base: str, overrides: Mapping[str, Any] | None = None) -> RecipeSett
         raise ConfigError(f"{where}: {first['msg']}") from None
 
 
-def recipe_from_config(value: object) -> RecipeSettings:
-    """Reads what a config may hold: a name, or a table with `base` and deviations from it."""
+def recipe_from_config(value: object, *, base: str = "short") -> RecipeSettings:
+    """Reads what a config may hold: a name, or a table with `base` and deviations from it.
+
+    Args:
+        value: as YAML has it.
+        base: the recipe that a table without a `base` deviates from.
+    """
     if isinstance(value, RecipeSettings):
         return value
     if isinstance(value, str):
         return resolve(value)
     if isinstance(value, Mapping):
         table = {str(name): item for name, item in value.items()}
-        return resolve(str(table.pop("base", "short")), table)
+        return resolve(str(table.pop("base", base)), table)
     raise ConfigError(f"recipe {value!r} is neither a name nor a table with a base")
 
 
@@ -136,3 +144,7 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 RecipeField = Annotated[RecipeSettings, BeforeValidator(recipe_from_config)]
 """A field of another group of settings that takes a recipe's name or a table."""
+TrialRecipeField = Annotated[
+    RecipeSettings, BeforeValidator(partial(recipe_from_config, base="trial"))
+]
+"""The same for a search's trials, where a table without a `base` deviates from "trial"."""

@@ -158,3 +158,11 @@ def test_all_but_random_learn(name: str) -> None:
         assert abs(statistics.fmean(gains)) < 2.5
     else:
         assert statistics.fmean(gains) > 4
+
+
+def test_a_space_hardly_larger_than_a_pool_ends_clearly(name: str) -> None:
+    options = {"pool": 8} if name == "predictor" else {}
+    space = ChoiceSpace({"a": [0, 1, 2], "b": [0, 1, 2]})
+    settings = ControllerSettings(name=name, options=options)
+    found = search(space, lambda c, seed: c["a"] * c["b"], settings, budget=20, control=0.0)
+    assert len(found.trials) == 9 and found.best is not None and found.best.reward == 4

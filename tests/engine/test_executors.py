@@ -20,6 +20,7 @@ from nas.executors.ray import RayExecutor
 from nas.genome import Genome
 from nas.searching import search
 from nas.space import ChoiceSpace
+from nas.stopping import StoppingSettings
 from nas.study import ControlSettings, FinalistSettings, StudySettings
 from nas.trial import Event, FailureKind, Record, Status
 from tests.engine.toys import SPACES, Mixed, make_study, matmul, noisy, rungs, total
@@ -268,6 +269,17 @@ def test_inline_restores_what_it_pins() -> None:
     )
     assert seen == [2, 2] and torch.get_num_threads() == 3 and dict(os.environ) == environment
     torch.set_num_threads(threads)
+
+
+def test_an_event_says_that_a_trial_was_stopped(executor: Executor) -> None:
+    study = make_study(budget=9, stopping=StoppingSettings(rungs=(1, 2)))
+    events: list[Event] = []
+    executor.run(study, rungs, events.append)
+    told = {event.trial.number: event.stopped for event in events if event.kind == "told"}
+    rows = study.records
+    assert told == {number: rows[number].status is Status.STOPPED for number in told}
+    assert set(told.values()) == {True, False}
+    assert not any(event.stopped for event in events if event.kind != "told")
 
 
 def test_a_timeout_inline_is_seen_between_rungs() -> None:

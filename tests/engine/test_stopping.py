@@ -19,7 +19,7 @@ from nas.searching import search
 from nas.stopping import Stop, StoppingSettings, rank_among
 from nas.store import Store
 from nas.study import FinalistSettings, Study
-from nas.trial import Outcome, Status, Trial
+from nas.trial import FailureKind, Outcome, Status, Trial
 from tests.engine.toys import CONTROLLERS, SPACES, codes, make_study, rungs, total
 
 HALVING = StoppingSettings(rungs=(1, 2), eta=3)
@@ -224,11 +224,16 @@ def test_what_can_t_be_stopped_is_refused() -> None:
         make_study(objective=spread, stopping=HALVING)
 
 
-def test_a_report_that_isn_t_finite_doesn_t_stop_a_trial() -> None:
+def test_a_report_that_isn_t_finite_fails_its_trial_and_shifts_no_rung() -> None:
     study = make_study(budget=12, stopping=HALVING)
     for _ in range(5):
         trial = study.ask()
         assert trial is not None
         run(study, trial)
     trial = study.ask()
-    assert trial is not None and study.report(trial, {"score": math.nan})
+    assert trial is not None
+    curve = tuple({"score": value} for value in (math.nan, 99.0, 99.0))
+    assert all(study.report(trial, report) for report in curve)
+    study.tell(trial, Outcome(metrics=curve[-1], curve=curve))
+    failure = study.records[trial.number].failure
+    assert failure is not None and failure.kind is FailureKind.NOT_FINITE

@@ -10,7 +10,7 @@ import pytest
 
 from nas.controllers.base import Controller
 from nas.errors import ConfigError, GenomeError, RunError
-from nas.objectives import ObjectiveSettings
+from nas.objectives import ObjectiveSettings, Shape
 from nas.result import result_of
 from nas.space import ChoiceSpace, Code
 from nas.store import Store
@@ -320,3 +320,37 @@ def test_finalists_are_scored_again_with_fresh_seeds() -> None:
     assert result.best == result.finalists[0].record and len(result.finalists[0].rewards) == 3
     assert {f.record.arm for f in result.finalists} == {"controller", "control"}
     assert study.start_finalists(FinalistSettings(count=2, repeats=3, length=4)) == 0
+
+
+def test_results_told_in_order_all_count_when_the_space_is_exhausted() -> None:
+    space = ChoiceSpace({"a": [0, 1, 2, 3]})
+    settings = StudySettings(delivery="proposal", window=3)
+    study = make_study(space=space, settings=settings, budget=10)
+    drive(study)
+    assert study.told == 4
+    assert all(record.tell_seq is not None for record in study.records.values())
+
+
+def test_a_longer_second_look_that_fails_leaves_the_one_that_was_had() -> None:
+    study = make_study(budget=10, control=ControlSettings(share=0.0))
+    drive(study)
+    for length, kind in ((3, None), (9, FailureKind.TIMEOUT)):
+        study.start_finalists(FinalistSettings(count=1, length=length, repeats=1))
+        while trial := study.ask():
+            study.tell(trial, failed(kind) if kind else scored(1.0))
+    found = result_of(study.records.values(), study.objective)
+    assert [finalist.rewards for finalist in found.finalists] == [(1.0,)]
+
+
+def test_what_a_shape_can_t_take_leaves_the_trial_to_be_asked_again() -> None:
+    shape = Shape(kind="soft", cost="size", target=4.0)
+    objective = ObjectiveSettings(maximize="score", shape=shape)
+    costs = {"size": 2.0}
+    study = make_study(objective=objective, costs=lambda candidate: costs, budget=5)
+    trial = study.ask()
+    assert trial is not None
+    with pytest.raises(RunError, match="choose 'absolute'"):
+        study.tell(trial, scored(-1.0))
+    study.release()
+    again = study.ask()
+    assert again is not None and (again.number, again.attempt) == (trial.number, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nas import cli
 from nas.cli import main
 from nas.config import SearchConfig, TrainConfig, to_yaml
 from nas.errors import DataError
@@ -37,6 +39,17 @@ BAD = {
     "missing run": ("resume nowhere", "nowhere: there is no such run"),
     "folder that is no run": ("resume folder", "folder: holds no run"),
     "damaged config of a run": ("resume damaged", "config.yaml: job is None"),
+    "data of a run that moved": (
+        "resume moved",
+        "moved/config.yaml: there is no folder gone; name it with --data DIR",
+    ),
+    "data moved to nowhere": ("resume moved --data nowhere", "--data"),
+    "workers of a training": (
+        "resume moved --data folder --workers 4",
+        "moved: holds a training, and --workers is for searches; leave it out",
+    ),
+    "budget of a training": ("resume moved --budget 8h", "--budget is for searches"),
+    "seed below 0": ("search --seed -1", "'--seed': Input should be greater"),
 }
 
 
@@ -50,6 +63,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "folder").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "config.yaml").write_text("seed: 1", encoding="utf-8")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "config.yaml").write_text("job: train\ndata_dir: gone", encoding="utf-8")
     return tmp_path
 
 
@@ -127,6 +142,28 @@ def test_a_warm_start_reaches_the_search(folder: Path, job: Any) -> None:
     assert search.arguments[0].warm_start == folder / "folder"
 
 
+def test_options_that_stand_for_settings(folder: Path, job: Any) -> None:
+    search, train = job("search"), job("train")
+    assert main(["search", "--controller", "evolution", "--seed", "5"]) == 0
+    assert (search.arguments[0].controller.name, search.arguments[0].seed) == ("evolution", 5)
+    assert main(["train", "--seed", "6"]) == 0
+    assert train.arguments[0].seed == 6
+
+
+@pytest.mark.parametrize("verb", ["search", "train"])
+def test_the_examples_in_the_help_are_accepted(folder: Path, job: Any, verb: str) -> None:
+    called = job(verb)
+    for name in ("DIR", "COCO_DIR"):
+        (folder / name).mkdir()
+    examples = re.findall(rf"^ +nas ({verb} .*)$", getattr(cli, verb).__doc__, re.MULTILINE)
+    assert len(examples) >= 2
+    for example in examples:
+        assert main(example.split()) == 0
+    if verb == "train":
+        config = called.arguments[0]
+        assert (config.genome, config.recipe.base) == ("spinenet-49", "spinenet_c")
+
+
 def test_a_run_without_a_name_gets_the_next_number(folder: Path, job: Any) -> None:
     search, train = job("search"), job("train")
     (folder / "runs" / "search-1").mkdir(parents=True)
@@ -143,6 +180,12 @@ def test_resume_reads_the_run(folder: Path, job: Any) -> None:
     (folder / "damaged" / "config.yaml").write_text(to_yaml(kept), encoding="utf-8")
     assert main(["resume", "damaged"]) == 0
     assert train.arguments == (kept, Path("damaged"))
+
+
+def test_resume_takes_data_from_where_they_are_now(folder: Path, job: Any) -> None:
+    train = job("train")
+    assert main(["resume", "moved", "--data", "folder"]) == 0
+    assert train.arguments[0].data_dir == folder / "folder"
 
 
 @pytest.mark.parametrize(

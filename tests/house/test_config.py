@@ -99,6 +99,52 @@ def test_set_keeps_the_recipe_that_it_deviates_from(tmp_path: Path) -> None:
     assert (config.recipe.base, config.recipe.epochs, config.recipe.lr) == ("spinenet_c", 50, 0.28)
 
 
+LAPTOP = {"width": 0.25, "alpha": 0.25, "neck_width": 32, "head_width": 32, "input_size": 128}
+
+
+@pytest.mark.parametrize("by_option", [True, False], ids=["--set", "YAML"])
+@pytest.mark.parametrize(
+    ("key", "value"), [("scale.input_size", 192), ("scale.neck_width", None), ("recipe.lr", 1e-3)]
+)
+def test_a_part_of_the_proxy_leaves_the_other_defaults(
+    tmp_path: Path, key: str, value: float | None, by_option: bool
+) -> None:
+    section, name = key.split(".")
+    if by_option:
+        config = load_search(None, [Override("--set", f"proxy.{key}", value)])
+    else:
+        text = yaml.safe_dump({"proxy": {section: {name: value}}})
+        config = load_search(write(tmp_path, text))
+    scale, recipe = config.proxy.scale.model_dump(), config.proxy.recipe
+    assert scale == LAPTOP | ({name: value} if section == "scale" else {})
+    assert (recipe.epochs, recipe.bn_momentum, recipe.batch_size) == (4, 0.1, 16)
+    assert recipe.lr == (value if section == "recipe" else 3e-3)
+    assert load_run(Path(write(tmp_path, to_yaml(config)))) == config
+
+
+@pytest.mark.parametrize("text", ["short", "{base: short}"])
+def test_a_proxy_s_recipe_with_a_base_is_that_one(tmp_path: Path, text: str) -> None:
+    changed = [Override.parse("--set", "proxy.recipe.lr=1e-3")]
+    recipe = load_search(write(tmp_path, f"proxy: {{recipe: {text}}}"), changed).proxy.recipe
+    assert (recipe.base, recipe.epochs, recipe.bn_momentum) == ("short", 12, None)
+    assert recipe.lr == 1e-3
+
+
+def test_a_training_s_recipe_and_scale_stay_as_deployed() -> None:
+    changed = ["recipe.lr=1e-3", "scale.input_size=192"]
+    config = load_train(None, [Override.parse("--set", text) for text in changed])
+    assert (config.recipe.base, config.recipe.epochs, config.scale.width) == ("short", 12, 1.0)
+
+
+def test_a_run_s_config_is_read_without_its_data(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    kept = SearchConfig(data_dir=gone)
+    assert load_run(Path(write(tmp_path, to_yaml(kept)))) == kept
+    for option in ([], [Override("--data", "data_dir", str(gone))]):
+        with pytest.raises(ConfigError, match=f"there is no folder {gone}"):
+            load_search(write(tmp_path, to_yaml(kept)), option)
+
+
 def test_later_options_win() -> None:
     twice = [Override.parse("--set", "seed=1"), Override.parse("--set", "seed=2")]
     assert load_search(None, twice).seed == 2

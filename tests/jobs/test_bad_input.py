@@ -73,6 +73,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenes: Path) -> Path:
     (tmp_path / "nothing").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("job: search\n")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "config.yaml").write_text("job: train\ndata_dir: gone\n")
     (tmp_path / "run" / "trials.sqlite").write_bytes(pickle.dumps(Bomb()))
     return tmp_path
 
@@ -85,6 +87,10 @@ ROWS = {
     "misspelt zoo name": ("profile spinenet-94", "spinenet-9"),
     "zoo name to predict with": ("predict spinenet-49 whole.png", "nas train --genome spinenet-49"),
     "zoo name to evaluate": ("eval spinenet-49 --data {scenes}", "nas train"),
+    "data of a training that moved": (
+        "eval moved",
+        "moved/config.yaml: there is no folder gone; name it with --data DIR",
+    ),
     "architecture as ONNX": ("export spinenet-49 --format onnx --out out", "train it first"),
     "unknown format": ("export spinenet-49 --format jsn --out out", "json"),
     "checkpoint of noise": ("predict noise.safetensors whole.png", "noise.safetensors"),
@@ -118,6 +124,32 @@ ROWS = {
         "train --genome spinenet-49 --data {scenes} --run r --set scale.input_size=96",
         "128",
     ),
+    "unknown controller": (
+        "search --data {scenes} --run r --set controller.name=evolutoin",
+        "did you mean 'evolution'",
+    ),
+    "unknown option of a controller": (
+        "search --data {scenes} --run r --dry-run --set controller.name=evolution "
+        "--set controller.options.populaton=9",
+        "controller.options.populaton",
+    ),
+    "limit on an unknown cost": (
+        "search --data {scenes} --run r --limit parms=30e6",
+        "objective.limits names 'parms'; known costs are bits, macs, params",
+    ),
+    "unknown metric to maximise": (
+        "search --data {scenes} --run r --dry-run --set objective.maximize=ap5",
+        "objective.maximize is 'ap5'",
+    ),
+    "unknown cost to minimise": (
+        "search --data {scenes} --run r --set objective.minimize=[flops]",
+        "objective.minimize names 'flops'",
+    ),
+    "unknown cost in the shape": (
+        "search --data {scenes} --run r --set objective.shape.kind=soft "
+        "--set objective.shape.cost=mac --set objective.shape.target=1e9",
+        "objective.shape.cost names 'mac'",
+    ),
     "run folder with other things": ("search --data {scenes} --run nothing/..", "--run"),
 }
 
@@ -131,6 +163,7 @@ def test_one_line_and_exit_code_2(
     assert error.startswith("nas: ") and error.count("\n") == 1, error
     assert named in error and "Traceback" not in error
     assert not (here / "exploded").exists()
+    assert words.startswith("train") or not (here / "r").exists()
 
 
 @pytest.mark.parametrize("picture", ["no_picture.jpg", "cut.png", "gone.jpg"])

@@ -102,6 +102,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     out = capfd.readouterr().out
     assert "95 % certainty" in out and "percentiles of 300" in out and "plan of the" in out
     assert all(name in out for name in ("params", "macs", "bits"))
+    assert "predictor" in out and re.search(r"early stopping\W+none", out)
     assert not (home / "dry").exists()
 
 
@@ -115,6 +116,12 @@ def test_top_show_report_and_profile(
     assert (searched / "report" / "index.html").is_file()
     assert main(["profile", "spinenet-49s"]) == 0
     assert "11,265,942 parameters" in capfd.readouterr().out
+
+
+def test_a_training_has_no_page(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for verb in ("report", "top"):
+        assert main([verb, str(trained)]) == 2
+        assert "holds a training, and only searches have" in capfd.readouterr().err
 
 
 def test_training_writes_numbers_and_weights(trained: Path) -> None:
@@ -133,6 +140,22 @@ def test_evaluation_gives_what_training_wrote(
     numbers = json.loads((trained / "metrics.json").read_text())
     assert evaluate(trained, data).to_dict() == numbers
     assert main(["eval", str(trained)]) == 0  # on the data that it was trained on
+
+
+def test_a_training_outlives_the_folder_of_its_data(
+    trained: Path, data: Path, home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, here = home / "moved", ["--data", str(data)]
+    shutil.copytree(trained, run)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace(str(data), str(home / "gone")))
+    assert main(["eval", str(run)]) == main(["resume", str(run)]) == 2
+    assert capfd.readouterr().err.count(f"there is no folder {home / 'gone'}") == 2
+    assert main(["eval", str(run), *here]) == 0
+    assert main(["export", str(run), "--format=json", *here]) == 0
+    assert main(["resume", str(run), *here]) == 0
+    assert (run / "config.yaml").read_text() == config  # where the data are now, kept
+    assert (run / "metrics.json").read_text() == (trained / "metrics.json").read_text()
 
 
 def test_prediction_draws_and_lists(trained: Path, data: Path, home: Path) -> None:

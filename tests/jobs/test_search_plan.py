@@ -17,8 +17,10 @@ from nas.jobs.search_plan import (
     limits_text,
     plan_of,
     share_interval,
+    stopping_text,
 )
 from nas.objectives import ObjectiveSettings
+from nas.stopping import StoppingSettings
 
 COSTS = [{"params": 1e6 * n, "macs": 1e9 * (101 - n)} for n in range(1, 101)]
 
@@ -45,6 +47,12 @@ def test_limits_leave_a_share_together_and_each() -> None:
     assert "none" in limits_text(COSTS, ObjectiveSettings())
     with pytest.raises(ConfigError, match=r"'latency'; known costs are macs, params"):
         limits_text(COSTS, ObjectiveSettings(limits={"latency": 1}))
+
+
+def test_early_stopping_in_words() -> None:
+    assert stopping_text(None) == "none"
+    assert stopping_text(StoppingSettings()) == "after epochs 1, 3; one in 3 goes on"
+    assert stopping_text(StoppingSettings(rungs=(2,), eta=4)) == "after epoch 2; one in 4 goes on"
 
 
 def test_percentiles_stand_beside_their_cost() -> None:

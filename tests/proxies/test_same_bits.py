@@ -9,7 +9,7 @@ from nas.data.scenes import write_scenes
 from nas.data.settings import DataSettings
 from nas.executors import ComputeSettings
 from nas.training.recipes import resolve
-from proxies.training import ProxySettings, ScaleSettings, TrainingProxy
+from proxies.training import ProxyScaleSettings, ProxySettings, TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
 
 
@@ -17,7 +17,7 @@ def test_inline_and_ray_agree_to_the_last_bit(tmp_path: Path) -> None:
     write_scenes(tmp_path / "scenes", seed=3, images=40)
     settings = ProxySettings(
         recipe=resolve("short", {"epochs": 1, "batch_size": 8}),
-        scale=ScaleSettings(width=0.0625, alpha=0.25, head_width=8, input_size=128),
+        scale=ProxyScaleSettings(width=0.0625, alpha=0.25, head_width=8, input_size=128),
     )
     data = DataSettings(holdout=0.2, cache_dir=tmp_path / "cache")
     proxy = TrainingProxy(settings, tmp_path / "scenes", data)

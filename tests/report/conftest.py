@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from nas.cost import profile
 from nas.result import Result
 from nas.searching import search
+from nas.space import ChoiceSpace
+from nas.stopping import StoppingSettings
 from nas.study import FinalistSettings
 from search_spaces.spinenet import SpineNetSpace
 
@@ -43,3 +46,27 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     (path / "config.yaml").write_text("job: search\ndata_dir: /data/my photos\n", encoding="utf-8")
     (path / "env.json").write_text('[{"processor": "<fast>"}]', encoding="utf-8")
     return path, result
+
+
+def rising(candidate: dict[str, int], seed: int) -> Iterator[dict[str, float]]:
+    """Three reports that grow with the candidate's depth."""
+    for report in (1, 2, 3):
+        yield {"score": 0.01 * report * candidate["depth"]}
+
+
+@pytest.fixture(scope="session")
+def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a search of 12 trials by one arm, some of which were stopped early."""
+    path = tmp_path_factory.mktemp("runs") / "halved"
+    space = ChoiceSpace({"depth": list(range(1, 40))})
+    search(
+        space,
+        rising,
+        "random",
+        budget=12,
+        run=path,
+        objective="score",
+        control=0.0,
+        stopping=StoppingSettings(rungs=(1, 2), eta=3),
+    )
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from nas.report.leaderboard import (
     top,
 )
 from nas.result import Result, result_of
+from nas.trial import Status
 
 
 def shown(item: RenderableType, width: int = 80) -> str:
@@ -59,6 +61,21 @@ def test_top_reads_the_folder_and_tells_failures(run: tuple[Path, Result]) -> No
     text = shown(top(run[0], 3))
     scored = sum(row.is_scored for row in run[1].trials)
     assert f"{scored} trials scored" in text and "× error" in text and "× over limit" in text
+
+
+def test_trials_that_were_stopped_early_are_counted(halved: Path) -> None:
+    records, _ = read(halved)
+    kinds = Counter(row.status for row in records if row.cached_from is None)
+    assert kinds[Status.STOPPED] > 1
+    told = f"{kinds[Status.DONE]} trials scored, {kinds[Status.STOPPED]} stopped early"
+    assert standing(records).startswith(told)
+    assert kinds[Status.DONE] + kinds[Status.STOPPED] == 12
+
+
+def test_a_training_has_no_leaderboard(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("job: train\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds a training.*metrics\.json"):
+        top(tmp_path)
 
 
 def test_top_of_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:

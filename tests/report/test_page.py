@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nas.report.page import write_page
 from nas.result import Result
 from nas.searching import search
 from nas.space import ChoiceSpace
+from nas.trial import Status
 
 VOID = {"meta", "img", "br"}
 
@@ -103,6 +105,29 @@ def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:
     html = write_page(tmp_path / "any", out=tmp_path / "out").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "index.html").is_file()
     assert "{&quot;depth&quot;: 3}" in html and "no second look" in html
+
+
+def test_trials_that_were_stopped_early_are_told(halved: Path) -> None:
+    records, _ = read(halved)
+    early = [row for row in records if row.status is Status.STOPPED and row.cached_from is None]
+    html = write_page(halved).read_text(encoding="utf-8")
+    last = f"score {early[-1].metrics['score']:.3f} at report {len(early[-1].curve)}"
+    assert f"<td>stopped early</td><td>{len(early)}</td><td>{last}, " in html
+    assert "None: every trial" not in html
+
+
+def test_proposals_and_draws_are_counted(html: str, halved: Path, run: tuple[Path, Result]) -> None:
+    arms = Counter(row.arm for row in run[1].trials)
+    assert arms["controller"] + arms["control"] == 24
+    assert f" {arms['controller']} were proposed by the <b>controller</b>" in html
+    assert f"; {arms['control']} are <b>random</b> draws" in html
+    assert "were proposed by" not in write_page(halved).read_text(encoding="utf-8")  # one arm
+
+
+def test_a_training_has_no_page(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("job: train\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds a training.*metrics\.json"):
+        write_page(tmp_path)
 
 
 def test_a_folder_without_a_search_is_one_line(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def results(metrics: dict[str, float]) -> dict[str, float]:
 def test_gives_scores_losses_and_times(proxy: TrainingProxy) -> None:
     metrics = proxy(TINY, seed=1)
     assert metrics.keys() >= {"ap", "ap50", "ap75", "loss", "seconds", "train_seconds"}
+    assert metrics.keys() <= set(TrainingProxy.metrics)
     assert 0 <= metrics["ap"] <= metrics["ap50"] <= 1
     parts = [metrics[f"{part}_seconds"] for part in ("load", "train", "eval")]
     assert sum(parts) == pytest.approx(metrics["seconds"])
