@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from nas.errors import RunError
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import thread_environment
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
@@ -30,7 +33,12 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    if compute.address is None:
+    if compute.address is None and "ray" in sys.modules and "RAY_AUTH_TOKEN" not in os.environ:
+        log.warning(
+            "Ray was imported before: it may listen beyond this machine, without a token; "
+            "import it after the search has begun, or not at all"
+        )
+    elif compute.address is None:
         # Read when Ray is imported: without it Ray puts the machine's outer address in the place
         # of loopback, and listens there.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
