@@ -18,7 +18,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from nas.controllers.base import Controller
 from nas.controllers.encoding import Encoding, Scaling
 from nas.controllers.evolution import mutated
-from nas.controllers.gaussian_process import Process, fit
+from nas.controllers.gaussian_process import Points, Process, fit
 from nas.controllers.rewards import Told, in_full, kept, levelled
 from nas.settings import Settings
 from nas.space import Code, Space
@@ -136,7 +136,7 @@ class View:
         points = self._scaling.points(self._codes)
         part = slice(None, None, -(-4 * len(scored) // settings.memory))
         drawing = np.random.default_rng(rng.getrandbits(64))
-        some = type(points)(*(array[part] for array in points))
+        some = Points(points.codes[part], points.features[part])
         kernel = fit(some, values[part], noises[part], drawing)
         self._process = Process(points, values, noises, kernel)
         self._lowest = float(values.min())

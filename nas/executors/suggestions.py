@@ -20,6 +20,7 @@ from nas.errors import GenomeError, RunError
 from nas.proposals import DRAWS, ENUMERABLE, REPEATS, Source
 from nas.settings import Settings
 from nas.space import Code, Space
+from nas.store import plain, short
 
 
 class Asked(Settings):
@@ -153,8 +154,8 @@ class Suggestions:
         for name in sorted(now.keys() | before.keys()):
             if now.get(name) != before.get(name):
                 raise RunError(
-                    f"{path}: {name} was {_short(before.get(name))} when this search began and is "
-                    f"now {_short(now.get(name))}; restore it, or begin a new search"
+                    f"{path}: {name} was {short(before.get(name))} when this search began and is "
+                    f"now {short(now.get(name))}; restore it, or begin a new search"
                 )
         try:
             return Suggestions(*self._arguments, state.events)
@@ -169,7 +170,7 @@ class Suggestions:
             "seed": self._seed,
             **identity,
         }
-        return dict(json.loads(json.dumps(described, default=str)))
+        return plain(described)
 
     # Candidates
 
@@ -249,8 +250,3 @@ def _read(path: Path) -> State:
     except (OSError, ValueError, RecursionError) as error:
         said = " ".join(str(error).split())
     raise RunError(f"{path}: this is no saved search ({said[:200]}); name a file that was saved")
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
