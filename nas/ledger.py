@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nas.controllers.base import Controller
@@ -64,6 +65,7 @@ class Ledger:
         self._worst = math.inf
         self._sequence = 0
         self._dirty: dict[int, Record] = {}
+        self._is_held = False
 
     def seen(self, arm: Arm) -> set[str]:
         """Returns the keys that were proposed, in this arm alone if the arms are full ones."""
@@ -131,9 +133,21 @@ class Ledger:
 
     def flush(self) -> None:
         """Writes all changed rows in one transaction, so that the store holds whole events."""
-        if self._dirty:
+        if self._dirty and not self._is_held:
             self._store.write(*self._dirty.values())
+            for record in self._dirty.values():
+                vars(record).pop("candidate", None)  # those of thousands would fill the memory
             self._dirty.clear()
+
+    @contextmanager
+    def one_commit(self) -> Iterator[None]:
+        """Writes what changes inside in one transaction at the end, whatever ends it."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self.flush()
 
     # Events
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -86,10 +85,10 @@ class Proposer:
             phase="search",
             code=draft.code,
             key=draft.key,
-            candidate_json=candidate_json(draft.candidate),
             seed=trial_seed(self._seed, draft.key, 0),
             decode=self._space.decode,
         )
+        record.candidate = draft.candidate
         if leader := self._ledger.leader(draft.key):
             self._ledger.share(record, leader)
             # In full arms each arm pays for what it would have had to train alone.
@@ -99,7 +98,6 @@ class Proposer:
         if draft.problem is not None:
             record.failure, record.excess = Failure(FailureKind.INVALID, draft.problem), 1.0
         else:
-            record.candidate = draft.candidate
             record.costs = dict(self._costs(draft.candidate))
             over = self._objective.violations(record.costs)
             if over:
@@ -119,7 +117,6 @@ class Proposer:
             phase="finalist",
             code=best.code,
             key=best.key,
-            candidate_json=best.candidate_json,
             seed=trial_seed(self._seed, best.key, repeat),
             repeat=repeat,
             length=length,
@@ -127,10 +124,3 @@ class Proposer:
             costs=best.costs,
             decode=self._space.decode,
         )
-
-
-def candidate_json(candidate: Any) -> str:
-    """Returns a candidate as its row keeps it."""
-    if hasattr(candidate, "to_json"):
-        return str(candidate.to_json())
-    return json.dumps(candidate, sort_keys=True, default=repr)

@@ -11,6 +11,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -50,10 +51,13 @@ _COLUMNS: Mapping[str, str] = {
     "numerics": "TEXT NOT NULL",
     "versions": "TEXT NOT NULL",
 }
-_WRITE = (
-    f"INSERT OR REPLACE INTO trials ({', '.join(_COLUMNS)}) "
+_PROPOSED = ("number", "arm", "source", "phase", "code", "key", "candidate", "seed")
+_LATER = tuple(name for name in _COLUMNS if name not in _PROPOSED)
+_INSERT = (
+    f"INSERT INTO trials ({', '.join(_PROPOSED + _LATER)}) "
     f"VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
+_UPDATE = f"UPDATE trials SET {', '.join(f'{name}=?' for name in _LATER)} WHERE number=?"
 
 
 class Store:
@@ -151,9 +155,9 @@ class Store:
         given = plain(settings)
         kept = self.settings
         if not kept:
-            self._connection.execute(
-                "INSERT INTO meta VALUES ('settings', ?)", (json.dumps(given, sort_keys=True),)
-            )
+            row = (json.dumps(given, sort_keys=True),)
+            with _writing(self.path):
+                self._connection.execute("INSERT INTO meta VALUES ('settings', ?)", row)
         elif found := difference(kept, given):
             field, before, now = found
             raise RunError(
@@ -163,20 +167,18 @@ class Store:
 
     def write(self, *records: Record) -> None:
         """Writes rows, new or changed, in one durable transaction."""
-        rows = [_to_row(record) for record in records]
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_WRITE, rows)
-            self._connection.execute("COMMIT")
-        except BaseException as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise RunError(
-                    f"{self.path}: a trial could not be written ({error}); make room on the disk, "
-                    "then resume"
-                ) from error
-            raise
+        rows = [(record, _later(record)) for record in records]
+        with _writing(self.path):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                for record, later in rows:
+                    if not self._connection.execute(_UPDATE, (*later, record.number)).rowcount:
+                        self._connection.execute(_INSERT, _proposed(record) + later)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
@@ -226,7 +228,24 @@ class _readable:
             return
         self._connection.close()
         if isinstance(error, sqlite3.Error):
+            code = getattr(error, "sqlite_errorname", "")
+            if code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
+                raise RunError(
+                    f"{self._path}: the store can't be opened ({error}); make room on the disk, "
+                    "or choose one that this user may write to"
+                ) from error
             raise RunError(f"{self._path}: this is no store of a run ({error})") from error
+
+
+@contextmanager
+def _writing(path: Path | None) -> Iterator[None]:
+    """Turns what a disk refuses into one line."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RunError(
+            f"{path}: the run could not be written ({error}); make room on the disk, then resume"
+        ) from error
 
 
 def _lock(path: Path) -> IO[str]:
@@ -289,28 +308,33 @@ def _metrics(value: Mapping[str, float | None]) -> dict[str, float]:
     return {k: math.nan if v is None else v for k, v in value.items()}
 
 
-def _to_row(record: Record) -> tuple[Any, ...]:
-    own = vars(record)
-    encoded = {
-        "code": json.dumps(record.code),
-        "candidate": record.candidate_json,
+def _proposed(record: Record) -> tuple[Any, ...]:
+    """The columns that a row is written with once."""
+    own = vars(record) | {"code": json.dumps(record.code), "candidate": record.candidate_json}
+    return tuple(own[name] for name in _PROPOSED)
+
+
+def _later(record: Record) -> tuple[Any, ...]:
+    """The columns that change while a row is asked, run and told."""
+    failure = record.failure
+    own = vars(record) | {
         "status": record.status.value,
         "retried": json.dumps(record.retried),
         "charged": int(record.charged),
         "costs": _to_json(record.costs),
         "metrics": _to_json(record.metrics),
         "curve": _to_json(record.curve),
-        "failure_kind": record.failure.kind.value if record.failure else None,
-        "failure_message": record.failure.message if record.failure else None,
+        "failure_kind": failure.kind.value if failure else None,
+        "failure_message": failure.message if failure else None,
         "versions": json.dumps(dict(record.versions)),
     }
-    return tuple(encoded[name] if name in encoded else own[name] for name in _COLUMNS)
+    return tuple(own[name] for name in _LATER)
 
 
 def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
     kind, message = values.pop("failure_kind"), values.pop("failure_message")
-    values["candidate_json"] = values.pop("candidate")
+    text = values.pop("candidate")
     return Record(
         **values
         | {
@@ -324,5 +348,6 @@ def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record
             "failure": Failure(FailureKind(kind), message) if kind else None,
             "versions": json.loads(values["versions"]),
             "decode": decode,
+            "kept_json": text if decode is None else None,
         }
     )

@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,14 @@ class Study:
         self._ledger.flush()
         return not retried
 
+    def one_commit(self) -> AbstractContextManager[None]:
+        """Records all calls inside in one transaction at its end; else each has its own.
+
+        A commit waits for the disk. Whoever tells a result and asks for the next trial at once
+        needs only one, if what was asked is started, and what was told is shown, after it.
+        """
+        return self._ledger.one_commit()
+
     def release(self) -> None:
         """Takes back what is in flight, when a run is stopped on purpose: that is no failure."""
         self._attempts.release()
@@ -381,7 +390,7 @@ class Study:
     def _finish(self, record: Record, outcome: Outcome) -> None:
         record.metrics, record.curve = dict(outcome.metrics), outcome.curve
         record.failure, record.seconds, record.clock = outcome.failure, outcome.seconds, self.clock
-        record.numerics, record.versions = outcome.numerics, dict(outcome.versions)
+        record.numerics, record.versions = outcome.numerics, outcome.versions
         if outcome.failure is None:
             record.status = Status.STOPPED if outcome.stopped else Status.DONE
             record.reward = self.objective.reward(outcome.metrics, record.costs)

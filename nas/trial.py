@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -155,6 +156,7 @@ class Record:
         excess: how far over the limits, summed as relative excess; 1 where it is unknown.
         seconds: of this run's time; 0 where the result is another row's or an earlier run's.
         clock: seconds on the run's own clock when the outcome came.
+        kept_json: of a row that was read without its space, the candidate as it is kept.
     """
 
     number: int
@@ -163,7 +165,6 @@ class Record:
     phase: Phase
     code: Code
     key: str
-    candidate_json: str
     seed: int
     repeat: int = 0
     length: int = 1
@@ -185,6 +186,7 @@ class Record:
     numerics: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     decode: Callable[[Code], Any] | None = field(default=None, repr=False, compare=False)
+    kept_json: str | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def candidate(self) -> Any:
@@ -194,9 +196,21 @@ class Record:
         return self.decode(self.code)
 
     @property
+    def candidate_json(self) -> str:
+        """The candidate as its row keeps it."""
+        return candidate_json(self.candidate) if self.kept_json is None else self.kept_json
+
+    @property
     def is_scored(self) -> bool:
         """Whether this row holds a score of its own, not one shared with another row."""
         return self.status is Status.DONE and self.cached_from is None
+
+
+def candidate_json(candidate: Any) -> str:
+    """Returns a candidate as its row keeps it."""
+    if hasattr(candidate, "to_json"):
+        return str(candidate.to_json())
+    return json.dumps(candidate, sort_keys=True, default=repr)
 
 
 @dataclass(frozen=True)

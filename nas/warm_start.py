@@ -15,7 +15,7 @@ from typing import Any
 
 from nas.errors import GenomeError, RunError
 from nas.objectives import ObjectiveSettings
-from nas.proposals import Costs, candidate_json
+from nas.proposals import Costs
 from nas.space import Space
 from nas.store import Store, difference, find, plain, short
 from nas.trial import Record, Status
@@ -104,7 +104,7 @@ def earlier_rows(
             arm="controller",
             source="uniform",
             key=key,
-            candidate_json=candidate_json(candidate),
+            kept_json=None,
             costs=known,
             reward=reward,
             charged=False,

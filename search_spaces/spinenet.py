@@ -7,6 +7,7 @@ google/vertex-ai-nas, nas_architecture/tunable_spinenet_search_space.py (the rel
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -127,7 +128,8 @@ class SpineNetSpace(Space):
         self.offsets, self.types = rules.offsets, rules.types
         self.blocks = self.intermediates + len(OUTPUT_LEVELS)
         self.decisions = tuple(self._decisions())
-        self._free = tuple((True,) * len(d.choices) for d in self.decisions)
+        self._sizes = tuple(len(decision.choices) for decision in self.decisions)
+        self._free = tuple((True,) * size for size in self._sizes)
 
     def _decisions(self) -> list[Decision]:
         labels = tuple(range(self.intermediates))
@@ -168,11 +170,8 @@ class SpineNetSpace(Space):
         """``check`` for masks that only forbid repetition."""
         places = (code[: self.intermediates], code[self.intermediates : self.blocks])
         repeated = any(len(set(part)) != len(part) for part in places)
-        inside = len(code) == len(self.decisions) and all(
-            0 <= index < len(decision.choices)
-            for index, decision in zip(code, self.decisions, strict=True)
-        )
-        if repeated or not inside:
+        inside = len(code) == len(self._sizes) and all(map(operator.lt, code, self._sizes))
+        if repeated or not inside or min(code) < 0:
             self.check(code)
 
     def _rows(self, code: Sequence[int]) -> list[Row]:

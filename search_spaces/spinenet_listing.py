@@ -75,22 +75,12 @@ def genome_from_listing(
         name: a label; it isn't part of the key.
     """
     deploy = deploy or DeploySettings()
-    merges = dangling_merges(rows)
-    alpha = _resample(deploy.alpha, deploy.activation)
+    settings = deploy.alpha, deploy.activation, deploy.repeats
     blocks = list(_stem(deploy.repeats, deploy.activation))
-    for i, row in enumerate(rows):
-        edges = tuple(_edge(parent, alpha) for parent in row.parents)
-        blocks.append(
-            Block(
-                id=str(i + len(STEM_BLOCKS)),
-                level=row.level,
-                op=_operation(row.type, row.level, deploy.activation),
-                inputs=edges + tuple(_edge(merged, _DIRECT) for merged in merges[i]),
-                fuse_activation=deploy.activation,
-                repeats=deploy.repeats,
-                rank=i + 1,
-            )
-        )
+    blocks += [
+        _block(i, row, merged, *settings)
+        for i, (row, merged) in enumerate(zip(rows, dangling_merges(rows), strict=True))
+    ]
     outputs = {row.level: i + len(STEM_BLOCKS) for i, row in enumerate(rows) if row.output}
     return Genome(
         name=name,
@@ -116,11 +106,10 @@ def dangling_merges(rows: Sequence[Row]) -> list[tuple[int, ...]]:
     for row in rows:
         for parent in row.parents:
             read[parent] += 1
-        joined = [
-            j
-            for j, shape in enumerate(shapes)
-            if row.output and read[j] == 0 and shape == (row.level, row.type)
-        ]
+        joined = []
+        if row.output:
+            shape = (row.level, row.type)
+            joined = [j for j, other in enumerate(shapes) if read[j] == 0 and other == shape]
         for j in joined:
             read[j] += 1
         merges.append(tuple(joined))
@@ -129,10 +118,33 @@ def dangling_merges(rows: Sequence[Row]) -> list[tuple[int, ...]]:
     return merges
 
 
-# Equal parts are made once: genomes share them, and with them their cached signatures.
+# Equal parts are made, and validated, once: genomes share them and their cached signatures.
 
 
 _DIRECT = Direct()
+
+
+@lru_cache(maxsize=1024)
+def _block(
+    index: int,
+    row: Row,
+    merged: tuple[int, ...],
+    alpha: float,
+    activation: ActivationName,
+    repeats: int,
+) -> Block:
+    """The block of row ``index``, with direct edges from the blocks that are merged into it."""
+    resample = _resample(alpha, activation)
+    edges = [_edge(parent, resample) for parent in row.parents]
+    return Block(
+        id=str(index + len(STEM_BLOCKS)),
+        level=row.level,
+        op=_operation(row.type, row.level, activation),
+        inputs=(*edges, *[_edge(parent, _DIRECT) for parent in merged]),
+        fuse_activation=activation,
+        repeats=repeats,
+        rank=index + 1,
+    )
 
 
 @lru_cache(maxsize=64)

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import sqlite3
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nas.controllers import ControllerSettings, make_controller
 from nas.executors import ComputeSettings, make_executor
@@ -33,7 +35,11 @@ from nas.store import FILE_NAME, Store
 from nas.study import ControlSettings, Study
 from search_spaces.spinenet import SpineNetSpace
 
-INLINE, ON_RAY, PREDICTED = (100, 1_000, 10_000), (100, 1_000, 3_000), (100, 500, 2_000)
+T = TypeVar("T")
+
+INLINE = {100: 5, 1_000: 3, 10_000: 1}
+"""Trials, and how often each count is measured: medians are shown, since a disk's pace varies."""
+ON_RAY, PREDICTED = (100, 1_000, 3_000), (100, 500, 2_000)
 
 
 def score(candidate: Any, seed: int) -> float:
@@ -43,9 +49,14 @@ def score(candidate: Any, seed: int) -> float:
 
 def seconds(work: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
     """Wall time of one call."""
+    return timed(work, *args, **kwargs)[0]
+
+
+def timed(work: Callable[..., T], *args: Any, **kwargs: Any) -> tuple[float, T]:
+    """Wall time of one call, and what it returned."""
     started = time.perf_counter()
-    work(*args, **kwargs)
-    return time.perf_counter() - started
+    result = work(*args, **kwargs)
+    return time.perf_counter() - started, result
 
 
 def resident() -> float:
@@ -83,42 +94,42 @@ def study_of(store: Store, controller: str, budget: int) -> Study:
 
 def inline(root: Path) -> list[dict[str, Any]]:
     """Rows of the table for one process."""
+    search(SpineNetSpace(), score, "evolution", budget=20, control=0.0)  # loads what it needs
     rows: list[dict[str, Any]] = []
-    for trials in INLINE:
-        folder = Path(tempfile.mkdtemp(dir=root))
-        before = resident()
-        spent = seconds(
-            search, SpineNetSpace(), score, "evolution", budget=trials, control=0.0, run=folder
-        )
-        memory = resident()
-        with Store.open(folder / FILE_NAME) as store:
-            resumed = seconds(study_of, store, "evolution", trials)
-        size = (folder / FILE_NAME).stat().st_size // trials
-        bare = seconds(bare_loop, folder, trials, bytes(size))
-        rows.append(
-            {
-                "what": "evolution, inline",
-                "trials": trials,
-                "ms_a_trial": 1e3 * spent / trials,
-                "trials_a_second": trials / spent,
-                "bare_ms_a_trial": 1e3 * bare / trials,
-                "speed_of_bare": bare / spent,
-                "resume_seconds": resumed,
-                "memory_before_mb": before,
-                "memory_after_mb": memory,
-            }
-        )
-        shutil.rmtree(folder)
+    for trials, rounds in INLINE.items():
+        measured = [inline_once(root, trials) for _ in range(rounds)]
+        row = {name: statistics.median(each[name] for each in measured) for name in measured[0]}
+        rows.append({"what": "evolution, inline", "trials": trials, **row})
     for trials in PREDICTED:
         spent = seconds(search, SpineNetSpace(), score, "predictor", budget=trials, control=0.0)
-        rows.append(
-            {
-                "what": "predictor, inline, without a store",
-                "trials": trials,
-                "ms_a_trial": 1e3 * spent / trials,
-            }
-        )
+        what = "predictor, inline, without a store"
+        rows.append({"what": what, "trials": trials, "ms_a_trial": 1e3 * spent / trials})
     return rows
+
+
+def inline_once(root: Path, trials: int) -> dict[str, float]:
+    """One search, the bare loop beside it, and the search's resumption."""
+    folder = Path(tempfile.mkdtemp(dir=root))
+    before = resident()
+    spent, result = timed(
+        search, SpineNetSpace(), score, "evolution", budget=trials, control=0.0, run=folder
+    )
+    after = resident()  # with all rows, which the result holds
+    assert len(result.trials) == trials
+    size = (folder / FILE_NAME).stat().st_size // trials
+    bare = seconds(bare_loop, folder, trials, bytes(size))
+    with Store.open(folder / FILE_NAME) as store:
+        resumed = seconds(study_of, store, "evolution", trials)
+    shutil.rmtree(folder)
+    return {
+        "ms_a_trial": 1e3 * spent / trials,
+        "trials_a_second": trials / spent,
+        "bare_ms_a_trial": 1e3 * bare / trials,
+        "speed_of_bare": bare / spent,
+        "resume_seconds": resumed,
+        "memory_before_mb": before,
+        "memory_after_mb": after,
+    }
 
 
 def on_ray() -> list[dict[str, Any]]:
@@ -152,6 +163,7 @@ def on_ray() -> list[dict[str, Any]]:
 
 def bare_tune(trials: int) -> None:
     """Ray Tune with as little as it can do."""
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     from ray import tune
     from ray.tune.search import Searcher
 
@@ -169,7 +181,7 @@ def bare_tune(trials: int) -> None:
             return True
 
     with tempfile.TemporaryDirectory() as folder:
-        tune.Tuner(
+        results = tune.Tuner(
             Once,
             tune_config=tune.TuneConfig(
                 search_alg=Constant(),
@@ -179,8 +191,14 @@ def bare_tune(trials: int) -> None:
                 mode="max",
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(storage_path=folder, callbacks=[], verbose=0),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                callbacks=[],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
         ).fit()
+    assert len(results) == trials and not results.errors
 
 
 def table_of(rows: list[dict[str, Any]]) -> str:

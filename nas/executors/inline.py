@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import evaluate, pinned_threads, prepare
 from nas.study import Study
 from nas.trial import Evaluator, Event, OnEvent, Outcome, Trial
+
+BRIEF = 0.1
+"""Seconds. The result of a trial that was as brief shares a commit with the next proposal; a longer
+one is recorded before that is made, which may take a while."""
 
 
 class InlineExecutor:
@@ -33,17 +37,39 @@ class InlineExecutor:
         notify = on_event or (lambda event: None)
         with pinned_threads(self._compute.threads), interruptible(study):
             prepare(evaluator)
-            while not study.end_if_late():
-                trial = study.ask()
+            ended: _Ended | None = None
+            while True:
+                trial = self._exchange(study, ended, notify)
                 if trial is not None:
-                    notify(Event("asked", trial))
-                    self._run_trial(study, evaluator, trial, notify)
+                    ended = self._run_trial(study, evaluator, trial, notify)
                 elif (wait := study.idle_seconds()) is None:
                     return
                 else:
+                    ended = None
                     time.sleep(wait)
 
-    def _run_trial(self, study: Study, evaluator: Evaluator, trial: Trial, notify: OnEvent) -> None:
+    def _exchange(self, study: Study, ended: _Ended | None, notify: OnEvent) -> Trial | None:
+        """Tells what has ended and asks for the next trial; shows each once it is recorded."""
+        if ended is not None and ended.outcome.seconds >= BRIEF:
+            notify(self._tell(study, *ended))
+            ended = None
+        with study.one_commit():
+            told = None if ended is None else self._tell(study, *ended)
+            trial = None if study.end_if_late() else study.ask()
+        if told is not None:
+            notify(told)
+        if trial is not None:
+            notify(Event("asked", trial))
+        return trial
+
+    def _tell(self, study: Study, trial: Trial, outcome: Outcome) -> Event:
+        kind: Literal["told", "retry"] = "told" if study.tell(trial, outcome) else "retry"
+        return Event(kind, trial, outcome.metrics, outcome.failure, outcome.stopped)
+
+    def _run_trial(
+        self, study: Study, evaluator: Evaluator, trial: Trial, notify: OnEvent
+    ) -> _Ended | None:
+        """Runs a trial to its end; None if the time was up before."""
         reports = evaluate(
             evaluator,
             trial.candidate,
@@ -57,8 +83,13 @@ class InlineExecutor:
         while not isinstance(report, Outcome):
             notify(Event("rung", trial, report))
             if study.end_if_late():
-                return
+                return None
             report = reports.send(study.report(trial, report))
-        finished = study.tell(trial, report)
-        kind: Literal["told", "retry"] = "told" if finished else "retry"
-        notify(Event(kind, trial, report.metrics, report.failure, report.stopped))
+        return _Ended(trial, report)
+
+
+class _Ended(NamedTuple):
+    """A trial that ran to its end, and what it gave."""
+
+    trial: Trial
+    outcome: Outcome

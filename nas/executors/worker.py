@@ -10,11 +10,13 @@ import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from nas.errors import GenomeError, NasError
 from nas.trial import Evaluator, Failure, FailureKind, Metrics, Outcome
 
+_LIBRARIES = ("torch", "torchvision", "numpy")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -68,14 +70,15 @@ def evaluate(
         if isinstance(error, NasError) and not isinstance(error, GenomeError):
             raise
         failure, metrics = classify(error), {}
+    loaded = tuple(name for name in _LIBRARIES if name in sys.modules)
     yield Outcome(
         metrics=metrics,
         curve=tuple(curve),
         failure=failure,
         stopped=stopped,
         seconds=time.monotonic() - start,
-        numerics=getattr(evaluator, "numerics", None) or _numerics(threads),
-        versions=_versions(),
+        numerics=getattr(evaluator, "numerics", None) or _numerics(threads, loaded),
+        versions=_versions(loaded),
     )
 
 
@@ -163,15 +166,18 @@ def _place(error: BaseException) -> str:
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
 
 
-def _numerics(threads: int) -> str:
-    torch = sys.modules.get("torch")
-    capability = torch.backends.cpu.get_cpu_capability() if torch else "python"
+# What can change between trials is only which libraries are loaded.
+
+
+@lru_cache
+def _numerics(threads: int, loaded: tuple[str, ...]) -> str:
+    capability = "python"
+    if "torch" in loaded:
+        capability = sys.modules["torch"].backends.cpu.get_cpu_capability()
     return f"{platform.machine()}-{capability}-t{threads}".lower().replace(" ", "_")
 
 
-def _versions() -> dict[str, str]:
-    loaded = {"python": platform.python_version()}
-    for name in ("torch", "torchvision", "numpy"):
-        if name in sys.modules:
-            loaded[name] = str(getattr(sys.modules[name], "__version__", "unknown"))
-    return loaded
+@lru_cache
+def _versions(loaded: tuple[str, ...]) -> Mapping[str, str]:
+    versions = {name: str(getattr(sys.modules[name], "__version__", "unknown")) for name in loaded}
+    return {"python": platform.python_version(), **versions}

@@ -81,7 +81,10 @@ class Genome(Part):
 
     def to_json(self, indent: int | None = None) -> str:
         """The genome as JSON, every field written out."""
-        return json.dumps(self.model_dump(mode="json"), indent=indent)
+        if indent is not None:
+            return json.dumps(self.model_dump(mode="json"), indent=indent)
+        fields = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return "{" + ",".join([f'"{name}":{_json(value)}' for name, value in fields]) + "}"
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "genome JSON") -> Genome:
@@ -167,6 +170,15 @@ class Genome(Part):
             return [switched(item) for item in value] if isinstance(value, list | tuple) else value
 
         return Genome.model_validate(switched(self.model_dump()))
+
+
+def _json(value: Any) -> str:
+    """Puts JSON together from parts that may have theirs already, since genomes share them."""
+    if isinstance(value, Part):
+        return value.signature
+    if isinstance(value, tuple):
+        return "[" + ",".join([_json(item) for item in value]) + "]"
+    return json.dumps(value)
 
 
 def _with_alpha(block: Block, alpha: float) -> Block:

@@ -11,17 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 from nas.errors import GenomeError
-from nas.genome.blocks import IMAGE, AlphaResample, Block
+from nas.genome.blocks import IMAGE, AlphaResample, Direct
 from nas.genome.genome import Genome
-from nas.genome.listing import resolve
 from nas.genome.operations import Conv, MaxPool
 from nas.genome.part import Part
-from nas.genome.plan import lower
-from nas.genome.shapes import padding_of
-from nas.genome.units import Unit
+from nas.genome.plan import layout
+from nas.genome.shapes import REMEMBERED, Fitted, padding_of
 
 MAX_LEAVES = 2_000
 """Complete labellings tried before a graph is called too symmetric; real ones need one or two."""
@@ -45,57 +44,59 @@ def canonical_order(genome: Genome) -> list[str]:
 
 
 def _canonical(genome: Genome) -> tuple[list[str], str]:
-    blocks, taps = resolve(genome)
+    blocks, fits, taps, *_ = layout(genome)
     names = list(blocks)
     index = {name: i for i, name in enumerate(names)}
     index[IMAGE] = -1
-    labels, edges = _labelled_graph(genome, blocks, index)
     tapped: list[list[str]] = [[] for _ in names]
     for position, tap in enumerate(taps):
         transform = form(tap.transform) if tap.transform else ""
         tapped[index[tap.block]].append(f"{position},{tap.point},{transform},{tap.training_only}")
-    labels = [f"{label}|{tapped[i]}" for i, label in enumerate(labels)]
-    order, description = _Labelling(labels, edges).smallest()
-    rest = [genome.input, genome.neck, genome.head, genome.norm]
-    text = json.dumps([1, description, [json.dumps(_said(part), sort_keys=True) for part in rest]])
-    return [names[i] for i in order], text
-
-
-def _labelled_graph(
-    genome: Genome, blocks: dict[str, Block], index: dict[str, int]
-) -> tuple[Labels, Edges]:
-    resampled: dict[str, list[str]] = {name: [] for name in blocks}  # by edge, in order
-    widths: dict[str, int] = {}
-    for unit in lower(genome):
-        if unit.block is not None and unit.kind == "edge":
-            resampled[unit.block.id].append(_resampling(unit))
-        elif unit.block is not None:
-            widths[unit.block.id] = unit.width
     labels: Labels = []
     edges: Edges = []
-    for name, block in blocks.items():
-        combine = block.combine
-        if combine == "concat" and len(block.inputs) == 1:
-            combine = "sum"  # of one map both are the map itself
-        labels.append(
-            f"{form(block.op)},{widths[name]},{block.level},{combine},"
-            f"{block.fuse_activation},{block.repeats},{block.rank}"
-        )
-        steps = iter(resampled[name])
-        described = []
-        for position, edge in enumerate(block.inputs):
-            step = "direct" if edge.resample.type == "direct" else next(steps)
-            ordered = position if combine == "concat" else ""
-            described.append((f"{step},{edge.point},{ordered}", index[edge.block]))
-        edges.append(described)
-    return labels, edges
+    for (name, block), at in zip(blocks.items(), tapped, strict=True):
+        label, steps = _described(fits[name])
+        labels.append(f"{label}|{at}")
+        parents = [index[edge.block] for edge in block.inputs]
+        edges.append(list(zip(steps, parents, strict=True)))
+    order, description = _Labelling(labels, edges).smallest()
+    rest = [_whole(part) for part in (genome.input, genome.neck, genome.head, genome.norm)]
+    return [names[i] for i in order], json.dumps([1, description, rest])
 
 
-def _resampling(edge: Unit) -> str:
-    part = edge.part
-    pooled = edge.ins[0].size // edge.outs[0].size > 2  # else nothing reads the pool's padding
+@lru_cache(maxsize=REMEMBERED)
+def _described(fit: Fitted) -> tuple[str, tuple[str, ...]]:
+    """What a block is, and for each of its edges what that does."""
+    block, combine = fit.block, fit.block.combine
+    if combine == "concat" and len(block.inputs) == 1:
+        combine = "sum"  # of one map both are the map itself
+    label = (
+        f"{form(block.op)},{fit.width},{block.level},{combine},"
+        f"{block.fuse_activation},{block.repeats},{block.rank}"
+    )
+    steps = []
+    for position, edge in enumerate(block.inputs):
+        ordered = position if combine == "concat" else ""
+        steps.append(f"{_resampling(fit, position)},{edge.point},{ordered}")
+    return label, tuple(steps)
+
+
+def _resampling(fit: Fitted, position: int) -> str:
+    part = fit.block.inputs[position].resample
+    if isinstance(part, Direct):
+        return "direct"
+    # Otherwise nothing reads the pool's padding.
+    pooled = fit.sources[position].shape.size // fit.ins[position].size > 2
     padding = part.pool_padding if isinstance(part, AlphaResample) and pooled else ""
-    return f"{form(part)},{edge.middle},{padding}"
+    return f"{form(part)},{fit.middles[position]},{padding}"
+
+
+def _whole(part: Part) -> str:
+    """A part's fields, all of those that aren't its type's defaults."""
+    cached = part.__dict__.get("_whole")
+    if cached is None:
+        cached = part.__dict__["_whole"] = json.dumps(_said(part), sort_keys=True)
+    return str(cached)
 
 
 def form(part: Part) -> str:
@@ -154,11 +155,15 @@ class _Labelling:
     def _depths(self) -> list[int]:
         depth: list[int] = []
         for described in self.reads:
-            depth.append(1 + max((depth[p] for _, p in described if p >= 0), default=-1))
+            above = -1
+            for _, parent in described:
+                if parent >= 0 and depth[parent] > above:
+                    above = depth[parent]
+            depth.append(above + 1)
         return depth
 
     def _refined(self, colours: list[int]) -> list[int]:
-        while True:
+        while max(colours) + 1 < len(colours):  # else every block has a colour of its own
             seen = [
                 (
                     colours[i],
@@ -171,6 +176,7 @@ class _Labelling:
             if max(finer) == max(colours):
                 return finer
             colours = finer
+        return colours
 
     def _best(self, colours: list[int]) -> tuple[list[int], str]:
         classes: dict[int, list[int]] = {}

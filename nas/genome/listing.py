@@ -31,7 +31,8 @@ def reached(blocks: dict[str, Block], taps: Iterable[Tap]) -> set[str]:
     found = {tap.block for tap in taps}
     for block in reversed(blocks.values()):
         if block.id in found:
-            found.update(edge.block for edge in block.inputs)
+            for edge in block.inputs:
+                found.add(edge.block)
     return found
 
 

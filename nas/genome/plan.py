@@ -1,27 +1,25 @@
 """The one lowering: a genome becomes units, each with resolved widths, sizes and inputs.
 
-The builder makes one module per unit, cost counts each distinct unit once, pictures and keys read
-the same units.  ``lower`` keeps the published listing; ``plan`` is the canonical listing.
+The builder makes one module per unit, cost counts each distinct unit once, and pictures read the
+same units; keys are made from the shapes beneath them.  ``lower`` keeps the published listing;
+``plan`` is the canonical listing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from nas.errors import GenomeError
-from nas.genome.blocks import IMAGE, AlphaResample, Block, Direct
+from nas.genome.blocks import IMAGE, Block, Direct, Edge
 from nas.genome.genome import Genome
 from nas.genome.heads import MimicDetHead, RetinaNetHead, SSDHead
 from nas.genome.listing import reached, resolve
-from nas.genome.necks import Endpoints, NoNeck, Pool, Tap
-from nas.genome.operations import Bottleneck, Conv, InvertedResidual, MaxPool
-from nas.genome.part import Part
-from nas.genome.shapes import fused_shape, input_level, output_shapes, width_of
+from nas.genome.necks import RFCR, Endpoints, NoNeck, Pool, Tap
+from nas.genome.operations import InvertedResidual
+from nas.genome.shapes import Fitted, Map, fitted
 from nas.genome.units import Port, Shape, Unit
-
-MIN_ALPHA_SIZE = 128
-"""Below 128 px level 7 would be smaller than one pixel, so scales can't be told apart."""
 
 
 def plan(genome: Genome) -> tuple[Unit, ...]:
@@ -42,116 +40,198 @@ def lower(genome: Genome, order: Sequence[str] | None = None) -> tuple[Unit, ...
     return tuple(Lowering(genome).units(order))
 
 
+class Layout(NamedTuple):
+    """A genome's resolved listing, with the shapes of all maps.
+
+    Attributes:
+        blocks: those that a tap reads, directly or through others, by id in the listing's order.
+        fitted: each of them among its neighbours.
+        taps: as resolved.
+        tapped: per tap, the map that it reads.
+        collected: per tap, the map that the neck reads.
+        offered: the maps that the head reads.
+    """
+
+    blocks: dict[str, Block]
+    fitted: dict[str, Fitted]
+    taps: tuple[Tap, ...]
+    tapped: tuple[Shape, ...]
+    collected: tuple[Shape, ...]
+    offered: tuple[Shape, ...]
+
+
+def layout(genome: Genome) -> Layout:
+    """Infers every shape of a genome, once.
+
+    Raises:
+        GenomeError: when the genome isn't legal.
+    """
+    known: Layout | None = genome.__dict__.get("_layout")
+    if known is None:
+        known = genome.__dict__["_layout"] = _layout(genome)
+    return known
+
+
+def _layout(genome: Genome) -> Layout:
+    blocks, taps = resolve(genome)
+    scale, side = genome.scale, genome.input.size
+    maps: dict[str, tuple[Map, ...]] = {IMAGE: (Map(Shape(3, side, 0), 3.0),)}
+    fits: dict[str, Fitted] = {}
+    for name, block in blocks.items():
+        sources = tuple([maps[edge.block][_output(blocks, edge, block)] for edge in block.inputs])
+        fit = fits[name] = fitted(block, sources, scale, side)
+        maps[name] = fit.outs
+    tapped = tuple([maps[tap.block][_output(blocks, tap)].shape for tap in taps])
+    collected = tuple([_transformed(i, tap, tapped[i]) for i, tap in enumerate(taps)])
+    offered = _after_neck(genome, taps, collected)
+    _check_head(genome, taps, offered)
+    return Layout(blocks, fits, taps, tapped, collected, offered)
+
+
+def _output(blocks: Mapping[str, Block], read: Edge | Tap, reader: Block | None = None) -> int:
+    """Which output of a block an edge or a tap reads."""
+    if read.point != "expand":
+        return 0
+    block = blocks.get(read.block)
+    if block is None or not isinstance(block.op, InvertedResidual):
+        kind = IMAGE if block is None else block.op.type
+        who = "tap" if reader is None else f"block {reader.id!r}"
+        raise GenomeError(
+            f"{who} reads point 'expand' of {read.block!r} ({kind}); "
+            "only an inverted_residual has one, others have 'out'"
+        )
+    return 1
+
+
+def _transformed(index: int, tap: Tap, shape: Shape) -> Shape:
+    if not isinstance(tap.transform, Pool):
+        return shape
+    stride = tap.transform.stride
+    if shape.size < stride:
+        raise GenomeError(
+            f"tap {index} pools {shape.size} px of {tap.block!r} by {stride}; "
+            "legal: a larger input or a smaller stride"
+        )
+    return Shape(shape.channels, shape.size // stride, shape.level + int(math.log2(stride)))
+
+
+def _after_neck(genome: Genome, taps: Sequence[Tap], maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The maps that the neck gives, one per tap but for RFCR."""
+    neck = genome.neck
+    if isinstance(neck, NoNeck):
+        return maps
+    if isinstance(neck, Endpoints):
+        return tuple([Shape(neck.width, shape.size, shape.level) for shape in maps])
+    for index in (neck.target, *neck.outputs):
+        if index >= len(maps):
+            raise GenomeError(
+                f"neck rfcr names tap {index}, but there are {len(maps)}; "
+                f"legal: 0 to {len(maps) - 1}"
+            )
+    if any(tap.training_only for tap in taps):
+        raise GenomeError("neck rfcr ships every tap; legal: no training_only tap")
+    return tuple(
+        Shape(maps[i].channels + neck.fuse, maps[i].size, maps[i].level) for i in neck.outputs
+    )
+
+
+def _check_head(genome: Genome, taps: Sequence[Tap], maps: Sequence[Shape]) -> None:
+    head = genome.head
+    count = len(maps)
+    anchored = count
+    if isinstance(head, MimicDetHead):
+        positions = set(head.student_levels) | set(head.teacher.levels if head.teacher else ())
+        if max(positions) >= count:
+            raise GenomeError(f"head mimicdet reads map {max(positions)}; legal: 0 to {count - 1}")
+        # An RFCR neck, whose maps aren't the taps, has no tap for training alone.
+        unshipped = {i for i, tap in enumerate(taps) if tap.training_only}
+        shipped_away = [i for i in head.student_levels if i in unshipped]
+        if shipped_away:
+            raise GenomeError(f"head mimicdet: the student reads training-only {shipped_away}")
+        anchored = len(head.student_levels)
+    elif any(tap.training_only for tap in taps):
+        raise GenomeError(f"head {head.type} has no part for training alone; legal: mimicdet")
+    if len(head.anchors) != anchored:
+        raise GenomeError(
+            f"head {head.type} has anchors for {len(head.anchors)} maps and reads {anchored}; "
+            "give one entry per map"
+        )
+    channels = {shape.channels for shape in maps}
+    if len(channels) > 1 and not isinstance(head, SSDHead):
+        raise GenomeError(
+            f"head {head.type} shares its towers over maps of {sorted(channels)} channels; "
+            "legal: a neck with one width, such as endpoints"
+        )
+    counts = sorted({anchors.count for anchors in head.anchors})
+    if isinstance(head, RetinaNetHead) and len(counts) > 1:
+        raise GenomeError(
+            f"head retinanet shares its towers over levels with {counts} anchors a place; "
+            "legal: the same number on every level"
+        )
+
+
 class Lowering:
-    """Turns one genome into units; shapes are inferred on the way."""
+    """Turns one genome into units: what was laid out gets names and ports."""
 
     def __init__(self, genome: Genome) -> None:
         self.genome = genome
-        self.blocks, self.taps = resolve(genome)
-        self.shipped = reached(self.blocks, (t for t in self.taps if not t.training_only))
-        side = genome.input.size
-        self.shapes: dict[Port, Shape] = {Port(IMAGE): Shape(3, side, 0)}
+        self.layout = layout(genome)
+        blocks, taps = self.layout.blocks, self.layout.taps
+        self.shipped = reached(blocks, (tap for tap in taps if not tap.training_only))
         self.names: dict[str, str] = {IMAGE: IMAGE}
 
     def units(self, order: Sequence[str] | None) -> Iterator[Unit]:
         """Yields blocks with their edges, then taps, neck and head."""
-        for position, name in enumerate(order or self.blocks):
+        blocks = self.layout.blocks
+        for position, name in enumerate(order or blocks):
             self.names[name] = f"b{position:02d}"
-            yield from self._block(self.blocks[name], canonical=order is not None)
-        maps: list[tuple[Port, Shape, bool]] = []
-        for index, tap in enumerate(self.taps):
-            port = self._port(tap.block, tap.point, "tap")
-            shape = self.shapes[port]
+            yield from self._block(name, canonical=order is not None)
+        ports = []
+        for index, tap in enumerate(self.layout.taps):
+            port = Port(self.names[tap.block], _output(blocks, tap))
             if tap.transform is not None:
-                unit = self._tap(index, tap, port, shape)
+                unit = self._tap(index, tap, port)
                 yield unit
-                port, shape = Port(unit.name), unit.outs[0]
-            maps.append((port, shape, tap.training_only))
-        for unit in self._neck(maps):
+                port = Port(unit.name)
+            ports.append(port)
+        for unit in self._neck(ports):
             yield unit
-        yield self._head(maps)
+        maps = self.layout.offered
+        yield Unit("head", "head", self.genome.head, None, tuple(ports), maps, maps)
 
-    def _port(self, name: str, point: str, reader: str) -> Port:
-        if point == "expand":
-            block = self.blocks.get(name)
-            if block is None or not isinstance(block.op, InvertedResidual):
-                kind = IMAGE if block is None else block.op.type
-                raise GenomeError(
-                    f"{reader} reads point 'expand' of {name!r} ({kind}); "
-                    "only an inverted_residual has one, others have 'out'"
-                )
-            return Port(self.names[name], 1)
-        return Port(self.names[name])
-
-    def _block(self, block: Block, canonical: bool) -> Iterator[Unit]:
-        op, name = block.op, self.names[block.id]
-        width = 0
-        if not isinstance(op, MaxPool):
-            scalable = not isinstance(op, Conv) or op.scalable
-            width = width_of(op.width, self.genome.scale) if scalable else op.width
-        edges = block.inputs
+    def _block(self, name: str, canonical: bool) -> Iterator[Unit]:
+        block, fit = self.layout.blocks[name], self.layout.fitted[name]
+        unread = name not in self.shipped
+        inputs = list(zip(block.inputs, fit.sources, fit.ins, fit.middles, strict=True))
         if canonical and block.combine != "concat":
             # A sum doesn't know the order of its terms: list them by canonical parent.
-            edges = tuple(
-                sorted(edges, key=lambda e: (self.names[e.block], e.point, e.resample.signature))
-            )
-        ports, shapes = [], []
-        for index, edge in enumerate(edges):
-            port = self._port(edge.block, edge.point, f"block {block.id!r}")
-            shape = self.shapes[port]
+            inputs.sort(key=lambda i: (self.names[i[0].block], i[0].point, i[0].resample.signature))
+        name = self.names[name]
+        ports = []
+        for index, (edge, source, after, middle) in enumerate(inputs):
+            port = Port(self.names[edge.block], _output(self.layout.blocks, edge, block))
             if not isinstance(edge.resample, Direct):
-                unit = self._edge(f"{name}_e{index}", block, edge.block, edge.resample, port, width)
-                yield unit
-                port, shape = Port(unit.name), unit.outs[0]
-            ports.append(port)
-            shapes.append(shape)
-        fused = fused_shape(block, shapes)
-        outs = output_shapes(block, fused, width)
-        for index, shape in enumerate(outs):
-            self.shapes[Port(name, index)] = shape
-        unread = block.id not in self.shipped
-        yield Unit(
-            name, "block", op, block, tuple(ports), tuple(shapes), outs, width, training_only=unread
-        )
-
-    def _edge(
-        self, name: str, block: Block, parent: str, resample: Part, port: Port, width: int
-    ) -> Unit:
-        source = self.shapes[port]
-        if parent == IMAGE:
-            raise GenomeError(f"block {block.id!r} resamples the image; legal: a direct edge")
-        if isinstance(block.op, MaxPool):
-            raise GenomeError(f"block {block.id!r} (max_pool) can only read direct edges")
-        level = input_level(block)
-        side = self.genome.input.size
-        if side < MIN_ALPHA_SIZE:
-            raise GenomeError(
-                f"input size {side}: a scale-permuted network needs at least {MIN_ALPHA_SIZE} px, "
-                "so that level 7 keeps one pixel"
-            )
-        size = -(-side // 2**level)
-        target = 4 * width if isinstance(block.op, Bottleneck) else width
-        middle = 0
-        if isinstance(resample, AlphaResample):
-            grandparent = self.blocks[parent].op
-            narrow = 4 if isinstance(grandparent, Bottleneck) else 1
-            middle = max(1, int(source.channels / narrow * resample.alpha))
-        out = Shape(target, size, level)
-        unread = block.id not in self.shipped
-        return Unit(
-            name, "edge", resample, block, (port,), (source,), (out,), width, middle, unread
-        )
-
-    def _tap(self, index: int, tap: Tap, port: Port, shape: Shape) -> Unit:
-        out = shape
-        if isinstance(tap.transform, Pool):
-            stride = tap.transform.stride
-            if shape.size < stride:
-                raise GenomeError(
-                    f"tap {index} pools {shape.size} px of {tap.block!r} by {stride}; "
-                    "legal: a larger input or a smaller stride"
+                yield Unit(
+                    f"{name}_e{index}",
+                    "edge",
+                    edge.resample,
+                    block,
+                    (port,),
+                    (source.shape,),
+                    (after,),
+                    fit.width,
+                    middle,
+                    unread,
                 )
-            out = Shape(shape.channels, shape.size // stride, shape.level + int(math.log2(stride)))
+                port = Port(f"{name}_e{index}")
+            ports.append(port)
+        ins = tuple([after for _, _, after, _ in inputs])
+        outs = tuple([out.shape for out in fit.outs])
+        yield Unit(
+            name, "block", block.op, block, tuple(ports), ins, outs, fit.width, training_only=unread
+        )
+
+    def _tap(self, index: int, tap: Tap, port: Port) -> Unit:
         assert tap.transform is not None
         return Unit(
             f"tap{index}",
@@ -159,81 +239,28 @@ class Lowering:
             tap.transform,
             None,
             (port,),
-            (shape,),
-            (out,),
+            (self.layout.tapped[index],),
+            (self.layout.collected[index],),
             training_only=tap.training_only,
         )
 
-    def _neck(self, maps: list[tuple[Port, Shape, bool]]) -> Iterator[Unit]:
-        """Yields the neck's units and replaces ``maps`` by what the head reads."""
-        neck = self.genome.neck
-        if isinstance(neck, NoNeck):
-            return
+    def _neck(self, ports: list[Port]) -> Iterator[Unit]:
+        """Yields the neck's units and replaces ``ports`` by what the head reads."""
+        neck, ins, outs = self.genome.neck, self.layout.collected, self.layout.offered
         if isinstance(neck, Endpoints):
-            for index, (port, shape, training_only) in enumerate(maps):
-                out = Shape(neck.width, shape.size, shape.level)
+            for index, tap in enumerate(self.layout.taps):
                 name = f"endpoint{index}"
                 yield Unit(
                     name,
                     "endpoint",
                     neck,
                     None,
-                    (port,),
-                    (shape,),
-                    (out,),
-                    training_only=training_only,
+                    (ports[index],),
+                    (ins[index],),
+                    (outs[index],),
+                    training_only=tap.training_only,
                 )
-                maps[index] = (Port(name), out, training_only)
-            return
-        for index in (neck.target, *neck.outputs):
-            if index >= len(maps):
-                raise GenomeError(
-                    f"neck rfcr names tap {index}, but there are {len(maps)}; "
-                    f"legal: 0 to {len(maps) - 1}"
-                )
-        if any(training_only for _, _, training_only in maps):
-            raise GenomeError("neck rfcr ships every tap; legal: no training_only tap")
-        ports = tuple(port for port, _, _ in maps)
-        ins = tuple(shape for _, shape, _ in maps)
-        outs = tuple(
-            Shape(ins[i].channels + neck.fuse, ins[i].size, ins[i].level) for i in neck.outputs
-        )
-        yield Unit("neck", "neck", neck, None, ports, ins, outs)
-        maps[:] = [(Port("neck", i), shape, False) for i, shape in enumerate(outs)]
-
-    def _head(self, maps: list[tuple[Port, Shape, bool]]) -> Unit:
-        head = self.genome.head
-        count = len(maps)
-        anchored = count
-        if isinstance(head, MimicDetHead):
-            positions = set(head.student_levels) | set(head.teacher.levels if head.teacher else ())
-            if max(positions) >= count:
-                raise GenomeError(
-                    f"head mimicdet reads map {max(positions)}; legal: 0 to {count - 1}"
-                )
-            shipped_away = [i for i in head.student_levels if maps[i][2]]
-            if shipped_away:
-                raise GenomeError(f"head mimicdet: the student reads training-only {shipped_away}")
-            anchored = len(head.student_levels)
-        elif any(training_only for _, _, training_only in maps):
-            raise GenomeError(f"head {head.type} has no part for training alone; legal: mimicdet")
-        if len(head.anchors) != anchored:
-            raise GenomeError(
-                f"head {head.type} has anchors for {len(head.anchors)} maps and reads {anchored}; "
-                "give one entry per map"
-            )
-        channels = {shape.channels for _, shape, _ in maps}
-        if len(channels) > 1 and not isinstance(head, SSDHead):
-            raise GenomeError(
-                f"head {head.type} shares its towers over maps of {sorted(channels)} channels; "
-                "legal: a neck with one width, such as endpoints"
-            )
-        counts = sorted({anchors.count for anchors in head.anchors})
-        if isinstance(head, RetinaNetHead) and len(counts) > 1:
-            raise GenomeError(
-                f"head retinanet shares its towers over levels with {counts} anchors a place; "
-                "legal: the same number on every level"
-            )
-        ports = tuple(port for port, _, _ in maps)
-        ins = tuple(shape for _, shape, _ in maps)
-        return Unit("head", "head", head, None, ports, ins, ins)
+                ports[index] = Port(name)
+        elif isinstance(neck, RFCR):
+            yield Unit("neck", "neck", neck, None, tuple(ports), ins, outs)
+            ports[:] = [Port("neck", i) for i in range(len(outs))]

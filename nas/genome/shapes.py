@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from nas.errors import GenomeError
-from nas.genome.blocks import Block
+from nas.genome.blocks import IMAGE, AlphaResample, Block, Direct, Edge
 from nas.genome.network import Scale
 from nas.genome.operations import (
     Bottleneck,
@@ -17,6 +19,101 @@ from nas.genome.operations import (
     Tucker,
 )
 from nas.genome.units import Shape
+
+MIN_ALPHA_SIZE = 128
+"""Below 128 px level 7 would be smaller than one pixel, so scales can't be told apart."""
+REMEMBERED = 1024
+"""Fitted blocks that are kept: a search meets the same ones in thousands of genomes."""
+
+
+class Map(NamedTuple):
+    """A map that can be read: its shape, and the base width that a resampling's α multiplies."""
+
+    shape: Shape
+    base: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fitted:
+    """A block among its neighbours: all that follows from the maps that it reads.
+
+    Attributes:
+        block: the block, or one equal to it.
+        sources: per input, the map that is read.
+        ins: per input, that map as the operation reads it: resampled, or as it is.
+        middles: per input, channels inside a SpineNet resampling; 0 inside any other.
+        width: resolved base width of the operation; a max-pool has none.
+        outs: the output and, of an inverted residual, its expanded map.
+    """
+
+    block: Block
+    sources: tuple[Map, ...]
+    ins: tuple[Shape, ...]
+    middles: tuple[int, ...]
+    width: int
+    outs: tuple[Map, ...]
+
+
+_fitted: dict[tuple[object, ...], Fitted] = {}
+
+
+def fitted(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fitted:
+    """Infers a block's shapes; for equal arguments it is the same object while it is remembered.
+
+    Args:
+        block: the block.
+        sources: per input, the map that is read.
+        scale: of the whole network.
+        side: of the picture in pixels.
+
+    Raises:
+        GenomeError: names the block, what doesn't fit, and what would be legal.
+    """
+    key = (block.signature, sources, scale.width, scale.divisor, side)
+    known = _fitted.get(key)
+    if known is None:
+        if len(_fitted) >= REMEMBERED:
+            _fitted.clear()
+        known = _fitted[key] = _fit(block, sources, scale, side)
+    return known
+
+
+def _fit(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fitted:
+    op = block.op
+    width = 0
+    if not isinstance(op, MaxPool):
+        scalable = not isinstance(op, Conv) or op.scalable
+        width = width_of(op.width, scale) if scalable else op.width
+    ins, middles = [], []
+    for edge, source in zip(block.inputs, sources, strict=True):
+        how, shape = edge.resample, source.shape
+        ins.append(shape if isinstance(how, Direct) else resampled_shape(block, edge, width, side))
+        alpha = how.alpha if isinstance(how, AlphaResample) else None
+        middles.append(0 if alpha is None else max(1, int(source.base * alpha)))
+    shapes = output_shapes(block, fused_shape(block, ins), width)
+    narrow = 4 if isinstance(op, Bottleneck) else 1
+    outs = tuple(Map(shape, shape.channels / narrow) for shape in shapes)
+    return Fitted(block, sources, tuple(ins), tuple(middles), width, outs)
+
+
+def resampled_shape(block: Block, edge: Edge, width: int, side: int) -> Shape:
+    """What a resampled edge gives a block: its input level's size, its own width.
+
+    Raises:
+        GenomeError: when the image is resampled, a max-pool reads it, or the picture is too small.
+    """
+    if edge.block == IMAGE:
+        raise GenomeError(f"block {block.id!r} resamples the image; legal: a direct edge")
+    if isinstance(block.op, MaxPool):
+        raise GenomeError(f"block {block.id!r} (max_pool) can only read direct edges")
+    if side < MIN_ALPHA_SIZE:
+        raise GenomeError(
+            f"input size {side}: a scale-permuted network needs at least {MIN_ALPHA_SIZE} px, "
+            "so that level 7 keeps one pixel"
+        )
+    level = input_level(block)
+    channels = 4 * width if isinstance(block.op, Bottleneck) else width
+    return Shape(channels, -(-side // 2**level), level)
 
 
 def width_of(base: int, scale: Scale) -> int:

@@ -68,7 +68,6 @@ def row(number: int, score: float | None, size: float, **changes: object) -> Rec
         phase="search",
         code=(number,),
         key=str(number),
-        candidate_json="{}",
         seed=number,
         status=Status.FAILED if score is None else Status.DONE,
         tell_seq=2 * number + 1,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +190,27 @@ def test_two_thousand_trials_are_absorbed_in_ten_seconds(name: str, count: int) 
     again = make_study(store, name, space=space, budget=count)
     assert again.told == count
     assert time.process_time() - start < 10 * count / 2000
+
+
+def test_a_running_search_holds_no_candidates_and_tells_them_again(tmp_path: Path) -> None:
+    class Held(dict[str, Any]):
+        """A candidate that can be watched."""
+
+    class Space(ChoiceSpace):
+        def decode(self, code: Any) -> Held:
+            return Held(super().decode(code))
+
+    made: list[weakref.ref[Held]] = []
+
+    def note(candidate: Held) -> dict[str, float]:
+        made.append(weakref.ref(candidate))
+        return {}
+
+    with Store.open(tmp_path / "a.sqlite") as store:
+        study = make_study(store, space=Space({"a": list(range(30))}), costs=note)
+        drive(study)
+        gc.collect()
+        assert len(made) == 20 and not any(reference() for reference in made)
+        texts = [json.dumps(record.candidate) for record in study.records.values()]
+        assert [row.candidate_json for row in store.records()] == texts
+        assert [row.candidate_json for row in study.records.values()] == texts

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import networkx as nx
 import pytest
 
+from nas.errors import GenomeError
 from nas.genome import Genome, plan
 from nas.genome.blocks import AlphaResample
 from nas.genome.operations import Bottleneck, Residual
@@ -144,9 +147,46 @@ def test_widths_rounded_as_mobilenets_do(value: float, expected: int) -> None:
     assert divisible(value, 8) == expected
 
 
+@pytest.mark.parametrize("name", zoo.names())
+def test_json_is_pydantic_s_although_parts_are_put_together(name: str) -> None:
+    genome = zoo.genome(name).but(name='a "quoted" näme')
+    for indent in (None, 2):
+        document = json.loads(genome.to_json(indent))
+        assert document == json.loads(genome.model_dump_json())
+        assert list(document) == list(Genome.model_fields)
+
+
 def test_genomes_are_values() -> None:
     first, second = zoo.genome("spinenet-49"), zoo.genome("SpineNet_49")
     assert first == second
     assert Genome.from_json(first.to_json().encode()) == first
     with pytest.raises(ValueError, match="frozen"):
         first.name = "other"
+
+
+def test_what_is_remembered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = zoo.genome("spinenet-49")
+    changed = [
+        base.scaled(width=0.65),
+        base.scaled(alpha=1.0),
+        base.scaled(input_size=512),
+        base.but(scale=base.scale.but(divisor=48)),
+        base.but(blocks=(*base.blocks[:-1], base.blocks[-1].but(repeats=2))),
+    ]
+    genomes = [base, *changed, *map(zoo.genome, zoo.names())]
+    documents = [genome.to_json() for genome in genomes]
+    known = [(genome.key, lower(genome), plan(genome)) for genome in genomes]
+    assert len({key for key, *_ in known[: 1 + len(changed)]}) == 1 + len(changed)
+    monkeypatch.setattr("nas.genome.shapes.REMEMBERED", 0)
+    monkeypatch.setattr("nas.genome.shapes._fitted", {})
+    for document, (key, lowered, planned) in zip(documents, known, strict=True):
+        genome = Genome.from_json(document)
+        assert genome.key == key
+        assert lower(genome) == lowered and plan(genome) == planned
+
+
+def test_a_picture_too_small_is_refused_after_one_that_is_not() -> None:
+    genome = zoo.genome("spinenet-49")
+    genome.scaled(input_size=128).validate()
+    with pytest.raises(GenomeError, match="at least 128 px"):
+        genome.scaled(input_size=127).validate()

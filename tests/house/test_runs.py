@@ -34,7 +34,7 @@ def row(number: int, genome: Genome, reward: float | None, **fields: Any) -> Rec
         phase=fields.pop("phase", "search"),
         code=(number,),
         key=genome.key,
-        candidate_json=genome.to_json(),
+        kept_json=genome.to_json(),
         seed=number,
         status=status,
         metrics=metrics,

@@ -11,7 +11,7 @@ from nas.trial import Event, Record, Status, Trial
 
 
 def record(number: int, ap50: float, status: Status) -> Record:
-    row = Record(number, "controller", "controller", "search", (number,), "k", "{}", 0)
+    row = Record(number, "controller", "controller", "search", (number,), "k", 0)
     row.status, row.metrics = status, {"ap50": ap50}
     return row
 

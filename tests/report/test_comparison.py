@@ -36,7 +36,6 @@ def row(number: int, reward: float, key: str, seed: int, phase: Phase = "search"
         phase,
         (number,),
         key,
-        "{}",
         seed,
         status=Status.DONE,
         tell_seq=number + 1,
