@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    os.environ["OMP_NUM_THREADS"] = "1"  # a worker has a core, not all of them
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         for name in given.controllers.split(","):
             work = partial(one_search, given.table, name, given.budget)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import statistics
 from concurrent.futures import ProcessPoolExecutor
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    os.environ["OMP_NUM_THREADS"] = "1"  # a worker has a core, not all of them
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         long = pool.submit(ceiling)
         for name in given.controllers.split(","):

@@ -31,7 +31,7 @@ class Points(NamedTuple):
 
 
 class Distances(NamedTuple):
-    """How far N candidates are from M others.
+    """How far N candidates are from M others, in single precision.
 
     Attributes:
         differing: (N, M) share of decisions that differ.
@@ -44,13 +44,18 @@ class Distances(NamedTuple):
     @classmethod
     def between(cls, ours: Points, theirs: Points) -> Distances:
         """Measures every pair."""
-        same = np.zeros((len(ours.codes), len(theirs.codes)), dtype=np.float32)
+        same = np.zeros((len(ours.codes), len(theirs.codes)), dtype=np.int16)
         for mine, other in zip(ours.codes.T, theirs.codes.T, strict=True):
-            same += mine[:, None] == other[None, :]
-        width = max(ours.features.shape[1], 1)
-        lengths = (ours.features**2).sum(1)[:, None] + (theirs.features**2).sum(1)[None, :]
-        squared = lengths - 2.0 * ours.features @ theirs.features.T
-        return cls(1.0 - same / ours.codes.shape[1], np.maximum(squared, 0.0) / width)
+            same += (mine[:, None] == other[None, :]).view(np.int8)
+        differing = 1.0 - same.astype(np.float32) / max(ours.codes.shape[1], 1)
+        mine, other = (points.features.astype(np.float32) for points in (ours, theirs))
+        lengths = (mine**2).sum(1)[:, None] + (other**2).sum(1)[None, :]
+        squared = lengths - 2.0 * mine @ other.T
+        return cls(differing, np.maximum(squared, 0.0) / max(mine.shape[1], 1))
+
+    def among(self, part: slice) -> Distances:
+        """Returns those among some of the candidates, where N and M are the same ones."""
+        return Distances(self.differing[part, part], self.squared[part, part])
 
 
 class Kernel(NamedTuple):
@@ -71,14 +76,15 @@ class Kernel(NamedTuple):
 
     def __call__(self, far: Distances) -> Any:
         """Returns covariances, in units of the process's own variance."""
-        main, power, fine, coarse = self.shares
+        main, power, fine, coarse = (float(share) for share in self.shares)
         scale = -0.5 / self.feature_length**2
-        return (
+        covariance = (
             main * (1.0 - far.differing)
             + power * np.exp(far.differing / -self.code_length)
             + fine * np.exp(scale * far.squared)
             + coarse * np.exp(scale / 16.0 * far.squared)
         )
+        return covariance.astype(float)
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Kernel:
@@ -102,15 +108,14 @@ class Kernel(NamedTuple):
         )
 
 
-def fit(points: Points, values: Any, noises: Any, rng: np.random.Generator) -> Kernel:
+def fit(far: Distances, values: Any, noises: Any, rng: np.random.Generator) -> Kernel:
     """Returns the kernel of the highest evidence among some that are drawn, then improved.
 
     Args:
-        points: N candidates.
+        far: distances among N candidates.
         values: (N,) results, with mean 0.
         noises: (N,) further variance of single results, relative to `values`' own.
     """
-    far = Distances.between(points, points)
 
     def evidence(kernel: Kernel) -> float:
         covariance = _noisy(kernel, far, noises)
@@ -134,30 +139,57 @@ def _noisy(kernel: Kernel, far: Distances, noises: Any) -> Any:
 
 
 class Process:
-    """The process, given noisy values at some points."""
+    """The process, given noisy values at some points.
 
-    def __init__(self, points: Points, values: Any, noises: Any, kernel: Kernel) -> None:
-        """Conditions on values; the arguments are those of `fit`, and a kernel."""
-        self._points, self._kernel = points, kernel
-        self._inverse = np.linalg.inv(
-            _noisy(kernel, Distances.between(points, points), noises),
-        )
-        self._weights = self._inverse @ values
-        self._scale = max(float(values @ self._weights) / len(values), 1e-12)
+    Attributes:
+        fitted: (N,) expected values at these points.
+    """
 
-    def mean(self, points: Points) -> Any:
-        """Returns the (M,) expected values at M points."""
-        return self._kernel(Distances.between(points, self._points)) @ self._weights
+    def __init__(
+        self, points: Points, far: Distances, values: Any, noises: Any, kernel: Kernel
+    ) -> None:
+        """Conditions on values; but for the points, the arguments are those of `fit`."""
+        self.points, self.kernel = points, kernel
+        self.inverse = np.linalg.inv(_noisy(kernel, far, noises))
+        self.weights = self.inverse @ values
+        self.scale = max(float(values @ self.weights) / len(values), 1e-12)
+        self.fitted = values - (kernel.noise + noises) * self.weights
 
-    def deviation(self, points: Points, pending: Points) -> Any:
-        """Returns the (M,) standard deviations once the results at `pending` are known too."""
-        ours = self._kernel(Distances.between(points, self._points))
-        variance = 1.0 - ((ours @ self._inverse) * ours).sum(1)
-        if len(pending.codes):
-            theirs = self._kernel(Distances.between(pending, self._points))
-            solved = self._inverse @ theirs.T
-            shared = self._kernel(Distances.between(points, pending)) - ours @ solved
-            own = self._kernel(Distances.between(pending, pending)) - theirs @ solved
-            own[np.diag_indices_from(own)] += self._kernel.noise
+    def covariance(self, points: Points) -> Any:
+        """Returns the (M, N) covariances of M points with those of the values."""
+        return self.kernel(Distances.between(points, self.points))
+
+
+class Outlook:
+    """What a process expects at M candidates, also once more values have come."""
+
+    def __init__(self, process: Process, points: Points) -> None:
+        """Does the part of the work that depends on the process's own values alone."""
+        self._process, self._points = process, points
+        ours = process.covariance(points)
+        self._solved = ours @ process.inverse
+        self._mean = ours @ process.weights
+        self._variance = 1.0 - (self._solved * ours).sum(1)
+
+    def given(self, later: Points, values: Any, noises: Any) -> tuple[Any, Any]:
+        """Returns the (M,) means and standard deviations.
+
+        Args:
+            later: L further points.
+            values: (L,) what came out there; NaN where it isn't known yet: that narrows the
+                deviations only.
+            noises: (L,) as for `fit`.
+        """
+        mean, variance = self._mean, self._variance
+        if len(values):
+            process = self._process
+            theirs = process.covariance(later)
+            shared = process.kernel(Distances.between(self._points, later))
+            shared -= self._solved @ theirs.T
+            own = _noisy(process.kernel, Distances.between(later, later), noises)
+            own -= theirs @ process.inverse @ theirs.T
             variance = variance - (np.linalg.solve(own, shared.T).T * shared).sum(1)
-        return np.sqrt(self._scale * np.maximum(variance, 1e-9))
+            known = np.flatnonzero(~np.isnan(values))
+            surprise = values[known] - theirs[known] @ process.weights
+            mean = mean + shared[:, known] @ np.linalg.solve(own[np.ix_(known, known)], surprise)
+        return mean, np.sqrt(self._process.scale * np.maximum(variance, 1e-9))

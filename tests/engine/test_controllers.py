@@ -14,15 +14,23 @@ from nas.controllers.base import Controller
 from nas.errors import ConfigError
 from nas.searching import search
 from nas.space import ChoiceSpace, Code, Space
+from nas.stopping import Stop
 from nas.store import Store
 from nas.trial import FailureKind
 from tests.engine.toys import CONTROLLERS, SPACES, codes, drive, failed, make_study, scored
 
 pytestmark = pytest.mark.parametrize("name", CONTROLLERS)
 
+SHAPES = {"1 x 50": (1, 50), "2 x 2": (2, 2), "30 x 8": (30, 8)}
+
 
 def made(name: str, space: Space, seed: int = 0) -> Controller:
     return make_controller(ControllerSettings(name=name), space, seed)
+
+
+def product(decisions: int, choices: int) -> ChoiceSpace:
+    """Choices without an order, so that each is a feature of its own."""
+    return ChoiceSpace({f"l{t}": [f"c{i}" for i in range(choices)] for t in range(decisions)})
 
 
 def fed(controller: Controller, numbers: range, order_seed: int = 0) -> list[Code]:
@@ -35,12 +43,16 @@ def fed(controller: Controller, numbers: range, order_seed: int = 0) -> list[Cod
         flight.append((number, code))
         while len(flight) > 3:
             told, code = flight.pop(rng.randrange(len(flight)))
-            kind = rng.randrange(8)
+            kind = rng.randrange(9)
             if kind == 0:
                 controller.tell(told, code, None, 0.4)
             elif kind == 1:
                 controller.withdraw(told, code)
+            elif kind == 3:
+                controller.stop(told, Stop(code, (0.5 * sum(code),), 0.3))
+                controller.stop(None, Stop(code, (0.5 * sum(code),), 0.3))
             else:
+                controller.reports(code, (0.5 * sum(code), float(sum(code))))
                 controller.tell(told, code, float(sum(code)))
             if kind == 2:
                 controller.observe(code, -1.0)
@@ -55,6 +67,13 @@ def test_never_an_illegal_code(name: str, space_name: str) -> None:
         space.check(code)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_never_an_illegal_code_in_other_shapes(name: str, shape: str) -> None:
+    space = product(*SHAPES[shape])
+    for code in fed(made(name, space), range(25)):
+        space.check(code)
+
+
 def test_same_seed_and_events_give_the_same_proposals(name: str) -> None:
     space = SPACES["masked"]()
     first, second = (fed(made(name, space, seed=3), range(50)) for _ in range(2))
@@ -66,17 +85,22 @@ def test_proposing_changes_nothing(name: str) -> None:
     controller = made(name, SPACES["product"]())
     fed(controller, range(30))
     before = [controller.propose(number, draw) for number in (90, 91) for draw in (0, 1)]
-    assert before == [controller.propose(number, draw) for number in (90, 91) for draw in (0, 1)]
+    again = [controller.propose(number, draw) for number in (91, 90) for draw in (1, 0)]
+    assert before == again[::-1]
     assert len(set(before)) > 1
 
 
-def test_any_scale_of_rewards(name: str) -> None:
-    for scale in (0.0, 1e-9, 1e9):
-        controller = made(name, SPACES["one decision"]())
-        for number in range(40):
-            code = controller.propose(number)
-            controller.asked(number, code)
-            controller.tell(number, code, scale * sum(code))
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 1e-9, 1e9])
+def test_any_scale_of_rewards(name: str, scale: float) -> None:
+    space = SPACES["one decision"]()
+    controller = made(name, space)
+    for number in range(40):
+        code = controller.propose(number)
+        space.check(code)
+        controller.asked(number, code)
+        controller.tell(number, code, scale * sum(code))
+        if number == 20:
+            controller.observe(code, 1e9)  # one is absurd
 
 
 @pytest.mark.parametrize("space_name", ["one decision", "one choice", "two candidates"])
