@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error of the toolkit's own, 2 something the user can me
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -82,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("NAS_DEBUG"):
             raise
         line = " ".join(str(error).split())[:300]
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _say(f"{line}; make room on the disk, then type this command again", 2)
         return _say(
             f"{type(error).__name__}: {line}; run again with NAS_DEBUG=1 for the traceback", 1
         )
@@ -146,7 +149,9 @@ def search(
     budget: BudgetOption = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Upper limit, such as params=30e6; repeatable."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Upper limit, such as params=30e6 or latency_ms=30."
+        ),
     ] = None,
     controller: ControllerOption = None,
     seed: SeedOption = None,
@@ -305,12 +310,15 @@ def profile(
     ref: Ref,
     image_size: Annotated[int | None, typer.Option(min=1, help="Its own without it.")] = None,
     classes: Annotated[int, typer.Option(min=2, help="Background counts.")] = 91,
+    latency: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A device's table of times.")
+    ] = None,
 ) -> None:
     """Count parameters and multiply-adds, part by part.
 
     nas profile spinenet-190 --image-size 1280
     """
-    _job("report", "profile", ref, image_size=image_size, num_classes=classes)
+    _job("report", "profile", ref, image_size=image_size, num_classes=classes, latency=latency)
 
 
 @app.command()

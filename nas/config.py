@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from nas import yamlfile
 from nas.controllers import ControllerSettings
+from nas.cost import CostSettings
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
 from nas.executors.settings import ComputeSettings
@@ -54,6 +55,7 @@ class SearchConfig(Settings):
     data: DataSettings = DataSettings()
     space: SpineNetSpaceSettings = SpineNetSpaceSettings()
     proxy: ProxySettings = ProxySettings()
+    costs: CostSettings = CostSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     controller: ControllerSettings = ControllerSettings()
     control: ControlSettings = ControlSettings()

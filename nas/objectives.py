@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -122,10 +122,7 @@ class ObjectiveSettings(Settings):
         for field, names in (("minimize", self.minimize), ("shape.cost", self._shaped)):
             for name in names:
                 if name not in known:
-                    raise RunError(
-                        f"objective.{field} names {name!r}; known costs and metrics are "
-                        f"{', '.join(known)}"
-                    )
+                    raise RunError(_unknown(field, name, "costs and metrics", known))
 
     def quality(self, metrics: Metrics) -> float:
         """Returns the metric to maximise.
@@ -180,10 +177,7 @@ class ObjectiveSettings(Settings):
         over: dict[str, float] = {}
         for name, limit in self.limits.items():
             if name not in costs:
-                raise ConfigError(
-                    f"objective.limits names {name!r}; known costs are "
-                    f"{', '.join(sorted(costs)) or 'none'}"
-                )
+                raise ConfigError(_unknown("limits", name, "costs", sorted(costs)))
             if not costs[name] <= limit:  # a cost that is not a number exceeds every limit
                 excess = costs[name] / limit - 1.0
                 over[name] = excess if math.isfinite(excess) else 1.0
@@ -194,3 +188,10 @@ class ObjectiveSettings(Settings):
         known = {**record.costs, **record.metrics}
         costs = (known.get(name, math.inf) for name in self.axes)
         return (self.quality(record.metrics), *(-cost for cost in costs))
+
+
+def _unknown(field: str, name: str, kinds: str, known: Sequence[str]) -> str:
+    said = f"objective.{field} names {name!r}; known {kinds} are {', '.join(known) or 'none'}"
+    if name != "latency_ms":
+        return said
+    return f"{said}; give a device's table: costs.latency_table=FILE, or latency=... of nas.profile"

@@ -11,6 +11,7 @@ from nas import store
 from nas.controllers import Controller, ControllerSettings, make_controller
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings, make_executor
+from nas.executors.gpu_share import fit_to_gpus, largest
 from nas.objectives import ObjectiveSettings
 from nas.result import Result, result_of
 from nas.space import Space
@@ -66,7 +67,9 @@ def search(
         control: the share of trials that are uniform draws; from 0.5 on an arm of its own.
         finalists: whether, and how, the best are scored again with fresh seeds.
         stopping: ends trials early that fall behind, between the reports that `evaluate` yields.
-        compute: all of the machines' settings, in place of `executor` and `workers`.
+        compute: all of the machines' settings, in place of `executor` and `workers`. For its
+            `gpus_per_worker: auto`, an `evaluate` whose attribute `device` is "cuda" is run once
+            more, before the search.
         identity: further settings that may not change on resumption.
         warm_start: another run of this space and evaluator, whose results count here: what it has
             scored isn't run again, may win, and is told to the controller before it proposes.
@@ -88,6 +91,7 @@ def search(
         objective = ObjectiveSettings(maximize=objective)
     if limits is not None:
         objective = ObjectiveSettings(**objective.model_dump() | {"limits": dict(limits)})
+    compute = fit_to_gpus(compute, evaluate, lambda: largest(space, objective, costs, seed))
     described = {"evaluator": evaluate.describe()} if hasattr(evaluate, "describe") else {}
     if evaluator_version is not None:
         described["evaluator_version"] = evaluator_version

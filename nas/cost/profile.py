@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from nas.cost.latency import LatencyTable, latency_ms
 from nas.cost.units import Cost, unit_cost
 from nas.genome import Genome, Unit
 from nas.genome.plan import lower
@@ -41,6 +42,7 @@ class Profile:
         bits: stored bits of the parameters.
         backbone_params, backbone_macs: of everything before the head.
         image_size: side of the input in pixels; num_classes: background counts.
+        latency_ms: time of one picture by a device's table; None without one.
     """
 
     params: int
@@ -50,6 +52,7 @@ class Profile:
     backbone_macs: int
     image_size: int
     num_classes: int
+    latency_ms: float | None
     _units: tuple[tuple[Unit, Cost], ...] = field(repr=False)
 
     @cached_property
@@ -68,19 +71,27 @@ class Profile:
 
     def costs(self) -> Mapping[str, float]:
         """What limits and objectives read."""
-        return {"params": self.params, "macs": self.macs, "bits": self.bits}
+        costs: dict[str, float] = {"params": self.params, "macs": self.macs, "bits": self.bits}
+        return costs if self.latency_ms is None else costs | {"latency_ms": self.latency_ms}
 
 
-def profile(genome: Genome, image_size: int | None = None, num_classes: int = 91) -> Profile:
+def profile(
+    genome: Genome,
+    image_size: int | None = None,
+    num_classes: int = 91,
+    latency: LatencyTable | None = None,
+) -> Profile:
     """Counts a genome without building it.
 
     Args:
         genome: as deployed.
         image_size: side of the input in pixels; the genome's own by default.
         num_classes: background counts; 91 is COCO's, as in the published tables.
+        latency: a device's times, for `latency_ms`.
 
     Raises:
         GenomeError: when the genome isn't legal, or a part can't be counted yet.
+        ConfigError: when the table lacks one of its units.
     """
     if image_size is not None and image_size != genome.input.size:
         genome = genome.scaled(input_size=image_size)
@@ -96,5 +107,6 @@ def profile(genome: Genome, image_size: int | None = None, num_classes: int = 91
         backbone_macs=macs - head.macs,
         image_size=genome.input.size,
         num_classes=num_classes,
+        latency_ms=None if latency is None else latency_ms(genome, latency, num_classes),
         _units=counted,
     )

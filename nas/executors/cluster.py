@@ -9,9 +9,10 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,9 @@ from nas.executors.settings import ComputeSettings
 from nas.executors.worker import thread_environment
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 30.0
+"""Seconds that the head of a cluster may be away: it may be started again, and Ray gives it 60."""
 
 
 @contextmanager
@@ -77,6 +81,59 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             )
         stack.callback(ray.shutdown)
         yield ray
+
+
+class Lifeline:
+    """Notices that Ray has died.
+
+    Ray's library ends a driver without a word, from inside, about 60 s after the death of the
+    head (its GCS) and 20 s after that of this machine's node (its raylet).
+    """
+
+    def __init__(self, ray: ModuleType, *, is_private: bool) -> None:
+        """Begins to watch.
+
+        Args:
+            is_private: nobody starts this Ray again, so its silence is final.
+        """
+        context = ray.get_runtime_context()
+        own = context.get_node_id()
+        raylets = [
+            f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            for node in ray.nodes()
+            if node["NodeID"] == own
+        ]
+        patience = {context.gcs_address: 0.0 if is_private else PATIENCE}
+        patience |= dict.fromkeys(raylets, 0.0)
+        self.is_cut, self._patience = False, patience
+        self._looked = time.monotonic()
+        self._answered: dict[str, float] = {}  # when each did last; only those that ever did
+        for address in patience:
+            with suppress(OSError):
+                _check_reachable(address)
+                self._answered[address] = self._looked
+
+    def check(self) -> None:
+        """Looks once a second at most.
+
+        Raises:
+            RunError: if Ray doesn't answer any more.
+        """
+        now = time.monotonic()
+        if now - self._looked < 1.0:
+            return
+        self._looked = now
+        for address, answered in self._answered.items():
+            try:
+                _check_reachable(address)
+                self._answered[address] = now
+            except OSError as error:
+                if now - answered >= self._patience[address]:
+                    self.is_cut = True
+                    raise RunError(
+                        f"Ray has died (no answer at {address}: {error.strerror or error}); "
+                        "nothing finished is lost: resume this run, with a Ray that runs"
+                    ) from error
 
 
 def _check_reachable(address: str) -> None:

@@ -6,30 +6,25 @@ is over its time is replaced, and the study decides what becomes of its trial.
 
 from __future__ import annotations
 
-import os
+import logging
 import time
-from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-from nas.errors import NasError, RunError
-from nas.executors.cluster import running_ray
+from nas.errors import RunError
+from nas.executors.actor import Packed, Refusal, Worker
+from nas.executors.cluster import Lifeline, running_ray
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
-from nas.executors.worker import (
-    classify,
-    evaluate,
-    pin_loaded_torch,
-    pinned_threads,
-    prepare,
-    thread_environment,
-)
+from nas.executors.worker import classify, pinned_threads
 from nas.study import Study
 from nas.trial import Evaluator, Event, Failure, FailureKind, OnEvent, Outcome, Trial
 
+log = logging.getLogger(__name__)
+
 START_SECONDS = 300.0
-"""How long a worker may take to start and prepare its evaluator."""
+"""How long no worker at all may be ready; one that finds no room waits while others work."""
 STARTS = 3
 """Workers in a row that may die while they start."""
 
@@ -78,56 +73,6 @@ class RayExecutor:
         return None
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    """The evaluator can't work at all: a message that a user can act on."""
-
-    message: str
-
-
-class _Worker:
-    """The actor."""
-
-    def __init__(self, evaluator: Evaluator, threads: int) -> None:
-        self._evaluator, self._threads = evaluator, threads
-        self._reports: Generator[Any, bool | None]
-        os.environ.update(thread_environment(threads))
-        pin_loaded_torch(threads)
-
-    def ready(self) -> _Refusal | None:
-        try:
-            prepare(self._evaluator)
-        except NasError as error:
-            return _Refusal(str(error))
-        except Exception as error:
-            return _Refusal(f"the evaluator can't be prepared: {classify(error).message}")
-        return None
-
-    def begin(self, candidate: Any, seed: int, length: int, metric: str) -> Any:
-        """Starts a trial; returns its first report, or its outcome."""
-        if isinstance(candidate, _Packed):
-            candidate = candidate.kind.from_json(candidate.text)
-        self._reports = evaluate(
-            self._evaluator, candidate, seed, length=length, metric=metric, threads=self._threads
-        )
-        return self.go_on(None)
-
-    def go_on(self, keep: bool | None) -> Any:
-        """Goes on from the last report, or ends the trial there; returns what comes next."""
-        try:
-            return self._reports.send(keep)
-        except NasError as error:
-            return _Refusal(str(error))
-
-
-@dataclass(frozen=True)
-class _Packed:
-    """A candidate that crosses as JSON."""
-
-    kind: Any
-    text: str
-
-
 @dataclass
 class _Slot:
     """One worker: starting while `starting` is set, busy while `trial` is set, otherwise free."""
@@ -153,8 +98,11 @@ class _Pool:
         self._ray, self._compute, self._study, self._notify = ray, compute, study, notify
         self._held: Trial | None = None  # waits until it can have its device alone
         self._dead_starts = 0
-        kind = ray.remote(_Worker)
-        self._kind = kind.options(num_cpus=1, num_gpus=compute.gpus_per_worker, max_restarts=0)
+        self._last_up = time.monotonic()  # when a worker was ready or at work
+        self._says_room = True
+        self._lifeline = Lifeline(ray, is_private=compute.address is None)
+        kind = ray.remote(Worker)
+        self._kind = kind.options(num_cpus=1, num_gpus=compute.gpus, max_restarts=0)
         try:
             self._evaluator = ray.put(evaluator)
         except Exception as error:
@@ -165,6 +113,7 @@ class _Pool:
     def drive(self) -> None:
         """Runs trials until the study gives no more."""
         while not self._study.end_if_late():  # what still runs then ends with its worker
+            self._lifeline.check()
             self._fill()
             if any(slot.trial for slot in self._slots):
                 self._advance()
@@ -178,8 +127,8 @@ class _Pool:
                 time.sleep(min(wait or 0.0, 1.0) if self._held is None else 0.0)
 
     def close(self) -> None:
-        """Ends the workers."""
-        for slot in self._slots:
+        """Ends the workers; where Ray has died, they end by themselves."""
+        for slot in [] if self._lifeline.is_cut else self._slots:
             self._ray.kill(slot.actor)
 
     # Feeding
@@ -205,12 +154,12 @@ class _Pool:
 
     def _is_alone(self, trial: Trial) -> bool:
         """A worker with a whole GPU is alone on its device anyway."""
-        return trial.alone and self._compute.gpus_per_worker < 1
+        return trial.alone and self._compute.gpus < 1
 
     def _send(self, slot: _Slot, trial: Trial) -> None:
         candidate = trial.candidate
         if hasattr(candidate, "to_json") and hasattr(type(candidate), "from_json"):
-            candidate = _Packed(type(candidate), candidate.to_json())
+            candidate = Packed(type(candidate), candidate.to_json())
         metric = self._study.objective.maximize
         slot.step = slot.actor.begin.remote(candidate, trial.seed, trial.length, metric)
         slot.trial, slot.since = trial, time.monotonic()
@@ -228,16 +177,36 @@ class _Pool:
                 self._receive(waiting[reference])
         for slot in self._slots:
             if self._left(slot) <= 0:
-                self._expire(slot)
+                said = f"over {self._compute.timeout:g} s (compute.trial_timeout)"
+                self._replace(slot, Failure(FailureKind.TIMEOUT, said))
+        self._check_starts()
 
     def _left(self, slot: _Slot) -> float:
-        """Returns the seconds that a worker has left for what it does."""
-        limit = None
-        if slot.starting is not None:
-            limit = START_SECONDS
-        elif slot.trial is not None:
-            limit = self._compute.timeout
+        """Returns the seconds that a worker has left for its trial."""
+        limit = None if slot.trial is None else self._compute.timeout
         return 3600.0 if limit is None else slot.since + limit - time.monotonic()
+
+    def _check_starts(self) -> None:
+        """Goes on with the workers that found room, and gives up only where none does.
+
+        What waits for room starts when a machine joins the cluster.
+        """
+        now, asked = time.monotonic(), self._compute
+        if any(slot.starting is None for slot in self._slots):
+            self._last_up = now
+        if now - self._last_up > START_SECONDS:
+            raise RunError(
+                f"no worker started in {START_SECONDS:.0f} s; {asked.workers} workers with "
+                f"{asked.gpus:g} GPUs each were asked for: lower compute.workers or "
+                "compute.gpus_per_worker"
+            )
+        late = [s for s in self._slots if s.starting and now - s.since > START_SECONDS]
+        if late and self._says_room:
+            self._says_room = False
+            log.warning(
+                "%d of %d workers found no room in %.0f s; the search goes on with the others",
+                *(len(late), len(self._slots), START_SECONDS),
+            )
 
     def _receive(self, slot: _Slot) -> None:
         exceptions = self._ray.exceptions
@@ -248,8 +217,8 @@ class _Pool:
         except exceptions.RayError as error:
             self._bury(slot, error)
             return
-        if isinstance(report, _Refusal):
-            raise RunError(report.message)
+        if isinstance(report, Refusal):
+            raise RunError(f"{self._place(report.node)}{report.message}")
         if slot.starting is not None:
             if isinstance(report, Outcome):  # the evaluator couldn't be read in the worker
                 message = report.failure.message if report.failure else ""
@@ -271,7 +240,7 @@ class _Pool:
     def _bury(self, slot: _Slot, error: BaseException) -> None:
         """Replaces a worker that died."""
         said = " ".join(str(error).split())
-        if slot.starting is not None:
+        if slot.starting is not None and "its node has died" not in said:
             self._dead_starts += 1
             if self._dead_starts >= STARTS:
                 raise RunError(f"{STARTS} workers in a row died while they started: {said[:300]}")
@@ -279,21 +248,17 @@ class _Pool:
         kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.LOST
         self._replace(slot, Failure(kind, f"the worker died: {said[:200]}"))
 
-    def _expire(self, slot: _Slot) -> None:
-        """Ends a worker that is over its time."""
-        if slot.starting is not None:
-            raise RunError(
-                f"no worker started in {START_SECONDS:.0f} s; {self._compute.workers} workers with "
-                f"{self._compute.gpus_per_worker:g} GPUs each were asked for: lower "
-                "compute.workers or compute.gpus_per_worker"
-            )
-        said = f"over {self._compute.timeout:g} s (compute.trial_timeout)"
-        self._replace(slot, Failure(FailureKind.TIMEOUT, said))
-
     def _replace(self, slot: _Slot, failure: Failure) -> None:
         self._ray.kill(slot.actor)
         self._slots[self._slots.index(slot)] = self._started()
         self._tell(slot, Outcome(failure=failure, seconds=time.monotonic() - slot.since))
+
+    def _place(self, node: str) -> str:
+        """Names a node where there are several."""
+        nodes = {known["NodeID"]: known for known in self._ray.nodes() if known["Alive"]}
+        if len(nodes) < 2 or node not in nodes:
+            return ""
+        return "on {NodeManagerHostname} ({NodeManagerAddress}): ".format_map(nodes[node])
 
     def _started(self) -> _Slot:
         actor = self._kind.remote(self._evaluator, self._compute.threads)

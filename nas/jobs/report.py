@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from nas.cost import LatencyTable
 from nas.cost import profile as count
 from nas.errors import RunError
 from nas.genome import Genome
@@ -39,11 +40,22 @@ def report(run: Path, *, out: Path | None = None) -> list[Path]:
     return [page.write_page(run, out)]
 
 
-def profile(ref: str, *, image_size: int | None = None, num_classes: int = 91) -> None:
-    """Prints parameters and multiply-adds, part by part, beside what was published."""
+def profile(
+    ref: str,
+    *,
+    image_size: int | None = None,
+    num_classes: int = 91,
+    latency: Path | None = None,
+) -> None:
+    """Prints parameters and multiply-adds, part by part, beside what was published.
+
+    Args:
+        latency: a device's table, for the time of one picture there.
+    """
     reference = parse(ref)
     genome = reference.genome()
-    counted = count(genome, image_size, num_classes)
+    times = None if latency is None else LatencyTable.read(latency)
+    counted = count(genome, image_size, num_classes, times)
     table = Table(title=f"{ref} at {counted.image_size} px", title_justify="left")
     for name in ("part", "kind", "type"):
         table.add_column(name)
@@ -67,6 +79,10 @@ def profile(ref: str, *, image_size: int | None = None, num_classes: int = 91) -
         f"all      {counted.params:,} parameters, {counted.macs / 1e9:.3f} G multiply-adds, "
         f"{num_classes} classes with background"
     )
+    if times is not None:
+        how = f"{times.runtime}, threads: {times.threads}, {times.precision}"
+        said = f"latency  {counted.latency_ms:.2f} ms by the table of {times.device} ({how})"
+        console.print(said, markup=False)
     if reference.kind == "zoo":
         _published(ref)
 

@@ -11,11 +11,12 @@ from rich.progress import Progress, TaskID
 
 from nas.config import SearchConfig
 from nas.controllers import make_controller
-from nas.cost import profile
 from nas.data.coco import load_split
 from nas.errors import RunError
 from nas.forecast import TIMED
+from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
+from nas.jobs.gpus import on_gpus
 from nas.jobs.kept import keep_config
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
@@ -44,42 +45,45 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     root = data_folder(config.data_dir, config.data)
     classes = 1 + len(load_split(root, "train").categories)
     space = SpineNetSpace(config.space)
-    device = "cuda" if config.compute.gpus_per_worker else "cpu"
     proxy = TrainingProxy(
         config.proxy,
         root,
         config.data,
         data_seed=config.seed,
-        device=device,
         rungs=config.stopping.rungs if config.stopping else (),
     )
-    _check(config, space, classes)
+    costs = GenomeCosts(classes, config.costs.table())
+    _check(config, space, costs)
     if config.warm_start is not None and not Run(folder).store.is_file():
         known = {"space": space.describe(), "evaluator": proxy.describe()}
         check_comparable(config.warm_start, known)
     if dry_run:
-        show_plan(config, space, proxy, classes)
+        show_plan(config, space, proxy, classes, costs)
         return None
     run = Run.make(folder)
+    config = on_gpus(config, run, root, space, costs)
+    proxy.device = "cuda" if config.compute.gpus else "cpu"
     keep = keep_config(run, config)
+    costs.keep(run)
     _begin(run, config)
     _decode(proxy, config)
     with progress_bar() as bar:
         progress = _Progress(bar, config, _told(run), keep)
-        result = _searched(run, config, space, proxy, classes, progress)
+        result = _searched(run, config, space, proxy, costs, progress)
     keep()
     _finish(run, result, config)
     return result
 
 
-def _check(config: SearchConfig, space: SpineNetSpace, classes: int) -> None:
+def _check(config: SearchConfig, space: SpineNetSpace, costs: GenomeCosts) -> None:
     """Refuses what would end the search, or fail every trial, before anything is written."""
     make_controller(config.controller, space, config.seed)
     genome = space.sample(random.Random(0))
     genome.scaled(**config.proxy.scale.model_dump()).validate()
-    costs = profile(genome, num_classes=classes).costs()
-    config.objective.violations(costs)
-    config.objective.check(dict.fromkeys(TrainingProxy.metrics, 0.0), costs)
+    costs.check(space, config.seed)
+    known = costs(genome)
+    config.objective.violations(known)
+    config.objective.check(dict.fromkeys(TrainingProxy.metrics, 0.0), known)
 
 
 def _begin(run: Run, config: SearchConfig) -> None:
@@ -106,7 +110,7 @@ def _searched(
     config: SearchConfig,
     space: SpineNetSpace,
     proxy: TrainingProxy,
-    classes: int,
+    costs: GenomeCosts,
     progress: _Progress,
 ) -> Result:
     return search_space(
@@ -118,7 +122,7 @@ def _searched(
         seed=config.seed,
         run=run.path,
         objective=config.objective,
-        costs=lambda genome: profile(genome, num_classes=classes).costs(),
+        costs=costs,
         control=config.control.share,
         finalists=config.finalists,
         compute=config.compute.model_copy(update={"threads": config.proxy.threads}),

@@ -11,23 +11,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.config import SearchConfig
-from nas.cost import profile
 from nas.forecast import TIMED, Forecast, Plan
+from nas.jobs.costs import DRAWS
 from nas.jobs.screen import console
 from nas.objectives import ObjectiveSettings
+from nas.proposals import Costs
 from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.stopping import StoppingSettings
 from nas.study import Budget
 from proxies.training import TrainingProxy
 from search_spaces.spinenet import SpineNetSpace
 
-DRAWS = 300
-"""Networks drawn as the control arm draws them."""
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
 def show_plan(
-    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int
+    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int, costs: Costs
 ) -> None:
     """Prints the plan of a search.
 
@@ -35,11 +34,10 @@ def show_plan(
         ConfigError: if a limit names a cost that isn't computed.
     """
     rng = random.Random(config.seed)
-    genomes = (space.sample(rng) for _ in range(DRAWS))
-    costs = [profile(genome, num_classes=classes).costs() for genome in genomes]
-    console.print(costs_table(costs))
+    drawn = [costs(space.sample(rng)) for _ in range(DRAWS)]
+    console.print(costs_table(drawn))
     table = Table(title="plan of the search", show_header=False, title_justify="left")
-    rows = _rows(config, space, proxy, classes, limits_text(costs, config.objective))
+    rows = _rows(config, space, proxy, classes, limits_text(drawn, config.objective))
     for name, value in rows.items():
         table.add_row(name, escape(value))
     console.print(table)
@@ -68,6 +66,8 @@ def _rows(
         f"all is over: known after {TIMED * plan.workers} trials",
         "workers": f"{config.compute.workers} ({config.compute.executor})",
     }
+    if config.costs.latency_table is not None:
+        rows["latency"] = f"by {config.costs.latency_table}"
     if config.warm_start is not None:
         rows["warm start"] = f"what {config.warm_start} has scored"
     return rows

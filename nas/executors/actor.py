@@ -1,0 +1,75 @@
+"""What a Ray actor does: it keeps an evaluator, and gives a trial's reports one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from nas.errors import NasError
+from nas.executors.worker import (
+    classify,
+    evaluate,
+    pin_loaded_torch,
+    prepare,
+    thread_environment,
+)
+from nas.trial import Evaluator
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The evaluator can't work at all: a message that a user can act on, and Ray's node."""
+
+    message: str
+    node: str
+
+
+class Worker:
+    """The actor."""
+
+    def __init__(self, evaluator: Evaluator, threads: int) -> None:
+        self._evaluator, self._threads = evaluator, threads
+        self._reports: Generator[Any, bool | None]
+        os.environ.update(thread_environment(threads))
+        pin_loaded_torch(threads)
+
+    def ready(self) -> Refusal | None:
+        try:
+            prepare(self._evaluator)
+        except NasError as error:
+            return _refusal(str(error))
+        except Exception as error:
+            return _refusal(f"the evaluator can't be prepared: {classify(error).message}")
+        return None
+
+    def begin(self, candidate: Any, seed: int, length: int, metric: str) -> Any:
+        """Starts a trial; returns its first report, or its outcome."""
+        if isinstance(candidate, Packed):
+            candidate = candidate.kind.from_json(candidate.text)
+        self._reports = evaluate(
+            self._evaluator, candidate, seed, length=length, metric=metric, threads=self._threads
+        )
+        return self.go_on(None)
+
+    def go_on(self, keep: bool | None) -> Any:
+        """Goes on from the last report, or ends the trial there; returns what comes next."""
+        try:
+            return self._reports.send(keep)
+        except NasError as error:
+            return _refusal(str(error))
+
+
+def _refusal(message: str) -> Refusal:
+    import ray
+
+    return Refusal(message, ray.get_runtime_context().get_node_id())
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A candidate that crosses as JSON."""
+
+    kind: Any
+    text: str

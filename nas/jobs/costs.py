@@ -1,0 +1,64 @@
+"""What a search knows of a candidate before any training: what it counts, its time by a table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas.cost import LatencyTable, profile, signatures
+from nas.errors import RunError
+from nas.genome import Genome
+from nas.runs import Run, write_text
+from nas.space import Space
+from nas.store import difference, short
+
+DRAWS = 300
+"""Networks drawn as the control arm draws them."""
+
+
+@dataclass(frozen=True)
+class GenomeCosts:
+    """Costs of a genome as deployed; called with it, returns them by name.
+
+    Attributes:
+        classes: background counts.
+        table: a device's times; None leaves latency_ms out.
+    """
+
+    classes: int
+    table: LatencyTable | None = None
+
+    def __call__(self, genome: Genome) -> Mapping[str, float]:
+        return profile(genome, num_classes=self.classes, latency=self.table).costs()
+
+    def check(self, space: Space, seed: int) -> None:
+        """Refuses a table that lacks units of a space, as far as draws can tell.
+
+        Raises:
+            ConfigError: names the first, and says how many.
+        """
+        if self.table is not None:
+            rng = random.Random(seed)
+            drawn = (signatures(space.sample(rng), self.classes) for _ in range(DRAWS))
+            self.table.require(dict.fromkeys(name for counts in drawn for name in counts))
+
+    def keep(self, run: Run) -> None:
+        """Keeps the table beside the run's rows, whose times come from it; it may only grow.
+
+        Raises:
+            RunError: it says something else than when the run began; names the entry.
+        """
+        if self.table is None:
+            return
+        path = run.path / "latency_table.json"
+        if path.is_file():
+            before = LatencyTable.read(path)
+            found = difference(before.model_dump(), self.table.without_new(before))
+            if found:
+                field, then, now = found
+                raise RunError(
+                    f"{run.path}: {field} of the latency table was {short(then)} when this run "
+                    f"began and is now {short(now)}; restore it, or start a new run"
+                )
+        write_text(path, self.table.model_dump_json(indent=1) + "\n")

@@ -1,0 +1,60 @@
+"""What a search of `gpus_per_worker: auto` runs on: a short trial tells how many share a GPU."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nas.config import SearchConfig, load_run
+from nas.executors.gpu_share import fit_to_gpus, largest
+from nas.executors.settings import ComputeSettings
+from nas.jobs.screen import console
+from nas.runs import Run
+from nas.study import Costs
+from proxies.training import TrainingProxy
+from search_spaces.spinenet import SpineNetSpace
+
+BATCHES = 8
+"""Of training in the short trial; its memory is a whole trial's."""
+
+
+def on_gpus(
+    config: SearchConfig, run: Run, root: Path, space: SpineNetSpace, costs: Costs
+) -> SearchConfig:
+    """Puts numbers in the place of `gpus_per_worker: auto`: a begun run's own, or measured ones.
+
+    Args:
+        root: of the data.
+        costs: of a candidate; the one of most multiply-adds is measured.
+
+    Raises:
+        NasError: the short trial failed.
+    """
+    compute = config.compute
+    if compute.gpus_per_worker != "auto":
+        return config
+    kept = load_run(run.config).compute if run.config.is_file() else compute
+    if kept.gpus_per_worker == "auto":
+        found = _measured(config, root, space, costs)
+    elif kept.gpus and "workers" not in compute.model_fields_set:
+        found = kept
+    else:
+        found = kept.model_copy(update={"workers": compute.workers})
+    if found.gpus:
+        console.print(f"{found.workers} trials at once, each with {found.gpus:g} of a GPU")
+    changes = {"workers": found.workers, "gpus_per_worker": found.gpus_per_worker}
+    return config.model_copy(update={"compute": compute.model_copy(update=changes)})
+
+
+def _measured(
+    config: SearchConfig, root: Path, space: SpineNetSpace, costs: Costs
+) -> ComputeSettings:
+    proxy, recipe = config.proxy, config.proxy.trial_recipe(0)  # one epoch
+    images = min(BATCHES * recipe.batch_size, proxy.images or sys.maxsize)
+    short = proxy.model_copy(update={"recipe": recipe, "images": images})
+    trial = TrainingProxy(short, root, config.data, data_seed=config.seed, device="cuda")
+    return fit_to_gpus(
+        config.compute.model_copy(update={"threads": proxy.threads}),
+        trial,
+        lambda: largest(space, config.objective, costs, config.seed),
+    )

@@ -1,0 +1,124 @@
+"""Latency by a table in the command: the plan, what is refused, a search that keeps to it."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from nas.cli import main
+from nas.cost import signatures
+from nas.data.scenes import write_scenes
+from nas.store import Store, find
+from search_spaces import zoo
+from search_spaces.spinenet import SpineNetSpace
+
+SMALL_SPACE = ["--set=space.intermediates=1", "--set=space.deploy.input_size=128"]
+SMALL_SEARCH = [
+    *SMALL_SPACE,
+    *("--set=proxy.recipe.epochs=1", "--set=proxy.recipe.batch_size=8", "--set=proxy.images=16"),
+    *("--set=proxy.scale.width=0.0625", "--set=proxy.scale.head_width=8"),
+    *("--set=finalists.count=1", "--set=finalists.length=1", "--set=finalists.repeats=1"),
+    "--set=compute.executor=inline",
+]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    write_scenes(root, seed=2, images=24)
+    return root
+
+
+@pytest.fixture(scope="module")
+def names(scenes: Path) -> set[str]:
+    """All units of the small space, and of a network of the zoo."""
+    classes = 1 + len(json.loads((scenes / "train.json").read_text())["categories"])
+    space, rng = SpineNetSpace(intermediates=1, deploy={"input_size": 128}), random.Random(1)
+    drawn = {name for _ in range(600) for name in signatures(space.sample(rng), classes)}
+    return drawn | set(signatures(zoo.genome("spinenet-49")))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: set[str]) -> Path:
+    """A folder with a table, pixel.json, of all units at a millisecond each."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPINENAS_CACHE", str(tmp_path / "cache"))
+    write("pixel.json", dict.fromkeys(names, 1.0))
+    return tmp_path
+
+
+def write(name: str, unit_ms: dict[str, float]) -> None:
+    conditions = {"device": "Pixel 4", "runtime": "made up", "threads": 1, "precision": "float32"}
+    table = {"version": 1, **conditions, "overhead_ms": 0.5, "unit_ms": unit_ms}
+    Path(name).write_text(json.dumps(table))
+
+
+def times(path: Path) -> dict[str, float]:
+    return dict(json.loads(path.read_text())["unit_ms"])
+
+
+def test_the_dry_run_says_what_a_limit_leaves(
+    here: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "--data", str(scenes), "--dry-run", *SMALL_SPACE]
+    named = "--set=costs.latency_table=pixel.json"
+    assert main([*words, named, "--limit", "latency_ms=5"]) == 0
+    shown = capsys.readouterr().out
+    assert "latency_ms" in shown and "0 % (0.0" in shown
+    assert main([*words, named, "--limit", "latency_ms=500"]) == 0
+    assert "100 % (" in capsys.readouterr().out
+
+
+def test_the_command_refuses_before_anything_is_written(
+    here: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "--data", str(scenes), "--run", "r", *SMALL_SPACE]
+    known = times(Path("pixel.json"))
+    write("lacking.json", {name: ms for name, ms in known.items() if "sum" not in name})
+    refused = {
+        "--limit=latency_ms=30": "costs.latency_table=FILE",
+        "--set=costs.latency_table=gone.json": f"{here}/gone.json: no latency table",
+        "--set=costs.latency_table=lacking.json": "has no time for 'sum ",
+        "--set=costs.latency_tabel=pixel.json": "did you mean 'latency_table'",
+    }
+    for option, named in refused.items():
+        assert main([*words, option]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and named in said, said
+    assert not Path("r").exists()
+
+
+def test_a_search_keeps_to_its_table(
+    here: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "--data", str(scenes), "--run", "r", "--budget=2", *SMALL_SEARCH]
+    options = ["--set=costs.latency_table=pixel.json", "--limit=latency_ms=500"]
+    assert main([*words, *options]) == 0
+    with Store.open_readonly(find(Path("r"))) as store:
+        rows = store.records()
+    assert rows and all(
+        row.costs["latency_ms"] == int(row.costs["latency_ms"]) + 0.5 for row in rows
+    )
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert main(["resume", "../r"]) == 0
+    known = times(Path("../pixel.json"))
+    write("../pixel.json", known | {"sum 7@7": 9.0})  # it may grow
+    assert main(["resume", "../r"]) == 0
+    capsys.readouterr()
+    write("../pixel.json", known | {"sum 7@7": 8.0})
+    assert main(["resume", "../r"]) == 2
+    said = capsys.readouterr().err
+    assert "unit_ms.sum 7@7 of the latency table was 9.0 when this run began and is now 8.0" in said
+    write("../pixel.json", known)
+    assert main(["resume", "../r"]) == 2
+    assert 'is now "absent"' in capsys.readouterr().err
+
+
+def test_profile_shows_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "spinenet-49", "--latency", "pixel.json"]) == 0
+    count = sum(signatures(zoo.genome("spinenet-49")).values())
+    assert f"{count + 0.5:.2f} ms by the table of Pixel 4" in capsys.readouterr().out
