@@ -165,13 +165,22 @@ class Checkpoints:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes a safetensors file whose header holds `header` as JSON, and flushes it."""
+    """Writes a safetensors file whose header holds `header` as JSON, and flushes it.
+
+    Raises:
+        RunError: the disk doesn't take it.
+    """
     copies = {
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    save_file(copies, path, metadata={"nas": json.dumps(header, allow_nan=False)})
-    _flush(path)
+    try:
+        save_file(copies, path, metadata={"nas": json.dumps(header, allow_nan=False)})
+        _flush(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{path}: can't be written ({error}); make room on the disk, then type this again"
+        ) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
