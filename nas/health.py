@@ -52,7 +52,8 @@ def check_barren(ledger: Ledger, last: str) -> None:
     if ledger.barren >= BARREN:
         raise RunError(
             f"{BARREN} proposals in a row were infeasible (the last: {last}); "
-            "raise objective.limits, or change the space"
+            "raise objective.limits, or change the space; nas search --dry-run shows what a limit "
+            "leaves"
         )
 
 

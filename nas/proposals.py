@@ -101,7 +101,7 @@ class Proposer:
             record.costs = dict(self._costs(draft.candidate))
             over = self._objective.violations(record.costs)
             if over:
-                said = ", ".join(f"{name} {100 * part:.1f} % over" for name, part in over.items())
+                said = ", ".join(_over_text(name, part) for name, part in over.items())
                 record.failure = Failure(FailureKind.OVER_LIMIT, said)
                 record.excess = sum(over.values())
         if record.failure is not None:
@@ -124,3 +124,8 @@ class Proposer:
             costs=best.costs,
             decode=self._space.decode,
         )
+
+
+def _over_text(name: str, part: float) -> str:
+    over = f"{100 * part:.1f} % over" if part < 10.0 else f"{1.0 + part:.3g} times the limit"
+    return f"{name} {over}"
