@@ -122,7 +122,7 @@ def workers(order: Order, doing: str = "") -> list[int]:
     """The process ids of a run's actors; with "begin", of those that run a trial."""
     lines = family(order).items()
     return sorted(
-        pid for pid, line in lines if line.startswith(f"ray::_Worker.{doing}".rstrip("."))
+        pid for pid, line in lines if line.startswith(f"ray::Worker.{doing}".rstrip("."))
     )
 
 
