@@ -8,7 +8,8 @@ its inputs of their signal, halved, times 0.9 for each octave of upsampling or 0
 downsampling, and gives it on, times 0.97 if it is a residual block. The reward is the mean over the
 five outputs of log2(signal) plus 0.3 times the number of different levels that lie upstream, and
 noise with a standard deviation of 0.3 drawn from the trial's seed. Regret is against the best
-noiseless reward that any search, or an evolution of 5,000 noiseless trials, has seen.
+noiseless reward that any search, or an evolution of 5,000 noiseless trials, has seen. Written: a
+table, one line per search, and the curves of mean regret with a standard error to either side.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
 
 from nas.controllers import ControllerSettings
 from nas.genome import Genome
@@ -100,8 +104,24 @@ def table_of(rows: list[dict[str, Any]], best: float) -> str:
     return "\n".join(lines) + f"\n\nBest noiseless reward: {best:.3f}\n"
 
 
+def draw(rows: list[dict[str, Any]], best: float, path: Path) -> None:
+    """Mean regret against trials, a line a controller."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name in [name for name in ORDER if any(row["controller"] == name for row in rows)]:
+        regret = best - np.array([row["incumbent"] for row in rows if row["controller"] == name])
+        mean, error = regret.mean(0), regret.std(0, ddof=1) / math.sqrt(len(regret))
+        trials = np.arange(1, len(mean) + 1)
+        (line,) = axes.plot(trials, mean, label=name)
+        axes.fill_between(trials, mean - error, mean + error, color=line.get_color(), alpha=0.2)
+    axes.set(xlabel="trials", ylabel="mean regret of the incumbent", xlim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
 def main() -> None:
-    """Runs every search, prints and writes the table and one line per search."""
+    """Runs every search, prints and writes the table, one line per search, and the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--budget", type=int, default=200)
@@ -123,6 +143,7 @@ def main() -> None:
         (given.out / "table.md").write_text(text)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (given.out / "searches.jsonl").write_text(lines)
+        draw(rows, best, given.out / "curves.svg")
 
 
 if __name__ == "__main__":

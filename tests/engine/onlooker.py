@@ -121,9 +121,7 @@ def family(order: Order) -> dict[int, str]:
 def workers(order: Order, doing: str = "") -> list[int]:
     """The process ids of a run's actors; with "begin", of those that run a trial."""
     lines = family(order).items()
-    return sorted(
-        pid for pid, line in lines if line.startswith(f"ray::Worker.{doing}".rstrip("."))
-    )
+    return sorted(pid for pid, line in lines if line.startswith(f"ray::Worker.{doing}".rstrip(".")))
 
 
 def ray_folders(order: Order) -> set[Path]:
