@@ -13,6 +13,7 @@ the noise floor, what an exhaustive search would end at.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -92,25 +93,26 @@ def table_of(rows: list[dict[str, Any]], budget: int) -> str:
         "| controller | seeds | " + " | ".join(titles) + " |",
         "|---" * (2 + len(titles)) + "|",
     ]
-    last: dict[str, np.ndarray] = {}
+    regrets: dict[str, dict[int, np.ndarray]] = {}
     for name in [name for name in ORDER if any(row["controller"] == name for row in rows)]:
         own = sorted((r for r in rows if r["controller"] == name), key=lambda r: r["seed"])
-        cells = [name, str(len(own))]
-        for n in shown:
-            values = np.array([row["regret"][str(n)] for row in own])
-            last[name] = values
-            cells.append("{:.3f} ({:.3f}–{:.3f})".format(*bootstrap(values, np.mean)))
+        regrets[name] = {n: np.array([row["regret"][str(n)] for row in own]) for n in shown}
+        means = [bootstrap(values, np.mean) for values in regrets[name].values()]
         # A run without a hit counts as one above the budget: the median is right below it.
         hits = np.array([row["hit"] or budget + 1 for row in own], dtype=float)
-        cells.append("{:.0f} ({:.0f}–{:.0f})".format(*bootstrap(hits, np.median)))
-        lines.append("| " + " | ".join(cells).replace(f"{budget + 1}", f"> {budget}") + " |")
-    lines.append("")
-    for worse, better in zip(list(last)[:-1], list(last)[1:], strict=True):
-        mean, low, high = bootstrap(last[worse] - last[better], np.mean)
-        lines.append(
-            f"{worse} − {better}: regret after {shown[-1]} {mean:+.3f} (paired over seeds, 95 % "
-            f"{low:+.3f} to {high:+.3f})"
-        )
+        hit = "{:.0f} ({:.0f}–{:.0f})".format(*bootstrap(hits, np.median))
+        cells = [name, str(len(own)), *("{:.3f} ({:.3f}–{:.3f})".format(*mean) for mean in means)]
+        cells.append(hit.replace(f"{budget + 1}", f"> {budget}"))
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "| regret less regret, paired over seeds | " + " | ".join(titles[:-1]) + " |",
+        "|---" * (1 + len(shown)) + "|",
+    ]
+    for worse, better in itertools.pairwise(regrets):
+        less = [bootstrap(regrets[worse][n] - regrets[better][n], np.mean) for n in shown]
+        cells = ["{:+.3f} ({:+.3f} to {:+.3f})".format(*one) for one in less]
+        lines.append(f"| {worse} − {better} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
