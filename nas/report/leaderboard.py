@@ -158,6 +158,12 @@ def closing(path: Path, result: Result, data: Path | None = None) -> RenderableT
             else number_text(result.objective.score(result.best))
         )
         lines.append(f"winner: trial {result.best.number}, {score}")
+        metric = result.objective.maximize
+        if not any(row.metrics.get(metric) for row in result.trials):
+            lines.append(
+                f"note: {metric} is 0 in all trials, so the winner is a guess; make trials longer "
+                "(--set proxy.recipe.epochs=N, proxy.images=N)"
+            )
         lines.append("next:")
         lines += [f"  {command}" for command in next_commands(path, data)]
     else:

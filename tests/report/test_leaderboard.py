@@ -24,6 +24,8 @@ from nas.report.leaderboard import (
     top,
 )
 from nas.result import Result, result_of
+from nas.searching import search
+from nas.space import ChoiceSpace
 from nas.trial import Status
 
 
@@ -92,6 +94,15 @@ def test_last_lines_can_be_pasted(run: tuple[Path, Result]) -> None:
     assert words[:2] == ["nas", "train"]
     assert words[words.index("--genome") + 1] == str(run[0])
     assert words[words.index("--data") + 1] == "/data/my photos"
+
+
+def test_a_winner_by_chance_is_called_one(run: tuple[Path, Result]) -> None:
+    def score(candidate: dict[str, int], seed: int) -> dict[str, float]:
+        return {"ap50": 0.0}
+
+    blind = search(ChoiceSpace({"a": [0, 1, 2]}), score, "random", budget=3, objective="ap50")
+    assert "note: ap50 is 0 in all trials" in shown(closing(run[0], blind), width=300)
+    assert "note:" not in shown(closing(*run), width=300)
 
 
 def test_a_search_without_scores_says_so(tmp_path: Path) -> None:
