@@ -91,8 +91,8 @@ def mutated(space: Space, parent: Sequence[int], rng: random.Random) -> Code:
         return tuple(parent)
     code = [*parent[:place], rng.choice(others)]
     for choice in parent[place + 1 :]:
-        allowed = legal(space, code)
-        if choice not in allowed:
+        if not space.legal(code)[choice]:
+            allowed = legal(space, code)
             choice = parent[place] if parent[place] in allowed else rng.choice(allowed)
         code.append(choice)
     return tuple(code)
