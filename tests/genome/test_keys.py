@@ -14,6 +14,7 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome
+from nas.genome.anchors import DefaultBoxes
 from nas.genome.blocks import Edge
 from nas.genome.network import Scale, Truncation
 from nas.genome.operations import Bottleneck, Conv, Residual
@@ -286,6 +287,19 @@ def test_types_count() -> None:
                 continue  # its merge fits a bottleneck alone
             keys.add(genome.but(blocks=blocks).key)
     assert len(keys) == 11
+
+
+def test_squares_spelt_out_keep_the_key_and_others_change_it() -> None:
+    genome = published("ssdlite320-mobilenetv3-large")
+    first, *rest = genome.head.anchors
+    assert isinstance(first, DefaultBoxes)
+
+    def key(**changes: Any) -> str:
+        return genome.but(head=genome.head.but(anchors=(first.but(**changes), *rest))).key
+
+    assert key(squares=first.square_scales) == genome.key
+    assert key(squares=(0.1,)) != genome.key
+    assert key(squares=(0.1,)) == key(squares=(0.1,), next_scale=0.9)  # which nothing reads then
 
 
 # --- the judge --------------------------------------------------------------------------------
