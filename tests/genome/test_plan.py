@@ -120,6 +120,18 @@ def test_scaling_changes_what_it_says() -> None:
     assert narrow.neck.type == "endpoints" and narrow.neck.width == 96
 
 
+def test_an_input_factor_keeps_inputs_apart() -> None:
+    genome = zoo.genome("spinenet-49")
+    inputs = [genome.scaled(input_size=side) for side in (256, 320, 384, 640)]
+    halved = [each.scaled(input_factor=0.5).input.size for each in inputs]
+    assert halved == [128, 160, 192, 320]
+    # 134.4 and 147.2 are nearest to 128 and 160, of multiples of 32; the least is one of them.
+    factors = (0.21, 0.23, 0.001)
+    assert [genome.scaled(input_factor=f).input.size for f in factors] == [128, 160, 32]
+    with pytest.raises(GenomeError, match=r"input_size 128 and input_factor 0\.5: give one"):
+        genome.scaled(input_size=128, input_factor=0.5)
+
+
 def test_another_activation_stands_everywhere() -> None:
     swish = zoo.genome("spinenet-49").with_activation("swish")
     text = swish.to_json()

@@ -99,7 +99,10 @@ def test_set_keeps_the_recipe_that_it_deviates_from(tmp_path: Path) -> None:
     assert (config.recipe.base, config.recipe.epochs, config.recipe.lr) == ("spinenet_c", 50, 0.28)
 
 
-LAPTOP = {"width": 0.25, "alpha": 0.25, "neck_width": 32, "head_width": 32, "input_size": 128}
+LAPTOP = {
+    **{"width": 0.25, "alpha": 0.25, "neck_width": 32, "head_width": 32},
+    **{"input_size": 128, "input_factor": None},
+}
 
 
 @pytest.mark.parametrize("by_option", [True, False], ids=["--set", "YAML"])
@@ -120,6 +123,22 @@ def test_a_part_of_the_proxy_leaves_the_other_defaults(
     assert (recipe.epochs, recipe.bn_momentum, recipe.batch_size) == (4, 0.1, 16)
     assert recipe.lr == (value if section == "recipe" else 3e-3)
     assert load_run(Path(write(tmp_path, to_yaml(config)))) == config
+
+
+def test_a_factor_takes_the_place_of_the_default_input() -> None:
+    def scale(*options: str) -> tuple[int | None, float | None]:
+        given = [Override.parse("--set", f"proxy.scale.{option}") for option in options]
+        found = load_search(None, given).proxy.scale
+        return found.input_size, found.input_factor
+
+    assert scale() == (128, None)
+    assert scale("input_factor=0.5") == (None, 0.5)
+    assert scale("input_factor=0.5", "input_factor=null") == (128, None)
+    assert scale("input_factor=null", "input_size=null") == (None, None)
+    with pytest.raises(ConfigError, match=r"input_size 96 and input_factor 0\.5: give one"):
+        scale("input_size=96", "input_factor=0.5")
+    training = [Override.parse("--set", "scale.input_factor=0.5")]
+    assert load_train(None, training).scale.input_factor == 0.5
 
 
 @pytest.mark.parametrize("text", ["short", "{base: short}"])
