@@ -14,8 +14,18 @@ from nas.genome import Unit
 from nas.genome.blocks import AlphaResample
 from nas.genome.heads import RetinaNetHead
 from nas.genome.necks import Endpoints
-from nas.genome.operations import Bottleneck, Conv, MaxPool, Residual
+from nas.genome.operations import (
+    Bottleneck,
+    Conv,
+    FusedInvertedResidual,
+    InvertedResidual,
+    MaxPool,
+    Residual,
+    SqueezeExcite,
+    Tucker,
+)
 from nas.genome.part import Part
+from nas.genome.shapes import compressed, expanded, squeezed
 
 
 class Cost(NamedTuple):
@@ -42,7 +52,9 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
     """
     classes = num_classes if unit.kind == "head" else 0
     repeats = unit.block.repeats if unit.block is not None and unit.kind == "block" else 1
-    key = (unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, repeats, classes)
+    combine = unit.block.combine if unit.block is not None else ""
+    shapes = (unit.ins, unit.outs, unit.width, unit.middle)
+    key = (unit.part.signature, *shapes, combine, repeats, classes)
     known = _known.get(key)
     if known is None:
         if len(_known) >= 100_000:
@@ -80,6 +92,12 @@ def conv(
     return Cost(params, weights * size**2, 32 * params)
 
 
+def depthwise(channels: int, kernel: int, size: int) -> Cost:
+    """One filter a channel with ``size``² outputs, and the batch norm after it."""
+    params = channels * kernel**2 + 2 * channels
+    return Cost(params, channels * kernel**2 * size**2, 32 * params)
+
+
 def _total(*costs: Cost) -> Cost:
     total = Cost()
     for cost in costs:
@@ -90,15 +108,16 @@ def _total(*costs: Cost) -> Cost:
 def _conv(unit: Unit, repeats: int, num_classes: int) -> Cost:
     op = unit.part
     assert isinstance(op, Conv)
-    channels_in = sum(s.channels for s in unit.ins) if _concat(unit) else unit.ins[0].channels
-    size = unit.outs[0].size
+    channels_in, size = _channels_in(unit), unit.outs[0].size
     first = conv(channels_in, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
     later = conv(unit.width, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
     return _total(first, *[later] * (repeats - 1))
 
 
-def _concat(unit: Unit) -> bool:
-    return unit.block is not None and unit.block.combine == "concat"
+def _channels_in(unit: Unit) -> int:
+    if unit.block is not None and unit.block.combine == "concat":
+        return sum(shape.channels for shape in unit.ins)
+    return unit.ins[0].channels
 
 
 def _max_pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
@@ -128,6 +147,60 @@ def _residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
         copies.append(conv(out.channels, out.channels, 3, out.size))
         if copy == 0 and (channels, source.size) != (out.channels, out.size):
             copies.append(conv(channels, out.channels, 1, out.size))
+    return _total(*copies)
+
+
+def _inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, InvertedResidual)
+    channels, size = _channels_in(unit), unit.ins[0].size
+    copies = []
+    for _ in range(repeats):
+        wide = expanded(channels, op.expansion)
+        if op.expansion != 1:
+            copies.append(conv(channels, wide, 1, size))
+        copies.append(depthwise(wide, op.kernel, out.size))
+        copies.append(_squeeze_excite(op.squeeze_excite, channels, wide))
+        copies.append(conv(wide, out.channels, 1, out.size))
+        channels, size = out.channels, out.size
+    return _total(*copies)
+
+
+def _fused_inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, FusedInvertedResidual)
+    channels = _channels_in(unit)
+    copies = []
+    for _ in range(repeats):
+        wide = expanded(channels, op.expansion)
+        copies.append(conv(channels, wide, op.kernel, out.size))
+        copies.append(_squeeze_excite(op.squeeze_excite, channels, wide))
+        copies.append(conv(wide, out.channels, 1, out.size))
+        channels = out.channels
+    return _total(*copies)
+
+
+def _squeeze_excite(op: SqueezeExcite | None, channels: int, wide: int) -> Cost:
+    """Two 1×1 with bias on a single pixel."""
+    if op is None:
+        return Cost()
+    narrow = squeezed(op, channels, wide)
+    reduce = conv(wide, narrow, 1, 1, norm=False, bias=True)
+    return reduce.plus(conv(narrow, wide, 1, 1, norm=False, bias=True))
+
+
+def _tucker(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, Tucker)
+    channels, size = _channels_in(unit), unit.ins[0].size
+    copies = []
+    for _ in range(repeats):
+        first = compressed(channels, op.input_ratio)
+        second = compressed(out.channels, op.output_ratio)
+        copies.append(conv(channels, first, 1, size))
+        copies.append(conv(first, second, op.kernel, out.size))
+        copies.append(conv(second, out.channels, 1, out.size))
+        channels, size = out.channels, out.size
     return _total(*copies)
 
 
@@ -174,7 +247,10 @@ _COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
     Bottleneck: _bottleneck,
     Conv: _conv,
     Endpoints: _endpoint,
+    FusedInvertedResidual: _fused_inverted_residual,
+    InvertedResidual: _inverted_residual,
     MaxPool: _max_pool,
     Residual: _residual,
     RetinaNetHead: _retinanet,
+    Tucker: _tucker,
 }

@@ -57,8 +57,10 @@ class Detector(nn.Module):
         last = max((unit.block.rank or 0 for unit in units if unit.block), default=0)
         self.body = nn.ModuleDict()
         self.steps: list[tuple[str, tuple[Port, ...]]] = []
+        expanded = {port.unit for unit in units for port in unit.inputs if port.output == 1}
         for unit in units[:-1]:
-            self.body[unit.name] = _module(unit, genome, drop_path, last)
+            rate = drop_path * (unit.block.rank or 0) / last if unit.block and last else 0.0
+            self.body[unit.name] = _module(unit, genome, rate, unit.name in expanded)
             self.steps.append((unit.name, unit.inputs))
         _pool_before_activation(self.body, units)
         self.head = build_head(units[-1], num_classes, genome.norm, genome.input.size)
@@ -72,7 +74,9 @@ class Detector(nn.Module):
         """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch."""
         values = {Port(IMAGE): images}
         for name, inputs in self.steps:
-            values[Port(name)] = self.body[name](*(values[port] for port in inputs))
+            found = self.body[name](*(values[port] for port in inputs))
+            outputs = found if isinstance(found, tuple) else (found,)
+            values.update((Port(name, i), output) for i, output in enumerate(outputs))
         return [values[port] for port in self.maps]
 
     def raw(self, images: Tensor) -> RawOutputs:
@@ -135,11 +139,9 @@ class Detector(nn.Module):
         return torch.stack(pictures).to(device), scales
 
 
-def _module(unit: Unit, genome: Genome, drop_path: float, last: int) -> nn.Module:
+def _module(unit: Unit, genome: Genome, drop_path: float, gives_expanded: bool) -> nn.Module:
     if unit.kind == "block":
-        rank = unit.block.rank if unit.block else None
-        rate = drop_path * rank / last if rank else 0.0
-        return FusedBlock(unit, genome.norm, rate)
+        return FusedBlock(unit, genome.norm, drop_path, gives_expanded)
     if unit.kind == "edge":
         return build_edge(unit, genome.norm)
     return build_neck(unit, genome.norm)
