@@ -37,6 +37,20 @@ class RawOutputs(NamedTuple):
     code: Tensor
 
 
+class SeparableConv(nn.Conv2d):
+    """A 1×1 convolution with bias, behind a depthwise 3×3 without one (SpineNet-Mobile's)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__(in_channels, channels, 1)
+        self.depthwise = nn.Conv2d(
+            in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, S, S)`` to ``(B, C', S, S)``."""
+        return super().forward(self.depthwise(x))
+
+
 class Tower(nn.Module):
     """Convolutions shared over levels, each followed by a batch norm of the level's own."""
 
@@ -47,13 +61,13 @@ class Tower(nn.Module):
         widths = [channels] + [head.width] * head.depth
         # The authors keep a bias although batch norm follows; it counts as parameters.
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)
+            _conv(a, b, head.separable) for a, b in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(
             nn.ModuleList(batch_norm(head.width, norm) for _ in self.convs) for _ in range(levels)
         )
         self.act = activation(head.activation)
-        self.predict = nn.Conv2d(widths[-1], outputs, 3, padding=1)
+        self.predict = _conv(widths[-1], outputs, head.separable)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """``(B, C, S, S)`` of map ``level`` to ``(B, outputs, S, S)``."""
@@ -80,8 +94,8 @@ class RetinaNet(nn.Module):
     ) -> None:
         super().__init__()
         octaves = [part for part in head.anchors if isinstance(part, OctaveAnchors)]
-        if len(octaves) != len(head.anchors) or head.separable:
-            raise GenomeError("head retinanet: no model yet for separable or default_boxes")
+        if len(octaves) != len(head.anchors):
+            raise GenomeError("head retinanet: no model for default_boxes; legal: octave")
         if len({part.count for part in octaves}) > 1:
             raise GenomeError("head retinanet: give every level the same number of anchors")
         self.settings, self.num_classes, self.image_size = head, num_classes, image_size
@@ -92,15 +106,19 @@ class RetinaNet(nn.Module):
 
     @torch.no_grad()
     def initialize(self) -> None:
-        """Towers from N(0, 0.01), predictors from N(0, 1e-5), class bias −log(99)."""
+        """Towers from N(0, 0.01), predictors from N(0, 1e-5), class bias −log(99).
+
+        The kernels of separable convolutions are Glorot's, uniform, as the authors leave them.
+        """
         for tower in (self.class_tower, self.box_tower):
-            for conv in tower.convs:
+            for conv in (*tower.convs, tower.predict):
                 assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-                nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
-            assert tower.predict.bias is not None
-            nn.init.normal_(tower.predict.weight, std=1e-5)
-            nn.init.zeros_(tower.predict.bias)
+                if isinstance(conv, SeparableConv):
+                    nn.init.xavier_uniform_(conv.depthwise.weight)
+                    nn.init.xavier_uniform_(conv.weight)
+                else:
+                    nn.init.normal_(conv.weight, std=1e-5 if conv is tower.predict else 0.01)
         assert self.class_tower.predict.bias is not None
         nn.init.constant_(self.class_tower.predict.bias, -math.log((1 - PRIOR) / PRIOR))
 
@@ -164,6 +182,13 @@ class RetinaNet(nn.Module):
     def for_inference(self) -> RetinaNet:
         """Itself: nothing of this head is for training alone."""
         return self
+
+
+def _conv(in_channels: int, channels: int, separable: bool) -> nn.Conv2d:
+    """A 3×3 convolution with bias, full or separable."""
+    if separable:
+        return SeparableConv(in_channels, channels)
+    return nn.Conv2d(in_channels, channels, 3, padding=1)
 
 
 def _by_anchor(x: Tensor, values: int) -> Tensor:
