@@ -12,7 +12,7 @@ from typing import NamedTuple
 from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome.blocks import AlphaResample, SeparableResample
-from nas.genome.heads import RetinaNetHead
+from nas.genome.heads import RetinaNetHead, SSDHead
 from nas.genome.necks import RFCR, Endpoints, Pool
 from nas.genome.operations import (
     Bottleneck,
@@ -267,6 +267,20 @@ def _shared_separable(channels_in: int, channels: int, places: int, norms: int) 
     return Cost(params, weights * places, 32 * params)
 
 
+def _ssd(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    head = unit.part
+    assert isinstance(head, SSDHead)
+    total = Cost()
+    for shape, anchors in zip(unit.ins, head.anchors, strict=True):
+        channels, size = shape.channels, shape.size
+        for outputs in (anchors.count * num_classes, anchors.count * head.box_values):
+            kernel = 1 if head.separable else head.kernel
+            if head.separable:
+                total = total.plus(depthwise(channels, head.kernel, size))
+            total = total.plus(conv(channels, outputs, kernel, size, norm=False, bias=True))
+    return total
+
+
 _COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
     AlphaResample: _alpha,
     Bottleneck: _bottleneck,
@@ -280,5 +294,6 @@ _COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
     RetinaNetHead: _retinanet,
     RFCR: _rfcr,
     SeparableResample: _separable,
+    SSDHead: _ssd,
     Tucker: _tucker,
 }

@@ -250,8 +250,8 @@ def test_repeats_are_counted() -> None:
 
 
 def test_a_part_without_a_count_is_named() -> None:
-    with pytest.raises(GenomeError, match="ssd"):
-        profile(published("mobilenetv2-1.4-rfcr"))
+    with pytest.raises(GenomeError, match="mimicdet"):
+        profile(published("mimicdet-spinenet-49"))
 
 
 # --- speed ------------------------------------------------------------------------------------

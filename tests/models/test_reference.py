@@ -16,8 +16,9 @@ from nas.genome import plan
 from nas.models import Detector, build
 from nas.models.blocks.inverted_residual import InvertedResidual
 from nas.models.edges.separable import Separable
-from nas.models.heads.retinanet import RawOutputs, SeparableConv
-from nas.models.targets import encode, match
+from nas.models.heads.base import RawOutputs
+from nas.models.heads.retinanet import SeparableConv
+from nas.models.targets import RETINANET_CODE, match
 from search_spaces import zoo
 from search_spaces.spinenet_listing import DeploySettings, genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
@@ -251,7 +252,7 @@ def test_targets(net: str) -> None:
     classes[found.images, found.anchors, 0] = run.labels[found.images, found.objects]
     codes = torch.zeros(2, len(anchors), 4)
     wanted = run.boxes[found.images, found.objects]
-    codes[found.images, found.anchors] = encode(wanted, anchors[found.anchors])
+    codes[found.images, found.anchors] = RETINANET_CODE.encode(wanted, anchors[found.anchors])
     for level in LEVELS:
         expected = torch.from_numpy(run.expected[f"class_targets{level}"].astype(np.int64))
         assert torch.equal(by_level(classes, run)[level][..., 0], expected)
