@@ -6,6 +6,7 @@ research/object_detection/models/ssd_mobiledet_feature_extractor.py.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -200,7 +201,7 @@ def default_boxes(
         smallest, largest: scale on the first and on the last map, over the input's side.
         ratios: width over height of each pair; the second of a pair has the inverse.
         three_on_first: TensorFlow's first map: a square of scale 0.1 and one pair of ratio 2,
-            so 3 boxes a place.
+            so 3 boxes a place.  (On other maps TensorFlow lists the second square last.)
         clip: whether sides end at the picture's (torchvision's do, TensorFlow's don't).
 
     Source: torchvision, models/detection/anchor_utils.py; tensorflow/models,
@@ -210,7 +211,7 @@ def default_boxes(
     scales = [smallest + (largest - smallest) * k / steps for k in range(levels)] + [1.0]
     boxes = [
         DefaultBoxes(scale=scale, next_scale=following, ratios=ratios, clip=clip)
-        for scale, following in zip(scales, scales[1:], strict=False)
+        for scale, following in itertools.pairwise(scales)
     ]
     if three_on_first and boxes:
         boxes[0] = boxes[0].but(ratios=(2.0,), squares=(0.1,))
@@ -244,8 +245,8 @@ def _operation(row: Row) -> Operation:
         "activation": style.activation,
     }
     if layer.type == "conv":
-        shortcut = "identity" if row.shortcut else "none"
-        return Conv(**shared, shortcut=shortcut, scalable=row.scalable)
+        shared["shortcut"] = "identity" if row.shortcut else "none"
+        return Conv(**shared, scalable=row.scalable)
     shared["shortcut"] = row.shortcut
     if layer.type == "tucker":
         into, out = layer.ratios

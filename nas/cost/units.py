@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.blocks import AlphaResample
-from nas.genome.heads import RetinaNetHead
-from nas.genome.necks import Endpoints
+from nas.genome.blocks import AlphaResample, SeparableResample
+from nas.genome.heads import RetinaNetHead, SSDHead
+from nas.genome.necks import RFCR, Endpoints, Pool
 from nas.genome.operations import (
     Bottleneck,
     Conv,
@@ -120,7 +120,7 @@ def _channels_in(unit: Unit) -> int:
     return unit.ins[0].channels
 
 
-def _max_pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
+def _pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
     return Cost()
 
 
@@ -213,25 +213,43 @@ def _alpha(unit: Unit, repeats: int, num_classes: int) -> Cost:
     return _total(reduce, conv(middle, middle, 3, -(-source.size // 2)), expand)
 
 
+def _separable(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    source, out = unit.ins[0], unit.outs[0]
+    steps, size = [], source.size
+    for _ in range(out.level - source.level):
+        size = -(-size // 2)
+        steps.append(depthwise(source.channels, 3, size))
+    return _total(*steps, conv(source.channels, out.channels, 1, out.size))  # as published
+
+
 def _endpoint(unit: Unit, repeats: int, num_classes: int) -> Cost:
     source, out = unit.ins[0], unit.outs[0]
     return conv(source.channels, out.channels, 1, source.size)
 
 
+def _rfcr(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    neck = unit.part
+    assert isinstance(neck, RFCR)
+    size = unit.ins[neck.target].size
+    factors = Cost(params=len(unit.ins), bits=32 * len(unit.ins))
+    collected = [conv(s.channels, neck.collect, 1, s.size, norm=False) for s in unit.ins]
+    fused = depthwise(neck.collect, neck.kernel, size), conv(neck.collect, neck.fuse, 1, size)
+    return _total(factors, *collected, *fused)
+
+
 def _retinanet(unit: Unit, repeats: int, num_classes: int) -> Cost:
     head = unit.part
     assert isinstance(head, RetinaNetHead)
-    if head.separable:
-        raise GenomeError("no cost for a separable retinanet head yet")
+    shared = _shared_separable if head.separable else _shared
     places = sum(shape.size**2 for shape in unit.ins)
     anchors = head.anchors[0].count
     total = Cost()
     for outputs in (anchors * num_classes, anchors * 4):
         channels = unit.ins[0].channels
         for _ in range(head.depth):
-            total = total.plus(_shared(channels, head.width, places, norms=len(unit.ins)))
+            total = total.plus(shared(channels, head.width, places, norms=len(unit.ins)))
             channels = head.width
-        total = total.plus(_shared(channels, outputs, places, norms=0))
+        total = total.plus(shared(channels, outputs, places, norms=0))
     return total
 
 
@@ -242,6 +260,27 @@ def _shared(channels_in: int, channels: int, places: int, norms: int) -> Cost:
     return Cost(params, weights * places, 32 * params)
 
 
+def _shared_separable(channels_in: int, channels: int, places: int, norms: int) -> Cost:
+    """A depthwise 3×3 and a 1×1 with bias over all levels' ``places``, and the batch norms."""
+    weights = 9 * channels_in + channels_in * channels
+    params = weights + channels + 2 * channels * norms
+    return Cost(params, weights * places, 32 * params)
+
+
+def _ssd(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    head = unit.part
+    assert isinstance(head, SSDHead)
+    total = Cost()
+    for shape, anchors in zip(unit.ins, head.anchors, strict=True):
+        channels, size = shape.channels, shape.size
+        for outputs in (anchors.count * num_classes, anchors.count * head.box_values):
+            kernel = 1 if head.separable else head.kernel
+            if head.separable:
+                total = total.plus(depthwise(channels, head.kernel, size))
+            total = total.plus(conv(channels, outputs, kernel, size, norm=False, bias=True))
+    return total
+
+
 _COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
     AlphaResample: _alpha,
     Bottleneck: _bottleneck,
@@ -249,8 +288,12 @@ _COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
     Endpoints: _endpoint,
     FusedInvertedResidual: _fused_inverted_residual,
     InvertedResidual: _inverted_residual,
-    MaxPool: _max_pool,
+    MaxPool: _pool,
+    Pool: _pool,
     Residual: _residual,
     RetinaNetHead: _retinanet,
+    RFCR: _rfcr,
+    SeparableResample: _separable,
+    SSDHead: _ssd,
     Tucker: _tucker,
 }

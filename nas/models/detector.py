@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,7 @@ from nas.genome.operations import MaxPool
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
 from nas.models.heads import build_head
-from nas.models.heads.retinanet import RawOutputs
-from nas.models.layers import initialize
+from nas.models.heads.base import RawOutputs
 from nas.models.necks import build_neck
 
 
@@ -47,6 +47,7 @@ class Detector(nn.Module):
     ``losses`` and ``detect`` are the same for batches that have the input's size already.
     """
 
+    head: Any  # a nas.models.heads.base.Head; its parts are its type's own
     mean: Tensor
     std: Tensor
 
@@ -67,8 +68,7 @@ class Detector(nn.Module):
         self.maps = units[-1].inputs
         self.register_buffer("mean", _per_channel(genome.input.mean), persistent=False)
         self.register_buffer("std", _per_channel(genome.input.std), persistent=False)
-        initialize(self.body)
-        self.head.initialize()
+        self.head.initialize(self.body)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch."""
@@ -98,12 +98,14 @@ class Detector(nn.Module):
             boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
             labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
         """
-        return self.head.loss_terms(self.raw(images), boxes, labels)
+        terms: dict[str, Tensor] = self.head.loss_terms(self.raw(images), boxes, labels)
+        return terms
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Detections of ``(B, 3, S, S)`` pictures, boxes in pixels of the input."""
-        return self.head.decode(self.raw(images))
+        found: list[dict[str, Tensor]] = self.head.decode(self.raw(images))
+        return found
 
     def forward(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 
 from nas.errors import GenomeError
-from nas.genome.plan import lower
 from nas.genome.anchors import DefaultBoxes
+from nas.genome.plan import lower
 from search_spaces.mobile_listing import (
     DeploySettings,
     Layer,
@@ -37,7 +38,7 @@ def test_scales_are_torchvision_s() -> None:
     """torchvision, anchor_utils.py, with min_ratio 0.2 and max_ratio 0.95."""
     six = default_boxes(6)
     scales = [0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0]
-    assert boxes(six) == list(zip(scales, scales[1:], strict=False))
+    assert boxes(six) == list(itertools.pairwise(scales))
     assert all(part.ratios == (2.0, 3.0) and part.clip and part.count == 6 for part in six)
     assert boxes(default_boxes(1)) == [(0.2, 1.0)]
 
