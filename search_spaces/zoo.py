@@ -12,6 +12,7 @@ from nas.errors import GenomeError
 from nas.genome import Genome
 from search_spaces.spinenet_listing import DeploySettings, Row, genome_from_listing
 from search_spaces.zoo_entry import Entry
+from search_spaces.zoo_mobile import mobile_entries
 
 TPU = "tensorflow/tpu, models/official/detection"
 PAPER = "SpineNet, arXiv 1912.05027"
@@ -166,7 +167,7 @@ def _entries() -> dict[str, Entry]:
             f"{PAPER}, appendix A",
         ),
     )
-    return {entry.name: entry for entry in entries}
+    return {entry.name: entry for entry in (*entries, *mobile_entries())}
 
 
 _ENTRIES = _entries()

@@ -124,6 +124,8 @@ def test_the_paper_s_proxy() -> None:
 APART = {
     "spinenet-49s": 0.1,  # its note says what the published numbers fit
     "spinenet-mobile-49": 0.02,  # 1.0 G was rounded from 0.98
+    # Published with batch norm's moving statistics; the CPU's 0.45 G is 0.444 by count.
+    **{"mobiledet-cpu": 0.015, "mobiledet-edgetpu": 0.015, "mobiledet-dsp": 0.01},
 }
 
 

@@ -35,6 +35,18 @@ GOLDEN = {
     "spinenet-mobile-49": "14a0f27a79a4f39a898889575cf4beec981ce5eed3fbc7a2f73945a13905b3c1",
     "spinenet-mobile-49s": "e6cbf758830800b6fd14ca9cfd70122615f7d202db4bb789d4619c664b285265",
     "spinenet-mobile-49xs": "4c54a1edb6875917b7c8110f25259858efe6491ea01834200960cda409642936",
+    "ssdlite320-mobilenetv3-large": (
+        "8b5ff8d5796a565d4349dbdafff854303f6a083471393b0ef9898b0a2b14250e"
+    ),
+    "ssdlite320-mobilenetv3-large-full": (
+        "b373590c87d553a581d9d196f7807d5d07e488cb20fc368f881b76d8b5385289"
+    ),
+    "mobiledet-cpu": "9ff8feb76cd0ce5ccb8f82915c1a608f90d17e7ad4fbfd9483231cf291780794",
+    "mobiledet-edgetpu": "1b104c22010a0a26f5653a7682b982e9f352e09bdef40a8c867cf50f38d1d7e0",
+    "mobiledet-dsp": "037c0481d32e2e2fe34773ffc0fc7dcd5912b43e82385505fdbe6dbdf60e91c9",
+    "mobiledet-gpu": "7d2b99a22674d034cfb41c0c89f6b6bc50d685e8d76c7abba22e0a81c6885c3d",
+    "yoloret-mobilenetv2-0.75": "74a83080aad5ed795bcc2f7f822d71f5d86465340d1fea6fe782bc757c9f7a25",
+    "yoloret-mobilenetv2-1.4": "6adcc86e630446b5ca78830410bb920f94c32985bb0358add8505a9b7702c2ae",
 }
 
 
