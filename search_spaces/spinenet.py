@@ -20,6 +20,7 @@ from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import Block, Direct
 from nas.genome.listing import resolve
+from nas.genome.network import Input
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
 from search_spaces.spinenet_listing import (
@@ -146,6 +147,11 @@ class SpineNetSpace(Space):
         self.decisions = tuple(self._decisions())
         self._sizes = tuple(len(decision.choices) for decision in self.decisions)
         self._free = tuple((True,) * size for size in self._sizes)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs that the space's networks have: one."""
+        return (Input(size=self.settings.deploy.input_size),)
 
     def _decisions(self) -> list[Decision]:
         labels = tuple(range(self.intermediates))
