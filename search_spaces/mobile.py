@@ -7,7 +7,7 @@ torchvision; YOLO-ReT, arXiv 2110.13713 (truncation, RFCR).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,10 @@ from search_spaces.mobile_layers import Variant
 from search_spaces.mobile_listing import DeploySettings, Point, genome_from_rows
 from search_spaces.mobile_maps import BoxSettings, MapDecisions, is_extra
 from search_spaces.mobile_stages import SearchedBackbone
+
+Factor = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
+SIDES = (2 * SIDE, 4096)
+"""The smallest and the largest input in pixels."""
 
 
 class MobileSpaceSettings(Settings):
@@ -41,7 +45,7 @@ class MobileSpaceSettings(Settings):
     name: Literal["mobile"] = "mobile"
     backbone: Literal["searched", BackboneName] = "searched"
     variant: Variant = "ibn+fused+tucker"
-    input_factors: tuple[float, ...] = Field(default=(0.6, 0.8, 1.0, 1.2), min_length=1)
+    input_factors: tuple[Factor, ...] = Field(default=(0.6, 0.8, 1.0, 1.2), min_length=1)
     boxes: BoxSettings = BoxSettings()
     deploy: DeploySettings = DeploySettings()
 
@@ -81,7 +85,7 @@ class MobileSpace(Space):
         """Takes settings, or their fields by name.
 
         Raises:
-            ConfigError: two factors give inputs of one size, or one too small.
+            ConfigError: two factors give inputs of one size, or one is too small or large.
         """
         self.settings = settings or MobileSpaceSettings(**changes)
         name = self.settings.backbone
@@ -99,11 +103,12 @@ class MobileSpace(Space):
         """How a network is deployed at each of the inputs."""
         base, factors = self.settings.deploy, self.settings.input_factors
         sides = [SIDE * int(base.input_size * factor / SIDE + 0.5) for factor in factors]
-        if len(set(sides)) < len(sides) or min(sides) < 2 * SIDE:
+        least, most = SIDES
+        if len(set(sides)) < len(sides) or min(sides) < least or max(sides) > most:
             raise ConfigError(
                 f"space.input_factors {list(factors)} make {sides} px of "
                 f"space.deploy.input_size={base.input_size}; they have to differ, and be "
-                f"{2 * SIDE} at least"
+                f"{least} to {most}"
             )
         return tuple(base.model_copy(update={"input_size": side}) for side in sides)
 

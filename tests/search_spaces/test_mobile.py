@@ -425,9 +425,12 @@ def test_inputs_are_multiples_of_32_that_differ() -> None:
     assert [one.size for one in MobileSpace().inputs] == [192, 256, 320, 384]
     fixed = MobileSpace(deploy={"input_size": 160}, input_factors=(1.0,))
     assert [(one.size, one.resize) for one in fixed.inputs] == [(160, "stretch")]
-    for wrong in ({"input_factors": (1.0, 1.01)}, {"input_factors": (0.1,)}):
-        with pytest.raises(ConfigError, match="they have to differ, and be 64 at least"):
-            MobileSpace(**wrong)
+    for wrong in ((1.0, 1.01), (0.1,), (16.0,)):
+        with pytest.raises(ConfigError, match="they have to differ, and be 64 to 4096"):
+            MobileSpace(input_factors=wrong)
+    for none in (math.nan, math.inf, 0.0, -1.0):
+        with pytest.raises(ValueError, match="input_factors"):
+            MobileSpace(input_factors=(none,))
 
 
 def test_description_tells_spaces_apart() -> None:
