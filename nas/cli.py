@@ -194,7 +194,11 @@ def train(
     data: DataOption = None,
     run: RunOption = None,
     init: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="Weights to start from.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights to start from: ours, or torchvision's (.pth, .safetensors).",
+        ),
     ] = None,
     seed: SeedOption = None,
     sets: TrainSetOption = None,

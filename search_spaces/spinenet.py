@@ -18,7 +18,7 @@ from pydantic import Field
 
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
-from nas.genome.blocks import AlphaResample, Block, Direct
+from nas.genome.blocks import Block, Direct
 from nas.genome.listing import resolve
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
@@ -36,18 +36,20 @@ _COUNTED = (
     *("bottleneck", "residual", "down", "same", "up", "octaves", "merges"),
 )
 
-Variant = Literal["paper", "released", "released-v2"]
+Variant = Literal["paper", "released", "released-v2", "released-mobile"]
 
 
 class SpineNetSpaceSettings(Settings):
     """What may be chosen, and how what is found is deployed.
 
     Attributes:
-        variant: ``paper``; or Google's ``released`` (11 intermediates, window 4) or
-            ``released-v2`` (10, window 4, offsets up to 1, bottlenecks only).
+        variant: ``paper``; or Google's ``released`` (11 intermediates, window 4),
+            ``released-v2`` (10, window 4, offsets up to 1, bottlenecks only) or, for
+            ``deploy.block: mobile``, ``released-mobile`` (11, window 4, more of them coarse).
         intermediates: number of intermediate blocks, at most what the variant's allocation has.
         window: how many of the last blocks an intermediate may read; 0 is all of them.
-        deploy: scale, head and input of the deployed detector.
+        deploy: blocks, scale, head and input of the deployed detector; ``deploy.block: mobile``
+            makes every block an inverted residual, whatever the variant.
     """
 
     name: Literal["spinenet"] = "spinenet"
@@ -85,6 +87,12 @@ _VARIANTS: dict[str, _Rules] = {
         types=("bottleneck",),
         window=4,
     ),
+    "released-mobile": _Rules(
+        levels=(2, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5),
+        offsets=(-1, 0, 1, 2),
+        types=("inverted_residual",),
+        window=4,
+    ),
 }
 
 
@@ -108,10 +116,17 @@ class SpineNetSpace(Space):
         """Takes settings, or their fields by name.
 
         Raises:
-            ConfigError: for more intermediates than the variant's allocation has.
+            ConfigError: for more intermediates than the variant's allocation has, or a variant
+                that has other blocks.
         """
         self.settings = settings or SpineNetSpaceSettings(**changes)
         rules = _VARIANTS[self.settings.variant]
+        mobile = self.settings.deploy.block == "mobile"
+        if rules.types == ("inverted_residual",) and not mobile:
+            raise ConfigError(
+                f"space.variant={self.settings.variant}: its blocks are inverted residuals; "
+                "give deploy.block: mobile, or another variant"
+            )
         most = len(rules.levels)
         self.intermediates = self.settings.intermediates or most
         if self.intermediates > most:
@@ -125,7 +140,8 @@ class SpineNetSpace(Space):
         self.base_levels = tuple(
             rules.levels[i * most // self.intermediates] for i in range(self.intermediates)
         )
-        self.offsets, self.types = rules.offsets, rules.types
+        self.offsets = rules.offsets
+        self.types: tuple[BlockType, ...] = ("inverted_residual",) if mobile else rules.types
         self.blocks = self.intermediates + len(OUTPUT_LEVELS)
         self.decisions = tuple(self._decisions())
         self._sizes = tuple(len(decision.choices) for decision in self.decisions)
@@ -241,11 +257,11 @@ class SpineNetSpace(Space):
     def _row(self, block: Block, places: dict[str, int], output: bool) -> Row:
         if block.op.type not in self.types:
             raise GenomeError(f"block {block.id!r} is a {block.op.type}; legal: {self.types}")
-        edges = [edge for edge in block.inputs if isinstance(edge.resample, AlphaResample)]
+        edges = [edge for edge in block.inputs if not isinstance(edge.resample, Direct)]
         if len(edges) != 2 or any(edge.block not in places for edge in edges):
             raise GenomeError(f"block {block.id!r}: the space's blocks read two permuted or stem")
         first, second = sorted(places[edge.block] for edge in edges)
-        kind: BlockType = "bottleneck" if block.op.type == "bottleneck" else "residual"
+        kind = next(kind for kind in self.types if kind == block.op.type)
         return Row(block.level, kind, (first, second), output)
 
     def _labels(self, levels: Sequence[int]) -> list[int]:
@@ -312,8 +328,7 @@ class SpineNetSpace(Space):
 
     def describe(self) -> dict[str, Any]:
         """The settings, with defaults resolved."""
-        return {
-            **self.settings.model_dump(mode="json"),
-            "intermediates": self.intermediates,
-            "window": self.window,
-        }
+        described = self.settings.model_dump(mode="json")
+        if self.settings.deploy.block == "resnet":
+            del described["deploy"]["block"]  # runs that began without this setting go on
+        return {**described, "intermediates": self.intermediates, "window": self.window}

@@ -1,36 +1,56 @@
 """From a published block listing to a genome: SpineNet's widths, stem and dangling-block rule.
 
-Source of the numbers: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet.py.
+Source of the numbers: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet.py
+and, for SpineNet-Mobile, spinenet_mbconv.py beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nas.genome import Genome
 from nas.genome.anchors import OctaveAnchors
-from nas.genome.blocks import IMAGE, AlphaResample, Block, Direct, Edge
+from nas.genome.blocks import (
+    IMAGE,
+    AlphaResample,
+    Block,
+    Direct,
+    Edge,
+    Resample,
+    SeparableResample,
+)
 from nas.genome.heads import RetinaNetHead
 from nas.genome.necks import Endpoints, Tap
 from nas.genome.network import Input, Scale
-from nas.genome.operations import Bottleneck, Conv, MaxPool, Residual
+from nas.genome.operations import (
+    Bottleneck,
+    Conv,
+    InvertedResidual,
+    MaxPool,
+    Residual,
+    SqueezeExcite,
+)
 from nas.settings import Settings
 
 WIDTHS = {1: 32, 2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}
 """Channels of a block's 3×3 convolution by level, before the width factor (FILTER_SIZE_MAP)."""
+
+MOBILE_WIDTHS = {0: 8, 1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 112, 7: 112}
+"""Channels of SpineNet-Mobile's blocks by level; 0 is its stem convolution."""
 
 STEM_WIDTH = 64
 """Channels of the 7×7 stem convolution; the width factor doesn't touch it."""
 
 OUTPUT_LEVELS = (3, 4, 5, 6, 7)
 STEM_BLOCKS = ("0", "1")
-"""Ids of the two level-2 bottlenecks that the first permuted blocks can read."""
+"""Ids of the two stem blocks that the first permuted blocks can read."""
 
-BlockType = Literal["bottleneck", "residual"]
+BlockType = Literal["bottleneck", "residual", "inverted_residual"]
+BlockFamily = Literal["resnet", "mobile"]
 ActivationName = Literal["relu", "swish"]
 
 
@@ -47,12 +67,18 @@ class DeploySettings(Settings):
     """How a listing is deployed; the defaults are SpineNet-49's.
 
     Attributes:
-        width: factor on ``WIDTHS``; alpha: α of each resampling; repeats: copies of each block.
+        block: ``resnet``, bottlenecks and residuals; or ``mobile``, SpineNet-Mobile's inverted
+            residuals with squeeze-excite, its own stem, resampling by depthwise steps, and a
+            separable head.  Mobile has no α (``alpha`` isn't read) and no repeats; its authors'
+            49 is deployed with ``activation: swish``, 48 endpoints, head_width 48, 384 px.
+        width: factor on ``WIDTHS`` or ``MOBILE_WIDTHS``.
+        alpha: α of each resampling; repeats: copies of each block.
         endpoints: channels of P3 to P7; head_depth, head_width: the towers of the head.
         anchor_size: side of the smallest anchor over its level's stride.
         input_size: side of the input in pixels.
     """
 
+    block: BlockFamily = "resnet"
     width: float = Field(default=1.0, gt=0, le=16)
     alpha: float = Field(default=0.5, gt=0, le=16)
     repeats: int = Field(default=1, ge=1, le=16)
@@ -62,6 +88,12 @@ class DeploySettings(Settings):
     anchor_size: float = Field(default=3.0, gt=0, le=64)
     input_size: int = Field(default=640, ge=128, le=4096)
     activation: ActivationName = "relu"
+
+    @model_validator(mode="after")
+    def _mobile_is_not_repeated(self) -> Self:
+        if self.block == "mobile" and self.repeats > 1:
+            raise ValueError(f"repeats is {self.repeats} with block: mobile; it should be 1")
+        return self
 
 
 def genome_from_listing(
@@ -75,11 +107,13 @@ def genome_from_listing(
         name: a label; it isn't part of the key.
     """
     deploy = deploy or DeploySettings()
-    settings = deploy.alpha, deploy.activation, deploy.repeats
-    blocks = list(_stem(deploy.repeats, deploy.activation))
+    settings = deploy.block, deploy.alpha, deploy.activation, deploy.repeats
+    stem = _mobile_stem if deploy.block == "mobile" else _stem
+    blocks = list(stem(deploy.repeats, deploy.activation))
+    merges = dangling_merges(rows, deploy.block)
     blocks += [
         _block(i, row, merged, *settings)
-        for i, (row, merged) in enumerate(zip(rows, dangling_merges(rows), strict=True))
+        for i, (row, merged) in enumerate(zip(rows, merges, strict=True))
     ]
     outputs = {row.level: i + len(STEM_BLOCKS) for i, row in enumerate(rows) if row.output}
     return Genome(
@@ -93,7 +127,7 @@ def genome_from_listing(
     )
 
 
-def dangling_merges(rows: Sequence[Row]) -> list[tuple[int, ...]]:
+def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list[tuple[int, ...]]:
     """For each row, the indices of earlier blocks that are added to its input as they are.
 
     A block that nobody has read yet joins the first output block built after it that has its
@@ -101,6 +135,8 @@ def dangling_merges(rows: Sequence[Row]) -> list[tuple[int, ...]]:
     picture's size.
     """
     shapes: list[tuple[int, str]] = [(2, "bottleneck")] * len(STEM_BLOCKS)
+    if family == "mobile":
+        shapes = [(1, "inverted_residual"), (2, "inverted_residual")]
     read = [0] * len(shapes)
     merges: list[tuple[int, ...]] = []
     for row in rows:
@@ -129,12 +165,13 @@ def _block(
     index: int,
     row: Row,
     merged: tuple[int, ...],
+    family: BlockFamily,
     alpha: float,
     activation: ActivationName,
     repeats: int,
 ) -> Block:
     """The block of row ``index``, with direct edges from the blocks that are merged into it."""
-    resample = _resample(alpha, activation)
+    resample = _resample(family, alpha, activation)
     edges = [_edge(parent, resample) for parent in row.parents]
     return Block(
         id=str(index + len(STEM_BLOCKS)),
@@ -160,18 +197,47 @@ def _stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
 
 
 @lru_cache(maxsize=64)
-def _operation(kind: BlockType, level: int, activation: ActivationName) -> Bottleneck | Residual:
+def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
+    """A convolution of stride 2, then levels 1 and 2; ``repeats`` is 1."""
+    convolution = Conv(width=MOBILE_WIDTHS[0], stride=2, activation=activation)
+    first = _inverted_residual(1, activation).but(shortcut=False)
+    second = _inverted_residual(2, activation).but(stride=2, shortcut=False)
+    return (
+        Block(id="stem", level=1, op=convolution, inputs=(Edge(block=IMAGE),)),
+        Block(id="0", level=1, op=first, inputs=(Edge(block="stem"),)),
+        Block(id="1", level=2, op=second, inputs=(Edge(block="0"),)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _operation(
+    kind: BlockType, level: int, activation: ActivationName
+) -> Bottleneck | Residual | InvertedResidual:
+    if kind == "inverted_residual":
+        return _inverted_residual(level, activation)
     operation = {"bottleneck": Bottleneck, "residual": Residual}[kind]
     return operation(width=WIDTHS[level], activation=activation)
 
 
+def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidual:
+    """Expanded by 6; its squeeze-excite has a fifth of the channels that the block reads."""
+    attention = SqueezeExcite(
+        ratio=0.2, of="input", divisor=1, activation=activation, gate="sigmoid"
+    )
+    return InvertedResidual(
+        width=MOBILE_WIDTHS[level], squeeze_excite=attention, activation=activation
+    )
+
+
 @lru_cache(maxsize=64)
-def _resample(alpha: float, activation: ActivationName) -> AlphaResample:
+def _resample(family: BlockFamily, alpha: float, activation: ActivationName) -> Resample:
+    if family == "mobile":
+        return SeparableResample(activation=activation)
     return AlphaResample(alpha=alpha, activation=activation)
 
 
 @lru_cache(maxsize=4096)
-def _edge(parent: int, resample: AlphaResample | Direct) -> Edge:
+def _edge(parent: int, resample: Resample) -> Edge:
     return Edge(block=str(parent), resample=resample)
 
 
@@ -195,6 +261,7 @@ def _head(deploy: DeploySettings, maps: int) -> RetinaNetHead:
     return RetinaNetHead(
         width=deploy.head_width,
         depth=deploy.head_depth,
+        separable=deploy.block == "mobile",
         activation=deploy.activation,
         anchors=(OctaveAnchors(size=deploy.anchor_size),) * maps,
     )

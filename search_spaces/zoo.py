@@ -7,36 +7,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from nas.errors import GenomeError
 from nas.genome import Genome
 from search_spaces.spinenet_listing import DeploySettings, Row, genome_from_listing
+from search_spaces.zoo_entry import Entry
+from search_spaces.zoo_mobile import mobile_entries
 
 TPU = "tensorflow/tpu, models/official/detection"
 PAPER = "SpineNet, arXiv 1912.05027"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One zoo entry.
-
-    Attributes:
-        name: as ``genome`` takes it.
-        make: makes the genome.
-        published_params, published_macs: of the whole detector at 91 classes, in units, as
-            rounded where they were published; None where they weren't.  What the genome really
-            comes to is ``nas.profile(entry.make())``.
-        source: where the published numbers stand.
-        note: a mismatch, and what explains it.
-    """
-
-    name: str
-    make: Callable[[], Genome]
-    published_params: float | None
-    published_macs: float | None
-    source: str
-    note: str = ""
 
 
 SPINENET_49_ROWS = (
@@ -57,6 +36,16 @@ SPINENET_49_ROWS = (
     Row(6, "bottleneck", (12, 14), output=True),
 )
 """SpineNet-49's permuted blocks: tensorflow/tpu, modeling/architecture/spinenet.py."""
+
+SPINENET_MOBILE_49_ROWS = (
+    Row(2, "inverted_residual", (0, 1)),
+    *(
+        Row(row.level, "inverted_residual", (row.parents[0] + 1, row.parents[1] + 1), row.output)
+        for row in SPINENET_49_ROWS
+    ),
+)
+"""SpineNet-Mobile's: SpineNet-49's behind one more level-2 block, for the stem has levels 1 and 2.
+Source: tensorflow/tpu, modeling/architecture/spinenet_mbconv.py."""
 
 R0_SP53_ROWS = (
     Row(2, "bottleneck", (0, 1)),
@@ -80,6 +69,19 @@ R0_SP53_ROWS = (
 
 def _spinenet(name: str, rows: tuple[Row, ...], **deploy: object) -> Callable[[], Genome]:
     return lambda: genome_from_listing(rows, DeploySettings.model_validate(deploy), name)
+
+
+def _mobile(name: str, width: float, head_width: int, input_size: int) -> Callable[[], Genome]:
+    return _spinenet(
+        name,
+        SPINENET_MOBILE_49_ROWS,
+        block="mobile",
+        width=width,
+        endpoints=head_width,
+        head_width=head_width,
+        input_size=input_size,
+        activation="swish",
+    )
 
 
 def _entries() -> dict[str, Entry]:
@@ -143,8 +145,29 @@ def _entries() -> dict[str, Entry]:
             f"{PAPER}, Fig. 4; block list as transcribed by the hyperion toolkit",
             "the block list is a third party's reading of a figure",
         ),
+        Entry(
+            "spinenet-mobile-49",
+            _mobile("spinenet-mobile-49", 1.0, 48, 384),
+            2.34e6,
+            1.0e9,
+            f"{PAPER}, appendix A; {TPU}/MODEL_ZOO.md",
+        ),
+        Entry(
+            "spinenet-mobile-49s",
+            _mobile("spinenet-mobile-49s", 0.65, 40, 384),
+            None,
+            None,
+            f"{PAPER}, appendix A",
+        ),
+        Entry(
+            "spinenet-mobile-49xs",
+            _mobile("spinenet-mobile-49xs", 0.6, 24, 256),
+            None,
+            None,
+            f"{PAPER}, appendix A",
+        ),
     )
-    return {entry.name: entry for entry in entries}
+    return {entry.name: entry for entry in (*entries, *mobile_entries())}
 
 
 _ENTRIES = _entries()

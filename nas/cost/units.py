@@ -11,11 +11,21 @@ from typing import NamedTuple
 
 from nas.errors import GenomeError
 from nas.genome import Unit
-from nas.genome.blocks import AlphaResample
-from nas.genome.heads import RetinaNetHead
-from nas.genome.necks import Endpoints
-from nas.genome.operations import Bottleneck, Conv, MaxPool, Residual
+from nas.genome.blocks import AlphaResample, SeparableResample
+from nas.genome.heads import RetinaNetHead, SSDHead
+from nas.genome.necks import RFCR, Endpoints, Pool
+from nas.genome.operations import (
+    Bottleneck,
+    Conv,
+    FusedInvertedResidual,
+    InvertedResidual,
+    MaxPool,
+    Residual,
+    SqueezeExcite,
+    Tucker,
+)
 from nas.genome.part import Part
+from nas.genome.shapes import compressed, expanded, squeezed
 
 
 class Cost(NamedTuple):
@@ -42,7 +52,9 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
     """
     classes = num_classes if unit.kind == "head" else 0
     repeats = unit.block.repeats if unit.block is not None and unit.kind == "block" else 1
-    key = (unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, repeats, classes)
+    combine = unit.block.combine if unit.block is not None else ""
+    shapes = (unit.ins, unit.outs, unit.width, unit.middle)
+    key = (unit.part.signature, *shapes, combine, repeats, classes)
     known = _known.get(key)
     if known is None:
         if len(_known) >= 100_000:
@@ -80,6 +92,12 @@ def conv(
     return Cost(params, weights * size**2, 32 * params)
 
 
+def depthwise(channels: int, kernel: int, size: int) -> Cost:
+    """One filter a channel with ``size``² outputs, and the batch norm after it."""
+    params = channels * kernel**2 + 2 * channels
+    return Cost(params, channels * kernel**2 * size**2, 32 * params)
+
+
 def _total(*costs: Cost) -> Cost:
     total = Cost()
     for cost in costs:
@@ -90,18 +108,19 @@ def _total(*costs: Cost) -> Cost:
 def _conv(unit: Unit, repeats: int, num_classes: int) -> Cost:
     op = unit.part
     assert isinstance(op, Conv)
-    channels_in = sum(s.channels for s in unit.ins) if _concat(unit) else unit.ins[0].channels
-    size = unit.outs[0].size
+    channels_in, size = _channels_in(unit), unit.outs[0].size
     first = conv(channels_in, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
     later = conv(unit.width, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
     return _total(first, *[later] * (repeats - 1))
 
 
-def _concat(unit: Unit) -> bool:
-    return unit.block is not None and unit.block.combine == "concat"
+def _channels_in(unit: Unit) -> int:
+    if unit.block is not None and unit.block.combine == "concat":
+        return sum(shape.channels for shape in unit.ins)
+    return unit.ins[0].channels
 
 
-def _max_pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
+def _pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
     return Cost()
 
 
@@ -131,6 +150,60 @@ def _residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
     return _total(*copies)
 
 
+def _inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, InvertedResidual)
+    channels, size = _channels_in(unit), unit.ins[0].size
+    copies = []
+    for _ in range(repeats):
+        wide = expanded(channels, op.expansion)
+        if op.expansion != 1:
+            copies.append(conv(channels, wide, 1, size))
+        copies.append(depthwise(wide, op.kernel, out.size))
+        copies.append(_squeeze_excite(op.squeeze_excite, channels, wide))
+        copies.append(conv(wide, out.channels, 1, out.size))
+        channels, size = out.channels, out.size
+    return _total(*copies)
+
+
+def _fused_inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, FusedInvertedResidual)
+    channels = _channels_in(unit)
+    copies = []
+    for _ in range(repeats):
+        wide = expanded(channels, op.expansion)
+        copies.append(conv(channels, wide, op.kernel, out.size))
+        copies.append(_squeeze_excite(op.squeeze_excite, channels, wide))
+        copies.append(conv(wide, out.channels, 1, out.size))
+        channels = out.channels
+    return _total(*copies)
+
+
+def _squeeze_excite(op: SqueezeExcite | None, channels: int, wide: int) -> Cost:
+    """Two 1×1 with bias on a single pixel."""
+    if op is None:
+        return Cost()
+    narrow = squeezed(op, channels, wide)
+    reduce = conv(wide, narrow, 1, 1, norm=False, bias=True)
+    return reduce.plus(conv(narrow, wide, 1, 1, norm=False, bias=True))
+
+
+def _tucker(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, Tucker)
+    channels, size = _channels_in(unit), unit.ins[0].size
+    copies = []
+    for _ in range(repeats):
+        first = compressed(channels, op.input_ratio)
+        second = compressed(out.channels, op.output_ratio)
+        copies.append(conv(channels, first, 1, size))
+        copies.append(conv(first, second, op.kernel, out.size))
+        copies.append(conv(second, out.channels, 1, out.size))
+        channels, size = out.channels, out.size
+    return _total(*copies)
+
+
 def _alpha(unit: Unit, repeats: int, num_classes: int) -> Cost:
     source, out, middle = unit.ins[0], unit.outs[0], unit.middle
     reduce = conv(source.channels, middle, 1, source.size)
@@ -140,25 +213,43 @@ def _alpha(unit: Unit, repeats: int, num_classes: int) -> Cost:
     return _total(reduce, conv(middle, middle, 3, -(-source.size // 2)), expand)
 
 
+def _separable(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    source, out = unit.ins[0], unit.outs[0]
+    steps, size = [], source.size
+    for _ in range(out.level - source.level):
+        size = -(-size // 2)
+        steps.append(depthwise(source.channels, 3, size))
+    return _total(*steps, conv(source.channels, out.channels, 1, out.size))  # as published
+
+
 def _endpoint(unit: Unit, repeats: int, num_classes: int) -> Cost:
     source, out = unit.ins[0], unit.outs[0]
     return conv(source.channels, out.channels, 1, source.size)
 
 
+def _rfcr(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    neck = unit.part
+    assert isinstance(neck, RFCR)
+    size = unit.ins[neck.target].size
+    factors = Cost(params=len(unit.ins), bits=32 * len(unit.ins))
+    collected = [conv(s.channels, neck.collect, 1, s.size, norm=False) for s in unit.ins]
+    fused = depthwise(neck.collect, neck.kernel, size), conv(neck.collect, neck.fuse, 1, size)
+    return _total(factors, *collected, *fused)
+
+
 def _retinanet(unit: Unit, repeats: int, num_classes: int) -> Cost:
     head = unit.part
     assert isinstance(head, RetinaNetHead)
-    if head.separable:
-        raise GenomeError("no cost for a separable retinanet head yet")
+    shared = _shared_separable if head.separable else _shared
     places = sum(shape.size**2 for shape in unit.ins)
     anchors = head.anchors[0].count
     total = Cost()
     for outputs in (anchors * num_classes, anchors * 4):
         channels = unit.ins[0].channels
         for _ in range(head.depth):
-            total = total.plus(_shared(channels, head.width, places, norms=len(unit.ins)))
+            total = total.plus(shared(channels, head.width, places, norms=len(unit.ins)))
             channels = head.width
-        total = total.plus(_shared(channels, outputs, places, norms=0))
+        total = total.plus(shared(channels, outputs, places, norms=0))
     return total
 
 
@@ -169,12 +260,40 @@ def _shared(channels_in: int, channels: int, places: int, norms: int) -> Cost:
     return Cost(params, weights * places, 32 * params)
 
 
+def _shared_separable(channels_in: int, channels: int, places: int, norms: int) -> Cost:
+    """A depthwise 3×3 and a 1×1 with bias over all levels' ``places``, and the batch norms."""
+    weights = 9 * channels_in + channels_in * channels
+    params = weights + channels + 2 * channels * norms
+    return Cost(params, weights * places, 32 * params)
+
+
+def _ssd(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    head = unit.part
+    assert isinstance(head, SSDHead)
+    total = Cost()
+    for shape, anchors in zip(unit.ins, head.anchors, strict=True):
+        channels, size = shape.channels, shape.size
+        for outputs in (anchors.count * num_classes, anchors.count * head.box_values):
+            kernel = 1 if head.separable else head.kernel
+            if head.separable:
+                total = total.plus(depthwise(channels, head.kernel, size))
+            total = total.plus(conv(channels, outputs, kernel, size, norm=False, bias=True))
+    return total
+
+
 _COUNTERS: dict[type[Part], Callable[[Unit, int, int], Cost]] = {
     AlphaResample: _alpha,
     Bottleneck: _bottleneck,
     Conv: _conv,
     Endpoints: _endpoint,
-    MaxPool: _max_pool,
+    FusedInvertedResidual: _fused_inverted_residual,
+    InvertedResidual: _inverted_residual,
+    MaxPool: _pool,
+    Pool: _pool,
     Residual: _residual,
     RetinaNetHead: _retinanet,
+    RFCR: _rfcr,
+    SeparableResample: _separable,
+    SSDHead: _ssd,
+    Tucker: _tucker,
 }

@@ -28,7 +28,7 @@ class Card(Settings):
     """The metadata of an exported detector.
 
     Attributes:
-        categories: label k of the raw logits' columns is ``categories[k - 1]``; column 0 is unused.
+        categories: column k of the raw logits is ``categories[k - 1]``, column 0 background.
         input_size: side of the square input in pixels.
         resize: how a picture becomes that square: ``letterbox`` keeps the aspect, top left, with
             zeros below and right; ``stretch`` fills it.

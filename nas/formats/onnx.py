@@ -2,7 +2,8 @@
 
 Input: ``image`` ``(1, 3, S, S)`` float32, RGB in 0…1.  Outputs: ``boxes`` ``(n, 4)`` in pixels of
 the input, ``scores`` ``(n,)``, ``labels`` ``(n,)`` the user's category ids; and the raw ``logits``
-``(1, A, K)`` and ``deltas`` ``(1, A, 4)`` (ty, tx, th, tw) of all anchors.
+``(1, A, K)`` and ``deltas`` ``(1, A, 4)`` of all anchors: ty, tx, th, tw under a RetinaNet head;
+tx, ty, tw, th times 10, 10, 5, 5 under an SSD head.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from nas.formats.onnx_check import Agreement, pictures, verify
 from nas.formats.onnx_tail import Tail
 from nas.formats.writing import checked_file
 from nas.models import Detector
-from nas.models.heads.retinanet import RetinaNet
 
 OPSET = 17
 
@@ -63,11 +63,9 @@ def write(
 def _assembled(model: Detector, categories: Sequence[Category], path: Path) -> ModelProto:
     """The whole file; ``path`` is overwritten on the way."""
     head, genome = model.head, model.genome
-    if not isinstance(head, RetinaNet):
-        raise NasError(f"head {type(head).__name__}: can't be exported to ONNX yet; use json")
     proto = _traced(model, path)
     ids = [category.id for category in categories]
-    tail = Tail(head.anchors.numpy(), ids, genome.input.size, head.settings.postprocess)
+    tail = Tail(head, ids)
     raw = list(proto.graph.output)
     del proto.graph.output[:]
     proto.graph.output.extend([*tail.outputs, *raw])

@@ -23,8 +23,7 @@ from nas.formats.onnx_tail import SCORE_THRESHOLD
 from nas.formats.run_onnx import as_input, start_session
 from nas.genome import Genome
 from nas.models import Detector
-from nas.models.heads.retinanet import RawOutputs, RetinaNet
-from nas.models.targets import decode
+from nas.models.heads.base import RawOutputs
 
 RAW_TOLERANCE = 1e-4
 """Of logits and deltas, relative to the tensor's largest magnitude."""
@@ -105,7 +104,6 @@ class _Judge:
     """Compares picture by picture and remembers the worst."""
 
     def __init__(self, model: Detector, ids: Sequence[int], name: str) -> None:
-        assert isinstance(model.head, RetinaNet)
         self.model, self.head, self.name = model, model.head, name
         self.post = self.head.settings.postprocess
         self.ids = np.array([0, *ids], dtype=np.int64)
@@ -167,9 +165,9 @@ class _Judge:
         column = np.flatnonzero(self.ids[1:] == found["labels"][place]) + 1
         if len(column) != 1:
             return False
-        scores = raw.logits[0, :, column[0]].sigmoid().numpy()
+        scores = self.head.scores(raw.logits[0])[:, column[0]].numpy()
         near = np.flatnonzero(np.abs(scores - found["scores"][place]) <= SCORE_TOLERANCE)
-        boxes = decode(raw.code[0, near], self.head.anchors[near])
+        boxes = self.head.box_code.decode(raw.code[0, near], self.head.anchors[near])
         boxes = clip_boxes_to_image(boxes, (self.head.image_size, self.head.image_size))
         return bool(_same_place(found["boxes"][place][None], boxes.numpy()).any())
 
@@ -195,7 +193,7 @@ class _Judge:
 
     def loose_threshold(self) -> float:
         """A score that some hundred boxes of every picture pass."""
-        scores = [raw.logits[0, :, 1:].sigmoid().flatten() for raw in self.seen]
+        scores = [self.head.scores(raw.logits[0])[:, 1:].flatten() for raw in self.seen]
         count = min(LOOSE_CANDIDATES, len(scores[0]))
         return max(0.0, min(float(s.topk(count).values[-1]) for s in scores) * 0.999)
 

@@ -1,7 +1,7 @@
-"""RetinaNet's post-processing as ONNX nodes: from raw outputs to detections.
+"""A head's post-processing as ONNX nodes: from raw outputs to detections.
 
-The same steps as ``nas.models.heads.retinanet.RetinaNet.decode``, for one picture; NMS runs per
-class, over at most ``candidates`` boxes each.
+The same steps as ``nas.models.heads.base.Head.decode``, for one picture; NMS runs per class, over
+at most ``candidates`` boxes each.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from nas.genome.heads import Postprocess
-from nas.models.targets import MAX_LOG_SCALE
+from nas.models.heads.base import Head
+from nas.models.targets import MAX_LOG_SCALE, BoxCode
 
 PREFIX = "postprocess/"
 SCORE_THRESHOLD = PREFIX + "score_threshold"
@@ -23,27 +23,25 @@ SCORE_THRESHOLD = PREFIX + "score_threshold"
 class Tail:
     """Collects nodes and constants; ``outputs`` are ``boxes``, ``scores`` and ``labels``.
 
-    Reads ``logits`` ``(1, A, K)``, whose column 0 is unused, and ``deltas`` ``(1, A, 4)``; gives
-    ``boxes`` ``(n, 4)`` as x1, y1, x2, y2 in pixels of the input, ``scores`` ``(n,)`` falling, and
-    ``labels`` ``(n,)``, the user's category ids.
+    Reads ``logits`` ``(1, A, K)``, whose column 0 is background, and ``deltas`` ``(1, A, 4)``.
+    Gives ``boxes`` ``(n, 4)`` as x1, y1, x2, y2 in pixels of the input, ``scores`` ``(n,)``
+    falling, and ``labels`` ``(n,)``, the user's category ids.
     """
 
-    def __init__(
-        self, anchors: NDArray[Any], ids: Sequence[int], size: int, settings: Postprocess
-    ) -> None:
+    def __init__(self, head: Head[Any], ids: Sequence[int]) -> None:
         """Makes the nodes.
 
         Args:
-            anchors: ``(A, 4)`` x1, y1, x2, y2 in pixels of the input.
+            head: on the CPU; its anchors, box code and settings become constants.
             ids: the user's category id of each column but the first.
-            size: side of the input in pixels.
         """
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
-        self.settings = settings
-        boxes = self._boxes(anchors.astype(np.float32), size)
-        scores = self._scores()
-        if len(anchors) > settings.candidates:
+        self.settings = head.settings.postprocess
+        anchors = head.anchors.numpy().astype(np.float32)
+        boxes = self._boxes(anchors, head.box_code, head.image_size)
+        scores = self._scores(head.exclusive)
+        if len(anchors) > self.settings.candidates:
             found = self._best_of_each_class(boxes, scores)
         else:
             found = self._all_of_each_class(boxes, scores)
@@ -69,17 +67,21 @@ class Tail:
         self.nodes.append(helper.make_node(kind, inputs, [name], PREFIX + output, **attributes))
         return name
 
-    def _boxes(self, anchors: NDArray[Any], size: int) -> str:
+    def _boxes(self, anchors: NDArray[Any], code: BoxCode, size: int) -> str:
         """``(1, A, 4)`` decoded and clipped to the picture."""
         sides = anchors[:, 2:] - anchors[:, :2]
-        x_y = self._constant("x_y", [1, 0], np.int64)
-        w_h = self._constant("w_h", [3, 2], np.int64)
+        x_y = self._constant("x_y", code.columns[:2], np.int64)
+        w_h = self._constant("w_h", code.columns[2:], np.int64)
         anchor_sides = self._constant("anchor_sides", sides)
-        shift = self._node("Gather", ["deltas", x_y], "shift", axis=2)
+        deltas = "deltas"
+        if any(weight != 1 for weight in code.weights):
+            weights = self._constant("code_weights", code.weights)
+            deltas = self._node("Div", [deltas, weights], "unweighted")
+        shift = self._node("Gather", [deltas, x_y], "shift", axis=2)
         shift = self._node("Mul", [shift, anchor_sides], "shift_px")
         centre_of_anchor = self._constant("anchor_centres", anchors[:, :2] + sides / 2)
         centre = self._node("Add", [shift, centre_of_anchor], "centre")
-        scale = self._node("Gather", ["deltas", w_h], "log_scale", axis=2)
+        scale = self._node("Gather", [deltas, w_h], "log_scale", axis=2)
         scale = self._node("Min", [scale, self._constant("cap", MAX_LOG_SCALE)], "capped")
         scale = self._node("Exp", [scale], "scale")
         half_sides = self._constant("half_sides", sides / 2)
@@ -90,11 +92,15 @@ class Tail:
         edges = [self._constant("zero", 0.0), self._constant("side", float(size))]
         return self._node("Clip", [boxes, *edges], "all_boxes")
 
-    def _scores(self) -> str:
+    def _scores(self, exclusive: bool) -> str:
         """``(1, C, A)``, C being the classes without the background."""
         ends = [self._whole(1), self._whole(np.iinfo(np.int64).max), self._whole(2)]
-        logits = self._node("Slice", ["logits", *ends], "classes")
-        scores = self._node("Sigmoid", [logits], "by_anchor")
+        if exclusive:
+            whole = self._node("Softmax", ["logits"], "probabilities", axis=2)
+            scores = self._node("Slice", [whole, *ends], "by_anchor")
+        else:
+            logits = self._node("Slice", ["logits", *ends], "classes")
+            scores = self._node("Sigmoid", [logits], "by_anchor")
         return self._node("Transpose", [scores], "by_class", perm=[0, 2, 1])
 
     def _nms(self, boxes: str, scores: str) -> str:

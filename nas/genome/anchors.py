@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -30,20 +31,29 @@ class DefaultBoxes(Part):
     """SSD's default boxes of one level, as fractions of the input's side.
 
     Two squares, of ``scale`` and of the geometric mean with ``next_scale``, then one pair per
-    aspect ratio.  ``step`` is the distance of centres in pixels; None is input over map size.
+    aspect ratio.  ``squares`` puts squares of other scales in their place (TensorFlow's first map
+    has one of 0.1).  ``step`` is the distance of centres in pixels; None is input over map size.
     """
 
     type: Literal["default_boxes"] = "default_boxes"
     scale: Positive
     next_scale: Positive
     ratios: tuple[Positive, ...] = (2.0, 3.0)
+    squares: tuple[Positive, ...] | None = None
     step: Positive | None = None
     clip: bool = True
 
     @property
     def count(self) -> int:
         """Boxes at one place."""
-        return 2 + 2 * len(self.ratios)
+        return len(self.square_scales) + 2 * len(self.ratios)
+
+    @property
+    def square_scales(self) -> tuple[float, ...]:
+        """Scales of the squares, which come before the pairs."""
+        if self.squares is not None:
+            return self.squares
+        return self.scale, math.sqrt(self.scale * self.next_scale)
 
 
 Anchors = Annotated[OctaveAnchors | DefaultBoxes, Field(discriminator="type")]

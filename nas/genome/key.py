@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from nas.errors import GenomeError
+from nas.genome.anchors import DefaultBoxes
 from nas.genome.blocks import IMAGE, AlphaResample, Direct
 from nas.genome.genome import Genome
 from nas.genome.operations import Conv, MaxPool
@@ -126,6 +127,9 @@ def _said(value: Any, unread: Collection[str] = ()) -> Any:
         return [_said(item) for item in value]
     if not isinstance(value, Part):
         return value
+    if isinstance(value, DefaultBoxes) and value.squares is not None:
+        derived = value.but(squares=None).square_scales
+        unread = {*unread, "squares" if value.squares == derived else "next_scale"}
     said = {"type": value.type} if hasattr(value, "type") else {}
     for name, field in type(value).model_fields.items():
         item = getattr(value, name)

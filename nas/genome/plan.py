@@ -128,11 +128,25 @@ def _after_neck(genome: Genome, taps: Sequence[Tap], maps: tuple[Shape, ...]) ->
                 f"neck rfcr names tap {index}, but there are {len(maps)}; "
                 f"legal: 0 to {len(maps) - 1}"
             )
+    _check_rfcr(neck, maps)
     if any(tap.training_only for tap in taps):
         raise GenomeError("neck rfcr ships every tap; legal: no training_only tap")
     return tuple(
         Shape(maps[i].channels + neck.fuse, maps[i].size, maps[i].level) for i in neck.outputs
     )
+
+
+def _check_rfcr(neck: RFCR, maps: Sequence[Shape]) -> None:
+    if neck.kernel % 2 == 0:
+        raise GenomeError(f"neck rfcr has kernel {neck.kernel}, which changes the size; legal: odd")
+    target = maps[neck.target].size
+    for index, shape in enumerate(maps):
+        if max(shape.size, target) % min(shape.size, target):
+            stride = 2 ** max(shape.level for shape in maps)
+            raise GenomeError(
+                f"neck rfcr resamples map {index} of {shape.size} px to {target} px; legal: whole "
+                f"multiples, which an input of a multiple of {stride} px gives"
+            )
 
 
 def _check_head(genome: Genome, taps: Sequence[Tap], maps: Sequence[Shape]) -> None:

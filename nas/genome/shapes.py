@@ -16,6 +16,7 @@ from nas.genome.operations import (
     InvertedResidual,
     MaxPool,
     Residual,
+    SqueezeExcite,
     Tucker,
 )
 from nas.genome.units import Shape
@@ -212,13 +213,8 @@ def _check_shortcut(block: Block, fused: Shape, out: Shape) -> None:
                 f"block {block.id!r} adds an average pool of {pooled} px to its output of "
                 f"{out.size} px; legal: stride 2, with the other value of 'ceil'"
             )
-    same = isinstance(op, Conv) and 2 * padding_of(op) == op.dilation * (op.kernel - 1)
-    if isinstance(op, Conv) and block.repeats > 1 and not same:
-        raise GenomeError(
-            f"block {block.id!r}: every copy of this conv would change the size; "
-            f"legal: repeats 1, or an odd kernel with padding None"
-        )
     if not isinstance(op, MaxPool):
+        _check_copies(block)
         return
     if op.padding != "same" and op.padding > op.kernel // 2:
         raise GenomeError(
@@ -232,9 +228,55 @@ def _check_shortcut(block: Block, fused: Shape, out: Shape) -> None:
         )
 
 
+def _check_copies(block: Block) -> None:
+    """Refuses copies that would change the size, one after the other."""
+    kernel, dilation, padding = _window(block)
+    if block.repeats > 1 and 2 * padding != dilation * (kernel - 1):
+        raise GenomeError(
+            f"block {block.id!r}: every copy of this {block.op.type} would change the size; "
+            "legal: repeats 1, or an odd kernel with the padding left out"
+        )
+
+
+def _window(block: Block) -> tuple[int, int, int]:
+    """Kernel, dilation and padding of the convolution inside a block that has the stride."""
+    op = block.op
+    assert not isinstance(op, MaxPool)
+    kernel = 3 if isinstance(op, Bottleneck | Residual) else op.kernel
+    dilation = op.dilation if isinstance(op, Conv | InvertedResidual) else 1
+    return (
+        kernel,
+        dilation,
+        padding_of(op) if isinstance(op, Conv) else dilation * (kernel - 1) // 2,
+    )
+
+
 def expanded(channels: int, expansion: float) -> int:
     """Channels inside an inverted residual: the nearest integer, one at the least."""
     return max(1, round(channels * expansion))
+
+
+def squeezed(op: SqueezeExcite, channels: int, wide: int) -> int:
+    """Channels inside a squeeze-excite.
+
+    ``divisor`` 1 truncates (SpineNet-Mobile: ``max(1, int(0.2 * channels))``); 8 is torchvision's
+    rule for MobileNetV3 and, wherever a quarter is whole, MobileDets'.
+
+    Args:
+        op: the part.
+        channels: that its block reads.
+        wide: that it scales, the block's expanded ones.
+    """
+    exact = int((channels if op.of == "input" else wide) * op.ratio)
+    return max(1, exact) if op.divisor == 1 else divisible(exact, op.divisor)
+
+
+def compressed(channels: int, ratio: float) -> int:
+    """Channels inside a Tucker block: the nearest multiple of 8, at least 8 (half rounds up).
+
+    Source: tensorflow/models, object_detection/models/ssd_mobiledet_feature_extractor.py.
+    """
+    return max(8, 8 * int(channels * ratio / 8 + 0.5))
 
 
 def padding_of(op: Conv) -> int:
@@ -251,9 +293,7 @@ def _output_size(block: Block, size: int) -> int:
         out = (-(-extent // op.stride) if op.ceil else extent // op.stride) + 1
         # A last window has to start within the map, as torch has it.
         return out - 1 if (out - 1) * op.stride >= size + op.padding else out
-    kernel = 3 if isinstance(op, Bottleneck | Residual) else op.kernel
-    dilation = op.dilation if isinstance(op, Conv | InvertedResidual) else 1
-    padding = padding_of(op) if isinstance(op, Conv) else dilation * (kernel - 1) // 2
+    kernel, dilation, padding = _window(block)
     for copy in range(block.repeats):
         stride = op.stride if copy == 0 else 1
         size = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.progress import Progress
@@ -24,9 +23,10 @@ from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.kept import keep_config
 from nas.jobs.numbers import numbers_table
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
-from nas.models import build
+from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
 from nas.training.checkpoint import Checkpoints
+from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
@@ -50,12 +50,13 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
     _show_plan(config, genome, split, val)
+    model = _first_model(config, genome, split)
     if dry_run:
         return None
     run = Run.make(folder)
     keep = keep_config(run, config)
     run.record_environment()
-    model = _trained(config, genome, split, run)
+    _train(model, config, split, run)
     keep()
     write_text(run.genome, genome.to_json(indent=1) + "\n")
     record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
@@ -92,16 +93,25 @@ def device_of(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _trained(config: TrainConfig, genome: Genome, split: Split, run: Run) -> Any:
-    recipe = config.recipe
+def _first_model(config: TrainConfig, genome: Genome, split: Split) -> Detector:
+    """The model before its first step: first weights of the seed, or a file's."""
+    torch.manual_seed(config.seed)
+    model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
+    if config.init is not None:
+        try:
+            taken = start_from(model, config.init)
+        except RunError as error:
+            raise RunError(f"--init {error}") from None
+        console.print(f"--init {config.init}: {taken}", soft_wrap=True, markup=False)
+    return model
+
+
+def _train(model: Detector, config: TrainConfig, split: Split, run: Run) -> None:
+    recipe, genome = config.recipe, model.genome
     cache = pixels(split, genome.input.size, genome.input.resize, config.data)
     batches = TrainBatches(
         cache, split, recipe.batch_size, config.seed, flip=recipe.flip, jitter=recipe.jitter
     )
-    torch.manual_seed(config.seed)
-    model = build(genome, 1 + len(split.categories), drop_path=recipe.drop_path)
-    if config.init is not None:
-        _start_from(model, config.init)
     identity = {
         "genome": genome.key,
         "recipe": recipe.model_dump(mode="json"),
@@ -121,19 +131,10 @@ def _trained(config: TrainConfig, genome: Genome, split: Split, run: Run) -> Any
             on_step=follow.step,
         ):
             follow.epoch(epoch)
-    return model.cpu().eval()
+    model.cpu().eval()
 
 
-def _start_from(model: torch.nn.Module, path: Path) -> None:
-    tensors = TrainedModel.load(path).detector.state_dict()
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise RunError(f"--init {path}: weights don't fit the genome ({reason})") from None
-
-
-def _judged(model: Any, val: Split, config: TrainConfig) -> Metrics:
+def _judged(model: Detector, val: Split, config: TrainConfig) -> Metrics:
     source = model.genome.input
     cache = pixels(val, source.size, source.resize, config.data)
     with console.status("judging on val"):

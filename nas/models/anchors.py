@@ -1,4 +1,4 @@
-"""Anchor boxes of RetinaNet, from the genome's parts and the sizes of the maps."""
+"""Anchor boxes, from the genome's parts and the sizes of the maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.genome import Shape
-from nas.genome.anchors import OctaveAnchors
+from nas.genome.anchors import DefaultBoxes, OctaveAnchors
 
 
 def anchor_sides(anchors: OctaveAnchors, level: int) -> Tensor:
@@ -38,3 +38,36 @@ def octave_anchors(anchors: Sequence[OctaveAnchors], maps: Sequence[Shape]) -> T
         half = anchor_sides(part, shape.level) / 2
         levels.append(torch.cat([centre - half, centre + half], dim=-1).reshape(-1, 4))
     return torch.cat(levels)
+
+
+def default_sides(part: DefaultBoxes) -> Tensor:
+    """Width and height of each default box at one place: ``(A, 2)``, fractions of the input."""
+    sides = [(square, square) for square in part.square_scales]
+    for ratio in part.ratios:
+        long, short = part.scale * math.sqrt(ratio), part.scale / math.sqrt(ratio)
+        sides += [(long, short), (short, long)]
+    found = torch.tensor(sides)
+    return found.clamp(max=1.0) if part.clip else found
+
+
+def default_boxes(parts: Sequence[DefaultBoxes], maps: Sequence[Shape], image_size: int) -> Tensor:
+    """All of SSD's default boxes of all maps.
+
+    Args:
+        parts: one a map.
+        image_size: side of the input in pixels.
+
+    Returns:
+        ``(sum of A · S², 4)`` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
+        then as ``default_sides`` orders them.  Only sides are clipped, so a box may leave the
+        picture.
+    """
+    levels = []
+    for part, shape in zip(parts, maps, strict=True):
+        cells = shape.size if part.step is None else image_size / part.step
+        centres = (torch.arange(shape.size, dtype=torch.float32) + 0.5) / cells
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        centre = torch.stack([x, y], dim=-1)[:, :, None, :]
+        half = default_sides(part) / 2
+        levels.append(torch.cat([centre - half, centre + half], dim=-1).reshape(-1, 4))
+    return torch.cat(levels) * image_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,7 @@ from nas.genome.operations import MaxPool
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
 from nas.models.heads import build_head
-from nas.models.heads.retinanet import RawOutputs
-from nas.models.layers import initialize
+from nas.models.heads.base import RawOutputs
 from nas.models.necks import build_neck
 
 
@@ -47,6 +47,7 @@ class Detector(nn.Module):
     ``losses`` and ``detect`` are the same for batches that have the input's size already.
     """
 
+    head: Any  # a nas.models.heads.base.Head; its parts are its type's own
     mean: Tensor
     std: Tensor
 
@@ -57,22 +58,25 @@ class Detector(nn.Module):
         last = max((unit.block.rank or 0 for unit in units if unit.block), default=0)
         self.body = nn.ModuleDict()
         self.steps: list[tuple[str, tuple[Port, ...]]] = []
+        expanded = {port.unit for unit in units for port in unit.inputs if port.output == 1}
         for unit in units[:-1]:
-            self.body[unit.name] = _module(unit, genome, drop_path, last)
+            rate = drop_path * (unit.block.rank or 0) / last if unit.block and last else 0.0
+            self.body[unit.name] = _module(unit, genome, rate, unit.name in expanded)
             self.steps.append((unit.name, unit.inputs))
         _pool_before_activation(self.body, units)
         self.head = build_head(units[-1], num_classes, genome.norm, genome.input.size)
         self.maps = units[-1].inputs
         self.register_buffer("mean", _per_channel(genome.input.mean), persistent=False)
         self.register_buffer("std", _per_channel(genome.input.std), persistent=False)
-        initialize(self.body)
-        self.head.initialize()
+        self.head.initialize(self.body)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch."""
         values = {Port(IMAGE): images}
         for name, inputs in self.steps:
-            values[Port(name)] = self.body[name](*(values[port] for port in inputs))
+            found = self.body[name](*(values[port] for port in inputs))
+            outputs = found if isinstance(found, tuple) else (found,)
+            values.update((Port(name, i), output) for i, output in enumerate(outputs))
         return [values[port] for port in self.maps]
 
     def raw(self, images: Tensor) -> RawOutputs:
@@ -94,12 +98,14 @@ class Detector(nn.Module):
             boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
             labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
         """
-        return self.head.loss_terms(self.raw(images), boxes, labels)
+        terms: dict[str, Tensor] = self.head.loss_terms(self.raw(images), boxes, labels)
+        return terms
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Detections of ``(B, 3, S, S)`` pictures, boxes in pixels of the input."""
-        return self.head.decode(self.raw(images))
+        found: list[dict[str, Tensor]] = self.head.decode(self.raw(images))
+        return found
 
     def forward(
         self,
@@ -135,11 +141,9 @@ class Detector(nn.Module):
         return torch.stack(pictures).to(device), scales
 
 
-def _module(unit: Unit, genome: Genome, drop_path: float, last: int) -> nn.Module:
+def _module(unit: Unit, genome: Genome, drop_path: float, gives_expanded: bool) -> nn.Module:
     if unit.kind == "block":
-        rank = unit.block.rank if unit.block else None
-        rate = drop_path * rank / last if rank else 0.0
-        return FusedBlock(unit, genome.norm, rate)
+        return FusedBlock(unit, genome.norm, drop_path, gives_expanded)
     if unit.kind == "edge":
         return build_edge(unit, genome.norm)
     return build_neck(unit, genome.norm)

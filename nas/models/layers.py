@@ -32,7 +32,8 @@ def activation(name: Activation) -> nn.Module:
 class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, activation; symmetric padding.
 
-    Input ``(N, in_channels, H, W)``, output ``(N, channels, ceil(H / stride), ceil(W / stride))``.
+    Input ``(N, in_channels, H, W)``, output ``(N, channels, ceil(H / stride), ceil(W / stride))``
+    for odd kernels.
     """
 
     def __init__(
@@ -43,9 +44,12 @@ class ConvNorm(nn.Sequential):
         norm: BatchNorm,
         act: Activation = "none",
         stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
     ) -> None:
+        padding = dilation * (kernel - 1) // 2
         layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, channels, kernel, stride, padding=(kernel - 1) // 2, bias=False),
+            nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation, groups, bias=False),
             batch_norm(channels, norm),
         ]
         if act != "none":

@@ -1,7 +1,8 @@
-"""RetinaNet's losses over a whole batch, without a loop over pictures."""
+"""The heads' losses over a whole batch, without a loop over pictures."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -63,3 +64,24 @@ def huber_sum(predicted: Tensor, target: Tensor, delta: float) -> Tensor:
     """
     loss = F.huber_loss(predicted, target, reduction="none", delta=delta)
     return (loss * (target != 0)).sum()
+
+
+def hardest_negatives(losses: Tensor, positive: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+    """Chooses the negatives of each picture that the classifier gets most wrong.
+
+    Args:
+        losses: ``(B, A)`` of every anchor, were it background.
+        positive: ``(B, A)`` bool.
+        ratio: negatives for each positive of the same picture, rounded up; a picture without
+            positives has none.
+
+    Returns:
+        Indices of pictures and of anchors, ``(N,)`` each.  Never a positive: where the negatives
+        don't suffice there are fewer.
+    """
+    wanted = (ratio * positive.sum(dim=1)).ceil()
+    most = min(int(wanted.max()), losses.shape[1])
+    values, places = losses.masked_fill(positive, -math.inf).topk(most, dim=1)
+    rank = torch.arange(most, device=losses.device)
+    images, columns = ((rank < wanted[:, None]) & (values > -math.inf)).nonzero(as_tuple=True)
+    return images, places[images, columns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,18 +27,25 @@ class Matches(NamedTuple):
     objects: Tensor
 
 
-def match(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: float) -> Matches:
+def match(
+    anchors: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    threshold: float,
+    claim: Literal["first", "last"] = "first",
+) -> Matches:
     """Matches anchors to objects.
 
     An anchor is positive for its best object at an IoU of at least ``threshold``; besides, each
-    object takes the anchor that overlaps it most, however little (of two objects that want one
-    anchor, the first).
+    object takes the anchor that overlaps it most, however little.
 
     Args:
         anchors: ``(A, 4)`` x1, y1, x2, y2.
         boxes: ``(B, M, 4)``, padded.
         labels: ``(B, M)``, 0 where padded.
         threshold: of IoU.
+        claim: which of several objects that want one anchor gets it.  ``last`` is torchvision's
+            SSD, where an object that overlaps no anchor takes the first of all.
     """
     batch, most = labels.shape
     count = len(anchors)
@@ -50,43 +57,67 @@ def match(anchors: Tensor, boxes: Tensor, labels: Tensor, threshold: float) -> M
     best_iou, best_object = iou.max(dim=1)  # (B, A)
     positive = best_iou >= threshold
     overlap, favourite = iou.max(dim=2)  # (B, M)
-    claim = torch.arange(most, device=iou.device).expand(batch, most)
-    claim = torch.where(overlap > 0, claim, most)
-    first = torch.full_like(best_object, most).scatter_reduce(1, favourite, claim, "amin")
-    best_object = torch.where(first < most, first, best_object)
-    positive |= first < most
+    wanting = overlap > 0 if claim == "first" else labels > 0
+    rank = torch.arange(most, device=iou.device).expand(batch, most)
+    # Among the claims of one anchor the smallest counts: the first object, or minus the last.
+    sign = 1 if claim == "first" else -1
+    rank = torch.where(wanting, sign * rank, most)
+    chosen = torch.full_like(best_object, most).scatter_reduce(1, favourite, rank, "amin")
+    best_object = torch.where(chosen < most, chosen.abs(), best_object)
+    positive |= chosen < most
     images, places = positive.nonzero(as_tuple=True)
     return Matches(images, places, best_object[images, places])
 
 
-def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Box code relative to anchors: ty, tx, th, tw, without variances.
+class BoxCode(NamedTuple):
+    """How a box is told relative to its anchor.
 
-    Args:
-        boxes, anchors: ``(P, 4)`` x1, y1, x2, y2 in pixels.
+    The shift of the centre is in sides of the anchor, the scale is the logarithm of both sides'
+    ratio.
 
-    Returns:
-        ``(P, 4)``.
+    Attributes:
+        columns: where tx, ty, tw and th stand; a permutation that is its own inverse.
+        weights: what each column is multiplied with.
     """
-    size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
-    centre, anchor_centre = boxes[:, :2] + size / 2, anchors[:, :2] + anchor_size / 2
-    shift = (centre - anchor_centre) / anchor_size
-    scale = torch.log(size.clamp(min=1e-3) / anchor_size)
-    return torch.cat([shift.flip(1), scale.flip(1)], dim=1)
+
+    columns: tuple[int, int, int, int]
+    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Box code relative to anchors.
+
+        Args:
+            boxes, anchors: ``(P, 4)`` x1, y1, x2, y2 in pixels.
+
+        Returns:
+            ``(P, 4)``.
+        """
+        size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
+        centre, anchor_centre = boxes[:, :2] + size / 2, anchors[:, :2] + anchor_size / 2
+        shift = (centre - anchor_centre) / anchor_size
+        scale = torch.log(size.clamp(min=1e-3) / anchor_size)
+        code = torch.cat([shift, scale], dim=1)[:, list(self.columns)]
+        return code * code.new_tensor(self.weights)
+
+    def decode(self, code: Tensor, anchors: Tensor) -> Tensor:
+        """Boxes of a code: the inverse of ``encode``.
+
+        Args:
+            code: ``(..., 4)``.
+            anchors: ``(..., 4)`` x1, y1, x2, y2, broadcast against ``code``.
+
+        Returns:
+            ``(..., 4)`` x1, y1, x2, y2 in pixels.
+        """
+        anchor_size = anchors[..., 2:] - anchors[..., :2]
+        anchor_centre = anchors[..., :2] + anchor_size / 2
+        code = (code / code.new_tensor(self.weights))[..., list(self.columns)]
+        centre = code[..., :2] * anchor_size + anchor_centre
+        half = torch.exp(code[..., 2:].clamp(max=MAX_LOG_SCALE)) * anchor_size / 2
+        return torch.cat([centre - half, centre + half], dim=-1)
 
 
-def decode(code: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes of a code: the inverse of ``encode``.
-
-    Args:
-        code: ``(..., 4)`` ty, tx, th, tw.
-        anchors: ``(..., 4)`` x1, y1, x2, y2, broadcast against ``code``.
-
-    Returns:
-        ``(..., 4)`` x1, y1, x2, y2 in pixels.
-    """
-    anchor_size = anchors[..., 2:] - anchors[..., :2]
-    anchor_centre = anchors[..., :2] + anchor_size / 2
-    centre = code[..., [1, 0]] * anchor_size + anchor_centre
-    half = torch.exp(code[..., [3, 2]].clamp(max=MAX_LOG_SCALE)) * anchor_size / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+RETINANET_CODE = BoxCode(columns=(1, 0, 3, 2))
+"""ty, tx, th, tw, without variances."""
+SSD_CODE = BoxCode(columns=(0, 1, 2, 3), weights=(10.0, 10.0, 5.0, 5.0))
+"""tx, ty, tw, th over variances 0.1 and 0.2: torchvision, models/detection/ssd.py."""

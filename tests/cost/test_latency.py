@@ -110,7 +110,9 @@ def test_at_a_millisecond_each_units_are_counted(genome: Genome) -> None:
     edges = [(child, told) for _, child, told in graph.edges(data=True)]
     resampled = sum(told["count"] for _, told in edges if told["resampling"] != "direct")
     added = sum(told["count"] for _, told in edges) - len(blocks)
-    count = len(blocks) + resampled + added + len(genome.taps) + 1
+    pooled = sum(tap.transform is not None for tap in genome.taps)
+    necks = {"endpoints": len(genome.taps), "rfcr": 1, "none": 0}[genome.neck.type]
+    count = len(blocks) + resampled + added + pooled + necks + 1
     ones = table(dict.fromkeys(signatures(genome), 1.0))
     assert latency_ms(genome, ones) == 0.5 + count
 

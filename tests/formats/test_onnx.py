@@ -51,7 +51,7 @@ def random_model(genome: Genome, seed: int = 0) -> Detector:
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
     for tower, spread in ((model.head.class_tower, 0.4), (model.head.box_tower, 0.05)):
         for conv in tower.convs:
-            nn.init.kaiming_normal_(conv.weight)  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(conv.weight)
         nn.init.normal_(tower.predict.weight, std=spread)
     return model
 

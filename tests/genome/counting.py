@@ -13,7 +13,13 @@ from typing import NamedTuple
 from nas.genome import Genome, Unit, plan
 from nas.genome.heads import SSDHead
 from nas.genome.necks import RFCR, L2Norm
-from nas.genome.operations import Conv, InvertedResidual
+from nas.genome.operations import (
+    Conv,
+    FusedInvertedResidual,
+    InvertedResidual,
+    SqueezeExcite,
+    Tucker,
+)
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -62,6 +68,10 @@ def layers(unit: Unit, num_classes: int = 21) -> Iterator[Layer]:
         yield from _conv(unit, unit.part)
     elif isinstance(unit.part, InvertedResidual):
         yield from _inverted_residual(unit, unit.part)
+    elif isinstance(unit.part, FusedInvertedResidual):
+        yield from _fused(unit, unit.part)
+    elif isinstance(unit.part, Tucker):
+        yield from _tucker(unit, unit.part)
     elif isinstance(unit.part, L2Norm):
         yield Layer(unit.ins[0].channels)
     elif isinstance(unit.part, RFCR):
@@ -84,13 +94,35 @@ def _inverted_residual(unit: Unit, op: InvertedResidual) -> Iterator[Layer]:
     if op.expansion != 1:
         yield Layer(source.channels * wide, 0, wide, source.size**2)
     yield Layer(wide * op.kernel**2, 0, wide, out.size**2)
-    if op.squeeze_excite is not None:
+    yield from _attention(wide, op.squeeze_excite)
+    yield Layer(wide * out.channels, 0, out.channels, out.size**2)
+
+
+def _attention(wide: int, attention: SqueezeExcite | None) -> Iterator[Layer]:
+    if attention is not None:
         # torchvision: make_divisible(expanded // 4, 8)
         narrow = max(8, int(wide // 4 + 4) // 8 * 8)
         narrow += 8 if narrow < 0.9 * (wide // 4) else 0
         yield Layer(wide * narrow, narrow, 0, 1)
         yield Layer(narrow * wide, wide, 0, 1)
+
+
+def _fused(unit: Unit, op: FusedInvertedResidual) -> Iterator[Layer]:
+    source, out = unit.ins[0].channels, unit.outs[0]
+    wide = int(source * op.expansion)
+    yield Layer(source * wide * op.kernel**2, 0, wide, out.size**2)
+    yield from _attention(wide, op.squeeze_excite)
     yield Layer(wide * out.channels, 0, out.channels, out.size**2)
+
+
+def _tucker(unit: Unit, op: Tucker) -> Iterator[Layer]:
+    """tensorflow/models, ssd_mobiledet_feature_extractor.py: ranks are multiples of 8."""
+    source, out = unit.ins[0], unit.outs[0]
+    first = max(8, 8 * int(source.channels * op.input_ratio / 8 + 0.5))
+    second = max(8, 8 * int(out.channels * op.output_ratio / 8 + 0.5))
+    yield Layer(source.channels * first, 0, first, source.size**2)
+    yield Layer(first * second * op.kernel**2, 0, second, out.size**2)
+    yield Layer(second * out.channels, 0, out.channels, out.size**2)
 
 
 def _rfcr(unit: Unit, neck: RFCR) -> Iterator[Layer]:

@@ -9,11 +9,15 @@ import networkx as nx
 
 from nas.genome import Genome
 from nas.genome.blocks import Block
+from nas.genome.listing import resolve
 from nas.genome.plan import lower
 
 
 def relisted(genome: Genome, rng: random.Random) -> Genome:
     """New ids, another legal order of blocks, other orders of parents under sums."""
+    if genome.truncation is not None:  # a range of the listing, so it comes before another order
+        left, reads = resolve(genome)
+        genome = genome.but(truncation=None, blocks=tuple(left.values()), taps=reads)
     names = [f"n{i}" for i in rng.sample(range(1000), len(genome.blocks))]
     new = dict(zip((block.id for block in genome.blocks), names, strict=True), image="image")
     waiting, listed, blocks = list(genome.blocks), {"image"}, []

@@ -14,6 +14,7 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome
+from nas.genome.anchors import DefaultBoxes
 from nas.genome.blocks import Edge
 from nas.genome.network import Scale, Truncation
 from nas.genome.operations import Bottleneck, Conv, Residual
@@ -31,6 +32,21 @@ GOLDEN = {
     "spinenet-143": "a86105c89311d55e9575f7e659d68f18962fbd4d8dc7db5b1b8e9c103d43cc14",
     "spinenet-190": "5120364af979b2d62a5d99d6b5bf3249f0c0d62572af349f00d55e0c6a959cc6",
     "r0-sp53": "a7ba92f848184e5e42c69ad197329b598db4c4304b17d580aab0b970cccb037f",
+    "spinenet-mobile-49": "14a0f27a79a4f39a898889575cf4beec981ce5eed3fbc7a2f73945a13905b3c1",
+    "spinenet-mobile-49s": "e6cbf758830800b6fd14ca9cfd70122615f7d202db4bb789d4619c664b285265",
+    "spinenet-mobile-49xs": "4c54a1edb6875917b7c8110f25259858efe6491ea01834200960cda409642936",
+    "ssdlite320-mobilenetv3-large": (
+        "8b5ff8d5796a565d4349dbdafff854303f6a083471393b0ef9898b0a2b14250e"
+    ),
+    "ssdlite320-mobilenetv3-large-full": (
+        "b373590c87d553a581d9d196f7807d5d07e488cb20fc368f881b76d8b5385289"
+    ),
+    "mobiledet-cpu": "9ff8feb76cd0ce5ccb8f82915c1a608f90d17e7ad4fbfd9483231cf291780794",
+    "mobiledet-edgetpu": "1b104c22010a0a26f5653a7682b982e9f352e09bdef40a8c867cf50f38d1d7e0",
+    "mobiledet-dsp": "037c0481d32e2e2fe34773ffc0fc7dcd5912b43e82385505fdbe6dbdf60e91c9",
+    "mobiledet-gpu": "7d2b99a22674d034cfb41c0c89f6b6bc50d685e8d76c7abba22e0a81c6885c3d",
+    "yoloret-mobilenetv2-0.75": "74a83080aad5ed795bcc2f7f822d71f5d86465340d1fea6fe782bc757c9f7a25",
+    "yoloret-mobilenetv2-1.4": "6adcc86e630446b5ca78830410bb920f94c32985bb0358add8505a9b7702c2ae",
 }
 
 
@@ -286,6 +302,19 @@ def test_types_count() -> None:
                 continue  # its merge fits a bottleneck alone
             keys.add(genome.but(blocks=blocks).key)
     assert len(keys) == 11
+
+
+def test_squares_spelt_out_keep_the_key_and_others_change_it() -> None:
+    genome = published("ssdlite320-mobilenetv3-large")
+    first, *rest = genome.head.anchors
+    assert isinstance(first, DefaultBoxes)
+
+    def key(**changes: Any) -> str:
+        return genome.but(head=genome.head.but(anchors=(first.but(**changes), *rest))).key
+
+    assert key(squares=first.square_scales) == genome.key
+    assert key(squares=(0.1,)) != genome.key
+    assert key(squares=(0.1,)) == key(squares=(0.1,), next_scale=0.9)  # which nothing reads then
 
 
 # --- the judge --------------------------------------------------------------------------------

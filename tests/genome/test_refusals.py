@@ -351,7 +351,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
             Genome.from_file(path)
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", [n for n in zoo.names() if n.startswith(("spinenet", "r0"))])
 def test_spinenets_need_128_px(name: str) -> None:
     genome = zoo.genome(name)
     genome.scaled(input_size=128).validate()

@@ -70,7 +70,6 @@ def test_one_class_is_background_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "named"),
     [
-        ("mobilenetv2-1.4-rfcr", "inverted_residual"),
         ("bidet-ssd300", "binary"),
         ("ssd300-vgg16", "l2_norm|tap"),
         ("mimicdet-spinenet-49", "mimicdet"),

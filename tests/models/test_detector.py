@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision.ops import box_iou, nms
 
 from nas.models import Detector
-from nas.models.heads.retinanet import RawOutputs
-from nas.models.targets import encode
+from nas.models.heads.base import RawOutputs
+from nas.models.targets import RETINANET_CODE
 from tests.models.tiny import built, pictures, tiny
 
 SIZE = 128
@@ -73,7 +73,9 @@ def test_losses_by_the_published_formula(model: Detector) -> None:
         positive = iou >= 0.5
         positive[iou.argmax()] = True
         target[i, positive, labels[i, 0]] = 1
-        code[i, positive] = encode(boxes[i].expand(int(positive.sum()), 4), anchors[positive])
+        code[i, positive] = RETINANET_CODE.encode(
+            boxes[i].expand(int(positive.sum()), 4), anchors[positive]
+        )
     count = target.sum() + 1
     p = raw.logits.sigmoid()
     focal = -0.25 * (1 - p) ** 1.5 * p.log() * target
@@ -173,7 +175,7 @@ class Fixed(Detector):
         place = int(box_iou(wanted, anchors).argmax())
         logits[:, place, 2] = 3
         code = torch.zeros(len(images), len(anchors), 4)
-        code[:, place] = encode(wanted, anchors[place][None])
+        code[:, place] = RETINANET_CODE.encode(wanted, anchors[place][None])
         return RawOutputs(logits, code)
 
 

@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from nas.genome import plan
 from nas.models import Detector, build
-from nas.models.heads.retinanet import RawOutputs
-from nas.models.targets import encode, match
+from nas.models.blocks.inverted_residual import InvertedResidual
+from nas.models.edges.separable import Separable
+from nas.models.heads.base import RawOutputs
+from nas.models.heads.retinanet import SeparableConv
+from nas.models.targets import RETINANET_CODE, match
+from search_spaces import zoo
 from search_spaces.spinenet_listing import DeploySettings, genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
@@ -44,6 +48,7 @@ DEPLOYED = {
     ),
 }
 NETS = sorted(DEPLOYED)
+MOBILE = "spinenet_mobile_49xs"
 
 # --- the authors' weights, by their rule ------------------------------------------------------
 
@@ -55,7 +60,9 @@ def drawn(variables: list[str]) -> list[tuple[str, Tensor]]:
         name, _, dimensions = variable.rpartition(" ")
         shape = tuple(int(size) for size in dimensions.split("x"))
         rng = np.random.RandomState(1000 + i)
-        if name.endswith("kernel:0"):
+        if name.endswith("depthwise_kernel:0"):
+            value = rng.randn(*shape) / np.sqrt(np.prod(shape[:2]))
+        elif name.endswith("kernel:0"):
             value = rng.randn(*shape) / np.sqrt(np.prod(shape[:-1]))
         elif name.endswith("gamma:0"):
             value = rng.uniform(0.5, 1, shape)
@@ -64,7 +71,10 @@ def drawn(variables: list[str]) -> list[tuple[str, Tensor]]:
         else:
             value = 0.1 * rng.randn(*shape)
         tensor = torch.from_numpy(value.astype(np.float32))
-        found.append((name, tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor))
+        if tensor.ndim == 4:
+            # A depthwise kernel is H, W, in, 1 there, and in, 1, H, W here.
+            tensor = tensor.permute((2, 3, 0, 1) if "depthwise" in name else (3, 2, 0, 1))
+        found.append((name, tensor))
     return found
 
 
@@ -83,8 +93,7 @@ def body_layers(model: Detector) -> Iterator[nn.Module]:
         for edge in block.inputs:
             resampling: Any = edges.get((block.id, edge.block))
             if resampling is not None:
-                steps = (resampling.reduce, resampling.down, resampling.expand)
-                yield from (layer for step in steps if step is not None for layer in step)
+                yield from (layer for step in edge_steps(resampling) for layer in step)
         yield from block_layers(blocks[block.id])
     for unit in units:
         if unit.kind == "endpoint":
@@ -92,10 +101,21 @@ def body_layers(model: Detector) -> Iterator[nn.Module]:
             yield from endpoint
 
 
+def edge_steps(edge: Any) -> list[Any]:
+    """Convolutions of an edge, each with what follows it."""
+    if isinstance(edge, Separable):
+        return [*edge.down, edge.project]
+    return [step for step in (edge.reduce, edge.down, edge.expand) if step is not None]
+
+
 def block_layers(block: Any) -> Iterator[nn.Module]:
-    """A projection comes before the block's own convolutions."""
+    """A projection shortcut comes before the block's own convolutions."""
     for copy in block.copies:
-        if hasattr(copy, "project"):
+        if isinstance(copy, InvertedResidual):
+            attend: Any = copy.attend
+            for step in (copy.expand, copy.depthwise, (attend.fc1, attend.fc2), copy.project):
+                yield from step  # type: ignore[misc]
+        elif hasattr(copy, "project"):
             steps = ("project", "reduce", "conv", "expand", "conv0", "conv1")
             for step in (getattr(copy, name) for name in steps if hasattr(copy, name)):
                 if not isinstance(step, nn.Identity):
@@ -106,6 +126,8 @@ def block_layers(block: Any) -> Iterator[nn.Module]:
 
 def fill(layer: nn.Module, values: Iterator[Tensor]) -> None:
     """Weights in the order kernel, bias or gamma, beta, moving mean, moving variance."""
+    if isinstance(layer, SeparableConv):
+        fill(layer.depthwise, values)
     if isinstance(layer, nn.Conv2d):
         targets = [layer.weight] + ([layer.bias] if layer.bias is not None else [])
     elif isinstance(layer, nn.BatchNorm2d):
@@ -130,14 +152,21 @@ def load(model: Detector, variables: list[str]) -> None:
     for kind, tower in (("class", model.head.class_tower), ("box", model.head.box_tower)):
         for i, conv in enumerate(tower.convs):
             prefix = f"{kind}_net/{kind}-{i}"
-            fill(conv, iter([head.pop(f"{prefix}/{part}:0") for part in ("kernel", "bias")]))
+            fill(conv, iter([head.pop(f"{prefix}/{part}:0") for part in weights_of(conv)]))
             for level in LEVELS:
                 norms: Any = tower.norms[level - 3]
                 parts = ("gamma", "beta", "moving_mean", "moving_variance")
                 fill(norms[i], iter([head.pop(f"{prefix}-{level}/{part}:0") for part in parts]))
-        prefix = f"{kind}_net/{kind}-predict"
-        fill(tower.predict, iter([head.pop(f"{prefix}/{part}:0") for part in ("kernel", "bias")]))
+        prefix, predict = f"{kind}_net/{kind}-predict", tower.predict
+        fill(predict, iter([head.pop(f"{prefix}/{part}:0") for part in weights_of(predict)]))
     assert not head
+
+
+def weights_of(conv: nn.Module) -> tuple[str, ...]:
+    """The authors' names for the parts of a head's convolution."""
+    if isinstance(conv, SeparableConv):
+        return ("depthwise_kernel", "pointwise_kernel", "bias")
+    return ("kernel", "bias")
 
 
 # --- what the model says ----------------------------------------------------------------------
@@ -157,7 +186,11 @@ class Run(NamedTuple):
 @cache
 def ran(net: str) -> Run:
     expected = np.load(Path(__file__).parent / "reference" / f"{net}.npz")
-    model = build(genome_from_listing(SPINENET_49_ROWS, DEPLOYED[net]), CLASSES).eval()
+    if net == MOBILE:
+        genome = zoo.genome("spinenet-mobile-49xs")
+    else:
+        genome = genome_from_listing(SPINENET_49_ROWS, DEPLOYED[net])
+    model = build(genome, CLASSES).eval()
     load(model, expected["variables"].item().decode().splitlines())
     size = model.genome.input.size
     batch = np.random.RandomState(999).randn(2, size, size, 3).astype(np.float32)
@@ -190,7 +223,7 @@ def assert_near(found: Tensor, run: Run, name: str) -> None:
     assert np.abs(values - wanted).max() < 1e-5 * run.expected[f"{name}_std"]
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", [*NETS, MOBILE])
 @pytest.mark.parametrize("level", LEVELS)
 def test_endpoints_and_head_outputs(net: str, level: int) -> None:
     run = ran(net)
@@ -219,7 +252,7 @@ def test_targets(net: str) -> None:
     classes[found.images, found.anchors, 0] = run.labels[found.images, found.objects]
     codes = torch.zeros(2, len(anchors), 4)
     wanted = run.boxes[found.images, found.objects]
-    codes[found.images, found.anchors] = encode(wanted, anchors[found.anchors])
+    codes[found.images, found.anchors] = RETINANET_CODE.encode(wanted, anchors[found.anchors])
     for level in LEVELS:
         expected = torch.from_numpy(run.expected[f"class_targets{level}"].astype(np.int64))
         assert torch.equal(by_level(classes, run)[level][..., 0], expected)

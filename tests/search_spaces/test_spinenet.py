@@ -18,6 +18,13 @@ from search_spaces.spinenet import SpineNetSpace
 from search_spaces.spinenet_listing import Row, genome_from_listing
 
 VARIANTS = ("paper", "released", "released-v2")
+MOBILE = {
+    "block": "mobile",
+    "endpoints": 48,
+    "head_width": 48,
+    "input_size": 384,
+    "activation": "swish",
+}
 
 
 # --- size and masks ---------------------------------------------------------------------------
@@ -134,6 +141,63 @@ def test_spaces_are_described_by_what_they_are() -> None:
     others: list[dict[str, Any]]
     others = [{"window": 4}, {"intermediates": 9}, {"variant": "released"}]
     assert all(SpineNetSpace(**other).describe() != described for other in others)
+
+
+# --- mobile blocks ----------------------------------------------------------------------------
+
+
+def test_the_mobile_space_holds_spinenet_mobile_49() -> None:
+    """Google's allocation for it: 11 intermediates, two more of them at level 5."""
+    space = SpineNetSpace(variant="released-mobile", deploy=MOBILE)
+    assert Counter(space.base_levels) == {2: 1, 3: 1, 4: 5, 5: 4}
+    assert (space.intermediates, space.window, space.types) == (11, 4, ("inverted_residual",))
+    genome = zoo.genome("spinenet-mobile-49")
+    again = space.decode(space.encode(genome))
+    assert again == genome.but(name="")
+
+
+def test_spinenet_mobile_49_is_listed_as_published() -> None:
+    """tensorflow/tpu, spinenet_mbconv.py: level and parents, outputs last; 12 joins 15."""
+    genome = zoo.genome("spinenet-mobile-49")
+    rows = [
+        (block.level, tuple(int(edge.block) for edge in block.inputs))
+        for block in genome.blocks
+        if block.rank
+    ]
+    assert rows == [
+        *((2, (0, 1)), (2, (1, 2)), (4, (1, 2)), (3, (3, 4)), (4, (3, 5)), (6, (4, 6))),
+        *((4, (4, 6)), (5, (7, 8)), (7, (7, 9)), (5, (9, 10)), (5, (9, 11))),
+        *((4, (6, 11)), (3, (5, 11)), (5, (8, 13, 12)), (7, (6, 15)), (6, (13, 15))),
+    ]
+    assert [tap.block for tap in genome.taps] == ["14", "13", "15", "17", "16"]
+    assert max(block.rank or 0 for block in genome.blocks) == 16
+
+
+@pytest.mark.parametrize("variant", ["paper", "released-mobile"])
+def test_mobile_codes_round_trip(variant: str) -> None:
+    space, rng = SpineNetSpace(variant=variant, deploy=MOBILE), random.Random(3)
+    for _ in range(60):
+        genome = space.sample(rng)
+        kinds = {block.op.type for block in genome.blocks[1:]}
+        assert kinds == {"inverted_residual"}
+        assert space.decode(space.encode(genome)) == genome
+        assert set(space.features(genome)) == set(space.features(space.sample(rng)))
+
+
+def test_mobile_says_what_does_not_fit() -> None:
+    with pytest.raises(ConfigError, match="block: mobile"):
+        SpineNetSpace(variant="released-mobile")
+    with pytest.raises(ValueError, match="repeats is 2"):
+        SpineNetSpace(deploy={**MOBILE, "repeats": 2})
+    space = SpineNetSpace(deploy=MOBILE)
+    with pytest.raises(GenomeError, match="bottleneck"):
+        space.encode(zoo.genome("spinenet-49"))
+
+
+def test_descriptions_name_the_block_only_when_it_is_mobile() -> None:
+    """Runs that began before there was a choice compare equal."""
+    assert "block" not in SpineNetSpace().describe()["deploy"]
+    assert SpineNetSpace(deploy=MOBILE).describe()["deploy"]["block"] == "mobile"
 
 
 # --- codes ------------------------------------------------------------------------------------

@@ -12,31 +12,41 @@ from nas.genome import Unit
 from nas.genome.network import BatchNorm
 from nas.models.blocks.bottleneck import Bottleneck
 from nas.models.blocks.conv import Conv
+from nas.models.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
 from nas.models.blocks.max_pool import MaxPool
 from nas.models.blocks.residual import Residual
+from nas.models.blocks.tucker import Tucker
 from nas.models.layers import activation
 
 _TYPES: dict[str, Callable[[Unit, int, int, BatchNorm, nn.Module], nn.Module]] = {
     "bottleneck": Bottleneck,
     "conv": Conv,
+    "fused_inverted_residual": FusedInvertedResidual,
+    "inverted_residual": InvertedResidual,
     "max_pool": MaxPool,
     "residual": Residual,
+    "tucker": Tucker,
 }
 
 
 class FusedBlock(nn.Module):
     """Sums the inputs, activates the sum, and runs the block's copies one after the other.
 
-    Inputs: tensors ``(N, C, S, S)`` of one shape.  Output ``(N, C', S', S')``.
+    Inputs: tensors ``(N, C, S, S)`` of one shape.  Output ``(N, C', S', S')``; with
+    ``gives_expanded`` also the map ``(N, C_wide, S, S)`` inside the first copy.
 
     Args:
         unit: a unit of kind ``block``.
         norm: constants of batch norm.
         drop_path: probability of dropping the residual branch of a picture.
+        gives_expanded: whether somebody reads the expanded map of an inverted residual.
     """
 
-    def __init__(self, unit: Unit, norm: BatchNorm, drop_path: float) -> None:
+    def __init__(
+        self, unit: Unit, norm: BatchNorm, drop_path: float, gives_expanded: bool = False
+    ) -> None:
         super().__init__()
+        self.gives_expanded = gives_expanded
         block = unit.block
         assert block is not None
         if block.op.type not in _TYPES:
@@ -57,12 +67,19 @@ class FusedBlock(nn.Module):
             )
         )
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Sum, activation, copies."""
         x = inputs[0]
         for other in inputs[1:]:
             x = x + other
         if len(inputs) == 1 and not isinstance(self.act, nn.Identity):
             x = x.clone()  # the activation works in place, and others may read this input
-        out: Tensor = self.copies(self.act(x))
-        return out
+        x = self.act(x)
+        first = self.copies[0]
+        if not (self.gives_expanded and isinstance(first, InvertedResidual)):
+            out: Tensor = self.copies(x)
+            return out
+        out, wide = first.both(x)
+        for copy in self.copies[1:]:
+            out = copy(out)
+        return out, wide

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from nas.genome import Unit
 from nas.genome.blocks import AlphaResample
 from nas.genome.network import BatchNorm
+from nas.models.edges.upsampling import projected_to
 from nas.models.layers import ConvNorm, max_pool_same
 
 
@@ -17,10 +18,7 @@ class Alpha(nn.Module):
     Down: one strided 3×3, then at most one max-pool, as in the authors' code, which decides by
     real sizes: where they don't divide, the pool halves and nearest resizing does the rest.
 
-    Up: nearest.  The last 1×1 and its batch norm come before the repetition when that is by a
-    whole number: repeated pixels change neither the convolution nor a batch's mean and variance,
-    and up to 64 times fewer of them are computed.  (The running variance alone keeps Bessel's
-    factor of the smaller map.)
+    Up: nearest, after the last 1×1 where it can.
     """
 
     def __init__(self, unit: Unit, resample: AlphaResample, norm: BatchNorm) -> None:
@@ -39,18 +37,10 @@ class Alpha(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, S, S)`` to ``(N, C', S', S')``."""
-        size, target = self.sizes
         x = self.reduce(x)
         if self.down is not None:
             x = self._pool(self.down(x))
-            if x.shape[-1] != target:
-                x = F.interpolate(x, size=(target, target), mode="nearest")
-        elif target % size != 0:
-            x = F.interpolate(x, size=(target, target), mode="nearest")
-        out: Tensor = self.expand(x)
-        if out.shape[-1] != target:
-            out = F.interpolate(out, scale_factor=float(target // size), mode="nearest")
-        return out
+        return projected_to(x, self.expand, self.sizes[1])
 
     def _pool(self, x: Tensor) -> Tensor:
         size, target = self.sizes

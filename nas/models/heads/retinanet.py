@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from nas.errors import GenomeError
 from nas.genome import Unit
@@ -17,24 +15,27 @@ from nas.genome.anchors import OctaveAnchors
 from nas.genome.heads import RetinaNetHead
 from nas.genome.network import BatchNorm
 from nas.models.anchors import octave_anchors
-from nas.models.layers import activation, batch_norm
+from nas.models.heads.base import Head, RawOutputs, by_anchor
+from nas.models.layers import activation, batch_norm, initialize
 from nas.models.losses import focal_sum, huber_sum
-from nas.models.targets import decode, encode, match
+from nas.models.targets import RETINANET_CODE, match
 
 PRIOR = 0.01
 """Probability that every class starts with: bias −log(99) = −4.595."""
 
 
-class RawOutputs(NamedTuple):
-    """What the head says of every anchor.
+class SeparableConv(nn.Conv2d):
+    """A 1×1 convolution with bias, behind a depthwise 3×3 without one (SpineNet-Mobile's)."""
 
-    Attributes:
-        logits: ``(B, A, num_classes)``; column 0 is background and isn't used.
-        code: ``(B, A, 4)`` ty, tx, th, tw.
-    """
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__(in_channels, channels, 1)
+        self.depthwise = nn.Conv2d(
+            in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False
+        )
 
-    logits: Tensor
-    code: Tensor
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, S, S)`` to ``(B, C', S, S)``."""
+        return super().forward(self.depthwise(x))
 
 
 class Tower(nn.Module):
@@ -47,13 +48,13 @@ class Tower(nn.Module):
         widths = [channels] + [head.width] * head.depth
         # The authors keep a bias although batch norm follows; it counts as parameters.
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)
+            _conv(a, b, head.separable) for a, b in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(
             nn.ModuleList(batch_norm(head.width, norm) for _ in self.convs) for _ in range(levels)
         )
         self.act = activation(head.activation)
-        self.predict = nn.Conv2d(widths[-1], outputs, 3, padding=1)
+        self.predict = _conv(widths[-1], outputs, head.separable)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """``(B, C, S, S)`` of map ``level`` to ``(B, outputs, S, S)``."""
@@ -65,10 +66,11 @@ class Tower(nn.Module):
         return out
 
 
-class RetinaNet(nn.Module):
+class RetinaNet(Head[RetinaNetHead]):
     """The head of RetinaNet as the SpineNet authors configure it."""
 
-    anchors: Tensor
+    box_code = RETINANET_CODE
+    exclusive = False
 
     def __init__(
         self,
@@ -78,29 +80,32 @@ class RetinaNet(nn.Module):
         norm: BatchNorm,
         image_size: int,
     ) -> None:
-        super().__init__()
         octaves = [part for part in head.anchors if isinstance(part, OctaveAnchors)]
-        if len(octaves) != len(head.anchors) or head.separable:
-            raise GenomeError("head retinanet: no model yet for separable or default_boxes")
+        if len(octaves) != len(head.anchors):
+            raise GenomeError("head retinanet: no model for default_boxes; legal: octave")
         if len({part.count for part in octaves}) > 1:
             raise GenomeError("head retinanet: give every level the same number of anchors")
-        self.settings, self.num_classes, self.image_size = head, num_classes, image_size
+        super().__init__(head, num_classes, image_size, octave_anchors(octaves, unit.ins))
         channels, per_place, levels = unit.ins[0].channels, octaves[0].count, len(octaves)
         self.class_tower = Tower(channels, head, levels, per_place * num_classes, norm)
         self.box_tower = Tower(channels, head, levels, per_place * 4, norm)
-        self.register_buffer("anchors", octave_anchors(octaves, unit.ins), persistent=False)
 
     @torch.no_grad()
-    def initialize(self) -> None:
-        """Towers from N(0, 0.01), predictors from N(0, 1e-5), class bias −log(99)."""
+    def initialize(self, body: nn.Module) -> None:
+        """Body by fan-in, towers from N(0, 0.01), predictors N(0, 1e-5), class bias −log(99).
+
+        The kernels of separable convolutions are Glorot's, uniform, as the authors leave them.
+        """
+        initialize(body)
         for tower in (self.class_tower, self.box_tower):
-            for conv in tower.convs:
+            for conv in (*tower.convs, tower.predict):
                 assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-                nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
-            assert tower.predict.bias is not None
-            nn.init.normal_(tower.predict.weight, std=1e-5)
-            nn.init.zeros_(tower.predict.bias)
+                if isinstance(conv, SeparableConv):
+                    nn.init.xavier_uniform_(conv.depthwise.weight)
+                    nn.init.xavier_uniform_(conv.weight)
+                else:
+                    nn.init.normal_(conv.weight, std=1e-5 if conv is tower.predict else 0.01)
         assert self.class_tower.predict.bias is not None
         nn.init.constant_(self.class_tower.predict.bias, -math.log((1 - PRIOR) / PRIOR))
 
@@ -108,9 +113,13 @@ class RetinaNet(nn.Module):
         """``maps`` finest first, each ``(B, C, S, S)``, to logits and box codes of all anchors."""
         logits, code = [], []
         for level, x in enumerate(maps):
-            logits.append(_by_anchor(self.class_tower(x, level), self.num_classes))
-            code.append(_by_anchor(self.box_tower(x, level), 4))
+            logits.append(by_anchor(self.class_tower(x, level), self.num_classes))
+            code.append(by_anchor(self.box_tower(x, level), 4))
         return RawOutputs(torch.cat(logits, dim=1), torch.cat(code, dim=1))
+
+    def class_outputs(self) -> list[nn.Module]:
+        """The last convolution of the class tower."""
+        return [self.class_tower.predict]
 
     def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Both losses of a batch.
@@ -128,7 +137,7 @@ class RetinaNet(nn.Module):
         with torch.no_grad():
             found = match(anchors, boxes, labels, head.match_iou)
             images, places, objects = found
-            wanted = encode(boxes[images, objects], anchors[places])
+            wanted = self.box_code.encode(boxes[images, objects], anchors[places])
             classes = labels[images, objects]
             flat = (images * len(anchors) + places) * self.num_classes + classes
         count = len(images) + 1.0
@@ -140,43 +149,9 @@ class RetinaNet(nn.Module):
             "box_regression": head.box_weight * huber / (4 * count),
         }
 
-    @torch.no_grad()
-    def decode(self, raw: RawOutputs) -> list[dict[str, Tensor]]:
-        """Detections of each picture: ``boxes`` ``(n, 4)``, ``labels`` ``(n,)``, ``scores``.
 
-        Sorted by score, boxes in pixels of the input and inside it.
-        """
-        scores = raw.logits.float().sigmoid()
-        return [self._of_one(scores[i], raw.code[i].float()) for i in range(len(scores))]
-
-    def _of_one(self, scores: Tensor, code: Tensor) -> dict[str, Tensor]:
-        post = self.settings.postprocess
-        places, classes = (scores[:, 1:] > post.score).nonzero(as_tuple=True)
-        values, labels = scores[places, classes + 1], classes + 1
-        if len(values) > post.candidates:
-            keep = _best_per_class(values, labels, post.candidates)
-            places, labels, values = places[keep], labels[keep], values[keep]
-        boxes = decode(code[places], self.anchors[places])
-        boxes = clip_boxes_to_image(boxes, (self.image_size, self.image_size))
-        keep = batched_nms(boxes, values, labels, post.iou)[: post.detections]
-        return {"boxes": boxes[keep], "labels": labels[keep], "scores": values[keep]}
-
-    def for_inference(self) -> RetinaNet:
-        """Itself: nothing of this head is for training alone."""
-        return self
-
-
-def _by_anchor(x: Tensor, values: int) -> Tensor:
-    """``(B, A · values, S, S)`` to ``(B, S · S · A, values)``."""
-    return x.permute(0, 2, 3, 1).reshape(len(x), -1, values)
-
-
-def _best_per_class(scores: Tensor, labels: Tensor, most: int) -> Tensor:
-    """Indices of the ``most`` best candidates of every class."""
-    order = scores.argsort(descending=True, stable=True)
-    order = order[labels[order].argsort(stable=True)]
-    sorted_labels = labels[order]
-    counts = torch.bincount(sorted_labels)
-    starts = counts.cumsum(0) - counts
-    position = torch.arange(len(order), device=order.device) - starts[sorted_labels]
-    return order[position < most]
+def _conv(in_channels: int, channels: int, separable: bool) -> nn.Conv2d:
+    """A 3×3 convolution with bias, full or separable."""
+    if separable:
+        return SeparableConv(in_channels, channels)
+    return nn.Conv2d(in_channels, channels, 3, padding=1)

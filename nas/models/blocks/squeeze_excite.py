@@ -1,0 +1,27 @@
+"""Channel attention inside mobile blocks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torchvision.ops import SqueezeExcitation
+
+from nas.genome import operations as schema
+from nas.genome.shapes import squeezed
+from nas.models.layers import activation
+
+
+def squeeze_excite(op: schema.SqueezeExcite, channels: int, wide: int) -> SqueezeExcitation:
+    """Mean over the map, 1×1, activation, 1×1, gate, scale; ``(N, wide, S, S)`` to the same.
+
+    Args:
+        op: its ratio and activations.
+        channels: that the block reads.
+        wide: of the map that is scaled.
+    """
+    return SqueezeExcitation(
+        wide,
+        squeezed(op, channels, wide),
+        activation=partial(activation, op.activation),
+        scale_activation=partial(activation, op.gate),
+    )

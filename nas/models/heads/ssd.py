@@ -1,0 +1,113 @@
+"""SSD's head: predictors of each map's own, softmax with mined negatives, NMS per class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.errors import GenomeError
+from nas.genome import Unit
+from nas.genome.anchors import DefaultBoxes
+from nas.genome.heads import SSDHead
+from nas.genome.network import BatchNorm
+from nas.models.anchors import default_boxes
+from nas.models.heads.base import Head, RawOutputs, by_anchor
+from nas.models.layers import ConvNorm
+from nas.models.losses import hardest_negatives
+from nas.models.targets import SSD_CODE, match
+
+FIRST_STD = 0.03
+"""Of all convolutions' first weights in a network with this head: torchvision's SSDlite."""
+
+
+class SSD(Head[SSDHead]):
+    """SSD (full convolutions) or SSDlite (separable ones), equal to torchvision's class."""
+
+    box_code = SSD_CODE
+    exclusive = True
+
+    def __init__(
+        self, unit: Unit, head: SSDHead, num_classes: int, norm: BatchNorm, image_size: int
+    ) -> None:
+        parts = [part for part in head.anchors if isinstance(part, DefaultBoxes)]
+        if len(parts) != len(head.anchors):
+            raise GenomeError("head ssd: no model for octave anchors; legal: default_boxes")
+        if head.box_values != 4:
+            raise GenomeError(
+                f"head ssd: no model for box_values {head.box_values}, which predict a variance "
+                "too; legal to build: 4"
+            )
+        if head.kernel % 2 == 0:
+            raise GenomeError(
+                f"head ssd: kernel {head.kernel} would change the maps' size; legal: an odd one"
+            )
+        super().__init__(head, num_classes, image_size, default_boxes(parts, unit.ins, image_size))
+        sizes = [(shape.channels, part.count) for shape, part in zip(unit.ins, parts, strict=True)]
+        self.class_predictors = nn.ModuleList(
+            _predictor(channels, count * num_classes, head, norm) for channels, count in sizes
+        )
+        self.box_predictors = nn.ModuleList(
+            _predictor(channels, count * 4, head, norm) for channels, count in sizes
+        )
+
+    @torch.no_grad()
+    def initialize(self, body: nn.Module) -> None:
+        """All convolutions of the network from N(0, 0.03), biases 0."""
+        for layer in (*body.modules(), *self.modules()):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=FIRST_STD)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, maps: Sequence[Tensor]) -> RawOutputs:
+        """``maps`` finest first, each ``(B, C, S, S)``, to logits and box codes of all boxes."""
+        logits, code = [], []
+        for x, classes, box in zip(maps, self.class_predictors, self.box_predictors, strict=True):
+            logits.append(by_anchor(classes(x), self.num_classes))
+            code.append(by_anchor(box(x), 4))
+        return RawOutputs(torch.cat(logits, dim=1), torch.cat(code, dim=1))
+
+    def class_outputs(self) -> list[nn.Module]:
+        """The last convolution of every map's class predictor."""
+        predictors = self.class_predictors
+        return [p[-1] if isinstance(p, nn.Sequential) else p for p in predictors]
+
+    def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Both losses of a batch.
+
+        Args:
+            raw: what ``forward`` returned.
+            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
+            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
+
+        Returns:
+            ``classification``: cross entropy of positives and mined negatives;
+            ``box_regression``: smooth L1 of positives.  Both are sums over the number of
+            positives in the batch, or over 1 without any.
+        """
+        with torch.no_grad():
+            images, places, objects = match(
+                self.anchors, boxes, labels, self.settings.match_iou, claim="last"
+            )
+            wanted = self.box_code.encode(boxes[images, objects], self.anchors[places])
+            positive = torch.zeros(raw.logits.shape[:2], dtype=torch.bool, device=boxes.device)
+            positive[images, places] = True
+            background = -F.log_softmax(raw.logits.float(), dim=-1)[..., 0]
+            pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
+            rows = torch.cat([images, pictures]), torch.cat([places, negatives])
+            classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
+        count = max(1, len(images))
+        entropy = F.cross_entropy(raw.logits[rows].float(), classes, reduction="sum")
+        smooth = F.smooth_l1_loss(raw.code[images, places].float(), wanted, reduction="sum")
+        return {"classification": entropy / count, "box_regression": smooth / count}
+
+
+def _predictor(channels: int, outputs: int, head: SSDHead, norm: BatchNorm) -> nn.Module:
+    """``(B, channels, S, S)`` to ``(B, outputs, S, S)``."""
+    if not head.separable:
+        return nn.Conv2d(channels, outputs, head.kernel, padding=head.kernel // 2)
+    depthwise = ConvNorm(channels, channels, head.kernel, norm, head.activation, groups=channels)
+    return nn.Sequential(depthwise, nn.Conv2d(channels, outputs, 1))
