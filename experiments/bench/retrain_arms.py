@@ -27,6 +27,7 @@ from nas.report.leaderboard import read
 from nas.result import result_of
 from nas.runs import Run
 from nas.training.settings import RecipeSettings
+from search_spaces.spinenet import SpineNetSpaceSettings
 from search_spaces.spinenet_listing import genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
@@ -36,6 +37,10 @@ TOLERANCE = 0.05
 
 def candidates(run: Run, config: SearchConfig, classes: int) -> dict[str, Genome]:
     """Both arms' choices and SpineNet-49 at the proxy's scale, with equal multiply-adds."""
+    if not isinstance(config.space, SpineNetSpaceSettings):
+        raise SystemExit(
+            f"{run.path}: its space is {config.space.name}; give a search of SpineNets"
+        )
     records, objective = read(run.path)
     result = result_of(records, objective)
     deployed = {
