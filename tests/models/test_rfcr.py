@@ -13,6 +13,7 @@ from nas.genome import Genome, Shape, Unit
 from nas.genome import necks as schema
 from nas.genome.network import BatchNorm
 from nas.genome.plan import lower
+from nas.models import build
 from nas.models.necks import build_neck
 from nas.models.necks.rfcr import RFCR
 from tests.genome.counting import published
@@ -151,6 +152,13 @@ def test_small_and_odd_maps(size: int, sides: tuple[int, ...]) -> None:
 def test_sizes_that_are_no_multiples_are_refused(size: int) -> None:
     with pytest.raises(GenomeError, match=r"map 0 of 1\d px to .* a multiple of 32 px"):
         necked(size)
+
+
+def test_factors_begin_at_one() -> None:
+    _, unit = necked(320)
+    genome = published("mobilenetv2-0.75-rfcr")
+    neck = build(genome, 4).body[unit.name]
+    assert isinstance(neck, RFCR) and torch.equal(neck.factors, torch.ones(4))
 
 
 def test_an_even_kernel_is_refused() -> None:

@@ -104,6 +104,27 @@ def test_counts_are_the_published_ones(name: str) -> None:
         assert counted.macs / 1e9 == pytest.approx(gmacs, rel=2e-4, abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "with_statistics"),
+    [
+        *(("mobiledet-cpu", 4_205_423), ("mobiledet-edgetpu", 4_196_095)),
+        *(("mobiledet-dsp", 7_159_343), ("mobiledet-gpu", 13_109_151)),
+    ],
+)
+def test_mobiledets_are_tensorflow_s(name: str, with_statistics: int) -> None:
+    """Variables with moving statistics; 2,034 boxes, of which the first map has three a place."""
+    model = built(zoo.genome(name), num_classes=91)
+    statistics = [b for key, b in model.named_buffers() if ".running_" in key]
+    assert sum(x.numel() for x in (*model.parameters(), *statistics)) == with_statistics
+    corners = model.head.anchors
+    assert len(corners) == 2034
+    sides = (corners[:3, 2:] - corners[:3, :2]) / 320
+    long, short = 0.2 * math.sqrt(2), 0.2 / math.sqrt(2)
+    wanted = torch.tensor([[0.1, 0.1], [long, short], [short, long]])
+    torch.testing.assert_close(sides, wanted)
+    assert (corners[-6:, 2:] - corners[-6:, :2]).max() > 320  # not clipped
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_training_step(name: str) -> None:
     step(small(name))

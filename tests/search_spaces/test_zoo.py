@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nas.cost import profile
 from nas.genome.heads import SSDHead
 from nas.genome.plan import lower
 from search_spaces import zoo
@@ -76,6 +77,14 @@ def test_ssdlite_s_multiply_adds() -> None:
 def test_yoloret_s_backbone_and_neck(name: str, backbone: int, neck: int) -> None:
     assert params(counted(name, "block"), per_norm=4) == backbone
     assert params(counted(name, "neck")) == neck
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in zoo.names() if zoo.genome(name).head.type == "ssd"]
+)
+def test_nas_cost_agrees(name: str) -> None:
+    counts, found = counted(name), profile(zoo.genome(name))
+    assert (found.params, found.macs) == (params(counts), sum(layer.macs for layer in counts))
 
 
 @pytest.mark.parametrize(
