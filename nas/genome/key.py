@@ -57,7 +57,7 @@ def _canonical(genome: Genome) -> tuple[list[str], str]:
     parents = [[index[parent] for parent in block.parents] for block in blocks.values()]
     order, description = _Labelling(nodes, parents).smallest()
     rest = [_whole(part) for part in (genome.input, genome.neck, genome.head, genome.norm)]
-    return [names[i] for i in order], json.dumps([1, description, rest])
+    return [names[i] for i in order], f'[1, "{description}", [{", ".join(rest)}]]'
 
 
 class _Node(NamedTuple):
@@ -66,7 +66,7 @@ class _Node(NamedTuple):
     Attributes:
         label: what it is.
         steps: per edge, what that does.
-        said: its JSON in a description, with a %d for the place of each parent.
+        said: it in a description, with a %d for the place of each parent.
         arranged: sorts places of parents by what the edges do, and where that is equal by place.
     """
 
@@ -90,7 +90,7 @@ def _node(fit: Fitted, rank: int | None, tapped: tuple[str, ...]) -> _Node:
         ordered = position if combine == "concat" else ""
         steps.append(f"{_resampling(fit, position)},{edge.point},{ordered}")
     edges = ", ".join(f"[{_filled_later(step)}, %d]" for step in sorted(steps))
-    said = f"[{_filled_later(label)}, [{edges}]]"
+    said = _quoted(f"[{_filled_later(label)}, [{edges}]]")
     return _Node(label, tuple(steps), said, _arranged(steps))
 
 
@@ -107,6 +107,15 @@ def _filled_later(text: str) -> str:
     return json.dumps(text).replace("%", "%%")
 
 
+def _quoted(text: str) -> str:
+    """A text as it stands between the quotes of a string in JSON."""
+    return json.dumps(text)[1:-1]
+
+
+def _unquoted(text: str) -> str:
+    return str(json.loads(f'"{text}"'))
+
+
 def _resampling(fit: Fitted, position: int) -> str:
     part = fit.block.inputs[position].resample
     if isinstance(part, Direct):
@@ -118,10 +127,11 @@ def _resampling(fit: Fitted, position: int) -> str:
 
 
 def _whole(part: Part) -> str:
-    """A part's fields, all of those that aren't its type's defaults."""
+    """A part's fields, all of those that aren't its type's defaults, as a string in JSON."""
     cached = part.__dict__.get("_whole")
     if cached is None:
-        cached = part.__dict__["_whole"] = json.dumps(_said(part), sort_keys=True)
+        fields = json.dumps(_said(part), sort_keys=True)
+        cached = part.__dict__["_whole"] = json.dumps(fields)
     return str(cached)
 
 
@@ -238,7 +248,7 @@ class _Labelling:
             single = [2 * c + (c == colours[member]) for c in colours]
             single[member] -= 1
             found = self._best(self._refined(_ranks(single)))
-            if best is None or found[1] < best[1]:
+            if best is None or _unquoted(found[1]) < _unquoted(best[1]):
                 best = found
         assert best is not None
         return best
@@ -249,7 +259,10 @@ class _Labelling:
         )
 
     def _description(self, order: list[int]) -> str:
-        """JSON: of every block its label, and what each edge does with its parent's place."""
+        """Of every block its label, and what each edge does with its parent's place.
+
+        That is JSON, as it stands between the quotes of a string in JSON.
+        """
         place = [-1] * (len(order) + 1)  # the last one is the image's
         for position, block in enumerate(order):
             place[block] = position
