@@ -78,23 +78,32 @@ class _Node(NamedTuple):
 
 @lru_cache(maxsize=REMEMBERED)
 def _node(fit: Fitted, rank: int | None, tapped: tuple[str, ...]) -> _Node:
+    label, steps, edges = _described(fit)
+    label = f"{label},{rank}|{[*tapped]}"
+    said = _quoted(f"[{_filled_later(label)}, [") + edges
+    return _Node(label, steps, said, _arranged(steps))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _described(fit: Fitted) -> tuple[str, tuple[str, ...], str]:
+    """What a block is but for its rank and taps, what each edge does, and that as it is said."""
     block, combine = fit.block, fit.block.combine
     if combine == "concat" and len(block.inputs) == 1:
         combine = "sum"  # of one map both are the map itself
     label = (
         f"{form(block.op)},{fit.width},{block.level},{combine},"
-        f"{block.fuse_activation},{block.repeats},{rank}|{[*tapped]}"
+        f"{block.fuse_activation},{block.repeats}"
     )
     steps = []
     for position, edge in enumerate(block.inputs):
         ordered = position if combine == "concat" else ""
         steps.append(f"{_resampling(fit, position)},{edge.point},{ordered}")
     edges = ", ".join(f"[{_filled_later(step)}, %d]" for step in sorted(steps))
-    said = _quoted(f"[{_filled_later(label)}, [{edges}]]")
-    return _Node(label, tuple(steps), said, _arranged(steps))
+    return label, tuple(steps), _quoted(f"{edges}]]")
 
 
-def _arranged(steps: list[str]) -> Callable[[list[int]], Any]:
+@lru_cache(maxsize=REMEMBERED)
+def _arranged(steps: tuple[str, ...]) -> Callable[[list[int]], Any]:
     if len(set(steps)) == len(steps):
         return operator.itemgetter(*sorted(range(len(steps)), key=steps.__getitem__))
     if len(set(steps)) == 1:
