@@ -76,7 +76,7 @@ class _Node(NamedTuple):
     arranged: Callable[[list[int]], Any]
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=512)
 def _node(fit: Fitted, rank: int | None, tapped: tuple[str, ...]) -> _Node:
     label, steps, edges = _described(fit)
     label = f"{label},{rank}|{[*tapped]}"
