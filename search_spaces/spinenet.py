@@ -197,17 +197,16 @@ class SpineNetSpace(Space):
             self.check(code)
 
     def _rows(self, code: Sequence[int]) -> list[Row]:
-        rows = []
-        rest = iter(
-            decision.choices[index]
-            for decision, index in zip(
-                self.decisions[self.blocks :], code[self.blocks :], strict=True
-            )
-        )
-        for i in range(self.blocks):
-            output = i >= self.intermediates
-            level = OUTPUT_LEVELS[code[i]] if output else self.base_levels[code[i]] + next(rest)
-            rows.append(Row(level, next(rest), next(rest), output))
+        taken = [decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
+        own = iter(taken[self.blocks :])
+        rows = [
+            Row(self.base_levels[label] + next(own), next(own), next(own))
+            for label in taken[: self.intermediates]
+        ]
+        rows += [
+            Row(level, next(own), next(own), True)
+            for level in taken[self.intermediates : self.blocks]
+        ]
         return rows
 
     def encode(self, candidate: Genome) -> Code:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -189,10 +189,15 @@ class Genome(Part):
 
 def _json(value: Any) -> str:
     """Puts JSON together from parts that may have theirs already, since genomes share them."""
+    if isinstance(value, tuple):  # of blocks, or of taps
+        return "[" + ",".join([part.signature for part in value]) + "]"
     if isinstance(value, Part):
         return value.signature
-    if isinstance(value, tuple):
-        return "[" + ",".join([_json(item) for item in value]) + "]"
+    return _json_of_scalar(value)
+
+
+@lru_cache(maxsize=64, typed=True)  # 1 and True are equal and look different
+def _json_of_scalar(value: str | int | None) -> str:
     return json.dumps(value)
 
 
