@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from nas import yamlfile
 from nas.controllers import ControllerSettings
@@ -29,7 +29,8 @@ from nas.settings import Settings
 from nas.stopping import StoppingSettings
 from nas.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.training.recipes import RecipeField, resolve
-from proxies.training import ProxySettings, ScaleSettings
+from proxies.training import SCALES, ProxySettings, ScaleSettings
+from search_spaces.detectors import SpaceSettings, space_name
 from search_spaces.spinenet import SpineNetSpaceSettings
 
 EXPERIMENTS = "experiments"
@@ -53,7 +54,7 @@ class SearchConfig(Settings):
     data_dir: Path | None = None
     warm_start: Path | None = None
     data: DataSettings = DataSettings()
-    space: SpineNetSpaceSettings = SpineNetSpaceSettings()
+    space: SpaceSettings = SpineNetSpaceSettings()
     proxy: ProxySettings = ProxySettings()
     costs: CostSettings = CostSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
@@ -63,6 +64,19 @@ class SearchConfig(Settings):
     stopping: StoppingSettings | None = None
     study: StudySettings = StudySettings()
     compute: ComputeSettings = ComputeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scaled_as_suits_the_space(cls, tree: Any) -> Any:
+        if not isinstance(tree, Mapping):
+            return tree
+        defaults, proxy = SCALES.get(space_name(tree.get("space")), {}), tree.get("proxy", {})
+        scale = proxy.get("scale", {}) if isinstance(proxy, Mapping) else None
+        if not (defaults and isinstance(scale, Mapping)):
+            return tree
+        if scale.get("input_size") is not None:
+            defaults = {**defaults, "input_factor": None}
+        return {**tree, "proxy": {**proxy, "scale": {**defaults, **scale}}}
 
     @field_validator("budget")
     @classmethod
@@ -257,7 +271,12 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
     problem = error.errors(include_url=False)[0]
     steps = [str(step) for step in problem["loc"]]
     known = _known_keys(kind, steps[:-1])
+    if steps[:1] == ["space"]:
+        del steps[1:2]  # the space's name, by which pydantic chose among settings
     where, met, message = ".".join(steps), reprlib.repr(problem["input"]), problem["msg"]
+    if problem["type"] == "union_tag_invalid":
+        wanted = problem["ctx"]["expected_tags"].replace(", ", " or ")
+        return f"{where}.name", f"{where}.name is {problem['ctx']['tag']!r}; it should be {wanted}"
     if problem["type"] == "extra_forbidden":
         room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
         return where, f"unknown key {steps[-1]!r}{room}{_nearest(steps[-1], known)}"
@@ -271,12 +290,17 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
 
 
 def _known_keys(kind: type[BaseModel], steps: Sequence[str]) -> list[str]:
-    """The fields of the settings that a path of keys leads to."""
+    """The fields of the settings that a path of keys, and of names of spaces, leads to."""
     models = [kind]
     for step in steps:
+        named = [m for m in models if "name" in m.model_fields and _default_name(m) == step]
         fields = [model.model_fields[step] for model in models if step in model.model_fields]
-        models = [m for field in fields for m in _models_in(field.annotation)] or models
+        models = named or [m for field in fields for m in _models_in(field.annotation)] or models
     return [name for model in models for name in model.model_fields]
+
+
+def _default_name(model: type[BaseModel]) -> Any:
+    return model.model_fields["name"].default
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

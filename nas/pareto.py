@@ -24,12 +24,17 @@ def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
     if not points:
         return []
     values: Any = np.asarray(points, dtype=float)
-    front = []
-    for index, value in enumerate(values):
-        dominates = (values >= value).all(axis=1) & (values > value).any(axis=1)
-        if not dominates.any():
-            front.append(index)
-    return front
+    left = np.lexsort(-values.T[::-1])  # the best of the first axis comes first
+    front: list[int] = []
+    while len(left):
+        # Nothing left is better than the first one: that would come before it.
+        first, rest = values[left[0]], values[left]
+        worse = (rest <= first).all(axis=1)
+        equal = worse & (rest == first).all(axis=1)
+        equal[0] = True  # even with a NaN, which equals nothing
+        front.extend(left[equal].tolist())
+        left = left[~(worse | equal)]
+    return sorted(front)
 
 
 def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:

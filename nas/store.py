@@ -9,11 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
+
+from pydantic_core import to_json
 
 from nas.errors import RunError
 from nas.trial import Failure, FailureKind, Record, Status
@@ -58,6 +61,7 @@ _INSERT = (
     f"VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
 _UPDATE = f"UPDATE trials SET {', '.join(f'{name}=?' for name in _LATER)} WHERE number=?"
+_pick_proposed, _pick_later = operator.itemgetter(*_PROPOSED), operator.itemgetter(*_LATER)
 
 
 class Store:
@@ -72,6 +76,7 @@ class Store:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._last = -1  # the highest number of a row that is known to be there
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
@@ -101,6 +106,8 @@ class Store:
                 connection.execute("PRAGMA synchronous=FULL")
                 if empty:
                     store._create()
+                newest = "SELECT coalesce(max(number), -1) FROM trials"
+                store._last = connection.execute(newest).fetchone()[0]
         except BaseException:
             lock.close()
             raise
@@ -172,13 +179,17 @@ class Store:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 for record, later in rows:
-                    if not self._connection.execute(_UPDATE, (*later, record.number)).rowcount:
+                    if record.number > self._last or not self._update(record.number, later):
                         self._connection.execute(_INSERT, _proposed(record) + later)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+        self._last = max(self._last, *[record.number for record in records])
+
+    def _update(self, number: int, later: tuple[Any, ...]) -> bool:
+        return self._connection.execute(_UPDATE, (*later, number)).rowcount > 0
 
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
@@ -295,13 +306,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def _to_json(value: Any) -> str:
     """JSON has no NaN: numbers that are not finite become null."""
-    if isinstance(value, Mapping):
-        return json.dumps({k: _finite(v) for k, v in value.items()})
-    return json.dumps([{k: _finite(v) for k, v in rung.items()} for rung in value])
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return to_json(value, inf_nan_mode="null").decode()
 
 
 def _metrics(value: Mapping[str, float | None]) -> dict[str, float]:
@@ -310,8 +315,8 @@ def _metrics(value: Mapping[str, float | None]) -> dict[str, float]:
 
 def _proposed(record: Record) -> tuple[Any, ...]:
     """The columns that a row is written with once."""
-    own = vars(record) | {"code": json.dumps(record.code), "candidate": record.candidate_json}
-    return tuple(own[name] for name in _PROPOSED)
+    own = vars(record) | {"code": _to_json(record.code), "candidate": record.candidate_json}
+    return _pick_proposed(own)
 
 
 def _later(record: Record) -> tuple[Any, ...]:
@@ -319,16 +324,16 @@ def _later(record: Record) -> tuple[Any, ...]:
     failure = record.failure
     own = vars(record) | {
         "status": record.status.value,
-        "retried": json.dumps(record.retried),
+        "retried": _to_json(record.retried),
         "charged": int(record.charged),
         "costs": _to_json(record.costs),
         "metrics": _to_json(record.metrics),
         "curve": _to_json(record.curve),
         "failure_kind": failure.kind.value if failure else None,
         "failure_message": failure.message if failure else None,
-        "versions": json.dumps(dict(record.versions)),
+        "versions": _to_json(record.versions),
     }
-    return tuple(own[name] for name in _LATER)
+    return _pick_later(own)
 
 
 def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record:

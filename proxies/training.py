@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
@@ -48,13 +48,34 @@ def _check_rungs(recipe: RecipeSettings, last: int) -> None:
 
 
 class ScaleSettings(Settings):
-    """How a candidate is made smaller; see `Genome.scaled`. None leaves a part as deployed."""
+    """How a candidate is made smaller; see `Genome.scaled`. None leaves a part as deployed.
+
+    `input_size` gives all candidates one side; `input_factor` multiplies each one's own, for spaces
+    where it is a choice. There is one of them at most.
+    """
 
     width: float = Field(default=1.0, gt=0)
     alpha: float | None = Field(default=None, gt=0)
     neck_width: int | None = Field(default=None, ge=1)
     head_width: int | None = Field(default=None, ge=1)
     input_size: int | None = Field(default=None, ge=32)
+    input_factor: float | None = Field(default=None, gt=0, le=4)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _factor_takes_the_place_of_a_default_size(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("input_factor") is not None:
+            return {"input_size": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _has_one_input(self) -> Self:
+        if self.input_size is not None and self.input_factor is not None:
+            raise ValueError(
+                f"input_size {self.input_size} and input_factor {self.input_factor}: give one, and "
+                "null for the other"
+            )
+        return self
 
 
 class ProxyScaleSettings(ScaleSettings):
@@ -69,6 +90,20 @@ class ProxyScaleSettings(ScaleSettings):
     neck_width: int | None = Field(default=32, ge=1)
     head_width: int | None = Field(default=32, ge=1)
     input_size: int | None = Field(default=128, ge=32)
+
+
+SCALES: dict[str, dict[str, float | None]] = {
+    "mobile": {
+        **dict.fromkeys(("alpha", "neck_width", "head_width", "input_size")),
+        "width": 1.0,
+        "input_factor": 0.5,
+    }
+}
+"""By space, the defaults of `ProxyScaleSettings` where others suit it better.
+
+Mobile detectors are narrow as they are, and a quarter of their widths, in multiples of 8, would
+hardly differ.
+"""
 
 
 class ProxySettings(Settings):
@@ -248,8 +283,11 @@ class TrainingProxy:
     def describe(self) -> dict[str, Any]:
         """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
         fit, held = self.splits()
+        settings = self.settings.model_dump(mode="json")
+        if settings["scale"]["input_factor"] is None:
+            del settings["scale"]["input_factor"]  # runs from before there was one go on
         return {
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": settings,
             "fit": fit.fingerprint,
             "holdout": held.fingerprint,
         }

@@ -20,7 +20,7 @@ from nas.genome.anchors import DefaultBoxes
 from nas.genome.blocks import IMAGE, Block, Edge
 from nas.genome.heads import Head, Postprocess, SSDHead
 from nas.genome.necks import Neck, NoNeck, Pool, Tap
-from nas.genome.network import BatchNorm, Input, Scale, Truncation
+from nas.genome.network import BatchNorm, Input, Scale, Triple, Truncation
 from nas.genome.operations import (
     Conv,
     FusedInvertedResidual,
@@ -29,7 +29,7 @@ from nas.genome.operations import (
     SqueezeExcite,
     Tucker,
 )
-from nas.genome.part import Activation, Stride
+from nas.genome.part import Activation, Positive, Stride
 from nas.settings import Settings
 
 LayerType = Literal["conv", "inverted_residual", "fused_inverted_residual", "tucker"]
@@ -98,7 +98,8 @@ class DeploySettings(Settings):
 
     Attributes:
         width: factor on all widths, which are rounded to multiples of ``divisor``.
-        input_size, resize, mean, std: see ``nas.genome.network.Input``; one value for all colours.
+        input_size, resize, mean, std: see ``nas.genome.network.Input``; one value for all colours,
+            or three.
         eps, momentum: of batch norm, momentum as PyTorch counts it.
     """
 
@@ -106,8 +107,8 @@ class DeploySettings(Settings):
     divisor: int = Field(default=8, ge=1, le=64)
     input_size: int = Field(default=320, ge=32, le=4096)
     resize: Literal["letterbox", "stretch"] = "stretch"
-    mean: float = 0.5
-    std: float = Field(default=0.5, gt=0)
+    mean: float | Triple = 0.5
+    std: Positive | tuple[Positive, Positive, Positive] = 0.5
     eps: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.03, gt=0, le=1)
 
@@ -290,9 +291,13 @@ def _input(deploy: DeploySettings) -> Input:
     return Input(
         size=deploy.input_size,
         resize=deploy.resize,
-        mean=(deploy.mean,) * 3,
-        std=(deploy.std,) * 3,
+        mean=_triple(deploy.mean),
+        std=_triple(deploy.std),
     )
+
+
+def _triple(value: float | Triple) -> Triple:
+    return value if isinstance(value, tuple) else (value,) * 3
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,7 @@ from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import Block, Direct
 from nas.genome.listing import resolve
+from nas.genome.network import Input
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
 from search_spaces.spinenet_listing import (
@@ -147,6 +148,11 @@ class SpineNetSpace(Space):
         self._sizes = tuple(len(decision.choices) for decision in self.decisions)
         self._free = tuple((True,) * size for size in self._sizes)
 
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs that the space's networks have: one."""
+        return (Input(size=self.settings.deploy.input_size),)
+
     def _decisions(self) -> list[Decision]:
         labels = tuple(range(self.intermediates))
         decisions = [Decision(f"intermediate{i}", labels) for i in range(self.intermediates)]
@@ -191,17 +197,16 @@ class SpineNetSpace(Space):
             self.check(code)
 
     def _rows(self, code: Sequence[int]) -> list[Row]:
-        rows = []
-        rest = iter(
-            decision.choices[index]
-            for decision, index in zip(
-                self.decisions[self.blocks :], code[self.blocks :], strict=True
-            )
-        )
-        for i in range(self.blocks):
-            output = i >= self.intermediates
-            level = OUTPUT_LEVELS[code[i]] if output else self.base_levels[code[i]] + next(rest)
-            rows.append(Row(level, next(rest), next(rest), output))
+        taken = [decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
+        own = iter(taken[self.blocks :])
+        rows = [
+            Row(self.base_levels[label] + next(own), next(own), next(own))
+            for label in taken[: self.intermediates]
+        ]
+        rows += [
+            Row(level, next(own), next(own), True)
+            for level in taken[self.intermediates : self.blocks]
+        ]
         return rows
 
     def encode(self, candidate: Genome) -> Code:

@@ -134,23 +134,22 @@ def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list
     level and its width; the stem's blocks count too.  The listing's order decides, not the
     picture's size.
     """
-    shapes: list[tuple[int, str]] = [(2, "bottleneck")] * len(STEM_BLOCKS)
+    stem = [(2, "bottleneck")] * len(STEM_BLOCKS)
     if family == "mobile":
-        shapes = [(1, "inverted_residual"), (2, "inverted_residual")]
-    read = [0] * len(shapes)
+        stem = [(1, "inverted_residual"), (2, "inverted_residual")]
+    unread = dict(enumerate(stem))
     merges: list[tuple[int, ...]] = []
-    for row in rows:
+    for index, row in enumerate(rows, start=len(STEM_BLOCKS)):
+        shape = (row.level, row.type)
         for parent in row.parents:
-            read[parent] += 1
-        joined = []
+            unread.pop(parent, None)
+        joined: tuple[int, ...] = ()
         if row.output:
-            shape = (row.level, row.type)
-            joined = [j for j, other in enumerate(shapes) if read[j] == 0 and other == shape]
-        for j in joined:
-            read[j] += 1
-        merges.append(tuple(joined))
-        shapes.append((row.level, row.type))
-        read.append(0)
+            joined = tuple([j for j, other in unread.items() if other == shape])
+            for j in joined:
+                del unread[j]
+        merges.append(joined)
+        unread[index] = shape
     return merges
 
 

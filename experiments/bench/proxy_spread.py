@@ -3,8 +3,9 @@
     python experiments/bench/proxy_spread.py spinenet_fod --data DIR --out FILE.jsonl \
         --architectures 6 --seeds 2 --workers 2 --set proxy.recipe.epochs=2
 
-Draws architectures uniformly (SpineNet-49 is the first), trains each with several seeds as a
-search would, writes one line per trial, and prints the components of variance of each metric.
+Draws architectures uniformly (in a SpineNet space SpineNet-49 is the first), trains each with
+several seeds as a search would, writes one line per trial, and prints the components of variance
+of each metric.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from nas.config import Override, load_search
 from nas.genome import Genome
 from proxies.training import TrainingProxy
 from proxies.trust import spread
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.detectors import make_space
+from search_spaces.spinenet import SpineNetSpaceSettings
 from search_spaces.spinenet_listing import genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
@@ -51,11 +53,12 @@ def main() -> None:
     given = parser.parse_args()
     overrides = [Override.parse("--set", text) for text in given.sets]
     config = load_search(given.config, overrides)
-    space = SpineNetSpace(config.space)
-    rng = random.Random(config.seed)
-    deployed = genome_from_listing(SPINENET_49_ROWS, config.space.deploy, "spinenet-49")
-    genomes = {"spinenet-49": deployed}
-    for number in range(1, given.architectures):
+    space, rng = make_space(config.space), random.Random(config.seed)
+    genomes: dict[str, Genome] = {}
+    if isinstance(config.space, SpineNetSpaceSettings):
+        deployed = genome_from_listing(SPINENET_49_ROWS, config.space.deploy, "spinenet-49")
+        genomes["spinenet-49"] = deployed
+    for number in range(len(genomes), given.architectures):
         genomes[f"random-{number}"] = space.sample(rng)
     proxy = TrainingProxy(config.proxy, given.data, config.data, data_seed=config.seed)
     rows = []

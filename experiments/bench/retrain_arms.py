@@ -14,24 +14,20 @@ holds 0 the text says so.  Trainings that are in DIR2 already aren't run again.
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import math
-import statistics
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from retraining import Training, table, train_missing, verdicts
 
 from nas.config import SearchConfig, load_run
 from nas.cost import profile
 from nas.genome import Genome
-from nas.report.intervals import mean_interval
 from nas.report.leaderboard import read
 from nas.result import result_of
 from nas.runs import Run
+from nas.training.settings import RecipeSettings
+from search_spaces.spinenet import SpineNetSpaceSettings
 from search_spaces.spinenet_listing import genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
@@ -41,6 +37,10 @@ TOLERANCE = 0.05
 
 def candidates(run: Run, config: SearchConfig, classes: int) -> dict[str, Genome]:
     """Both arms' choices and SpineNet-49 at the proxy's scale, with equal multiply-adds."""
+    if not isinstance(config.space, SpineNetSpaceSettings):
+        raise SystemExit(
+            f"{run.path}: its space is {config.space.name}; give a search of SpineNets"
+        )
     records, objective = read(run.path)
     result = result_of(records, objective)
     deployed = {
@@ -71,108 +71,12 @@ def with_macs(genome: Genome, target: float, classes: int) -> Genome:
     return genome if best == 1.0 else genome.scaled(width=best)
 
 
-def train_one(
-    name: str, genome_json: str, seed: int, config_path: str, data: str, length: float, out: str
-) -> dict[str, Any]:
-    """One training; writes its detections on `val`, returns its numbers."""
-    import torch
-
-    from nas.data.batches import TrainBatches
-    from nas.data.cache import PixelCache
-    from nas.data.coco import load_split
-    from nas.evaluation.coco import evaluate
-    from nas.evaluation.predict import predict_split
-    from nas.models import build
-    from nas.training.loop import train
-
-    config = load_run(Path(config_path))
-    assert isinstance(config, SearchConfig)
-    genome, split = Genome.from_json(genome_json), load_split(data, "train")
-    seen = min(config.proxy.images or len(split), len(split)) * config.proxy.recipe.epochs
-    epochs = math.ceil(length * seen / len(split))
-    recipe = config.proxy.trial_recipe(epochs / config.proxy.recipe.epochs)
-    val = load_split(data, "val", categories=split.categories)
-    size, rule = genome.input.size, genome.input.resize
-    batches = TrainBatches(
-        PixelCache.open(split, size, rule, config.data.cache_dir),
-        split,
-        recipe.batch_size,
-        seed,
-        flip=recipe.flip,
-        jitter=recipe.jitter,
-    )
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    model = build(genome, 1 + len(split.categories), drop_path=recipe.drop_path)
-    for _ in train(model, batches, recipe, seed=seed):
-        pass
-    found = predict_split(model, PixelCache.open(val, size, rule, config.data.cache_dir), val)
-    metrics = evaluate(val, found).to_dict()
-    cost = profile(genome, num_classes=1 + len(split.categories))
-    arrays = {
-        f"{image}/{field}": value for image, one in found.items() for field, value in one.items()
-    }
-    np.savez_compressed(Path(out) / f"{name}-{seed}.npz", **arrays)
-    row = {
-        "name": name,
-        "seed": seed,
-        "epochs": epochs,
-        "params": cost.params,
-        "macs": cost.macs,
-        **metrics,
-    }
-    (Path(out) / f"{name}-{seed}.json").write_text(json.dumps(row) + "\n")
-    return row
-
-
-def found_in(path: Path) -> dict[int, dict[str, Any]]:
-    """Detections as `train_one` wrote them."""
-    found: dict[int, dict[str, Any]] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            image, field = name.split("/")
-            found.setdefault(int(image), {})[field] = arrays[name]
-    return found
-
-
-def summary(rows: list[dict[str, Any]], data: Path, out: Path) -> str:
-    """The table, and each pair of names with both intervals in plain words."""
-    from nas.data.coco import load_split
-    from nas.evaluation.bootstrap import ap50_difference
-
-    names = sorted({row["name"] for row in rows})
-    lines = ["| architecture | seeds | AP | AP50 | AP common | params | MACs |", "|---" * 7 + "|"]
-    by_name = {
-        n: sorted((r for r in rows if r["name"] == n), key=lambda r: r["seed"]) for n in names
-    }
-    for name, own in by_name.items():
-        cells = [name, str(len(own))]
-        for field in ("ap", "ap50", "ap_common"):
-            values = [row[field] for row in own]
-            cells.append(f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}")
-        cells += [f"{own[0]['params'] / 1e6:.3f} M", f"{own[0]['macs'] / 1e6:.1f} M"]
-        lines.append("| " + " | ".join(cells) + " |")
-    train = load_split(data, "train")
-    val = load_split(data, "val", categories=train.categories)
-    for first, second in itertools.combinations(names, 2):
-        pairs = list(zip(by_name[first], by_name[second], strict=True))
-        mean, low, high = mean_interval([a["ap50"] - b["ap50"] for a, b in pairs])
-        images = [
-            ap50_difference(
-                val,
-                found_in(out / f"{first}-{a['seed']}.npz"),
-                found_in(out / f"{second}-{b['seed']}.npz"),
-            )
-            for a, b in pairs
-        ]
-        verdict = "not distinguishable" if low <= 0 <= high else "distinguishable"
-        inside = sum(not found.distinguishable for found in images)
-        lines.append(
-            f"{first} − {second}: AP50 {mean:+.3f}, 95 % over seeds {low:+.3f} to {high:+.3f}: "
-            f"{verdict}; over images, {inside} of {len(images)} pairs' block bootstrap intervals "
-            "hold 0"
-        )
-    return "\n".join(lines)
+def stretched(config: SearchConfig, images: int, length: float) -> RecipeSettings:
+    """The proxy's recipe with so many epochs of all ``images`` that ``length`` times are seen."""
+    proxy = config.proxy
+    seen = min(proxy.images or images, images) * proxy.recipe.epochs
+    epochs = math.ceil(length * seen / images)
+    return proxy.trial_recipe(epochs / proxy.recipe.epochs)
 
 
 def main() -> None:
@@ -191,32 +95,28 @@ def main() -> None:
     config = load_run(run.config)
     if not isinstance(config, SearchConfig):
         raise SystemExit(f"{given.run}: is a training; give the folder of a search")
-    classes = 1 + len(load_split(given.data, "train").categories)
+    train = load_split(given.data, "train")
+    classes = 1 + len(train.categories)
     given.out.mkdir(parents=True, exist_ok=True)
     genomes = candidates(run, config, classes)
     for name, genome in genomes.items():
         (given.out / f"{name}.genome.json").write_text(genome.to_json(indent=1) + "\n")
-    wanted = [(name, seed) for seed in range(given.seeds) for name in genomes]
-    missing = [(n, s) for n, s in wanted if not (given.out / f"{n}-{s}.json").is_file()]
-    with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
-        waiting = [
-            pool.submit(
-                train_one,
-                name,
-                genomes[name].to_json(),
-                seed,
-                str(run.config),
-                str(given.data),
-                given.length,
-                str(given.out),
-            )
-            for name, seed in missing
-        ]
-        for number, done in enumerate(as_completed(waiting), start=1):
-            row = done.result()
-            print(f"{number}/{len(waiting)} {row['name']} seed {row['seed']}: {row['ap50']:.3f}")
-    rows = [json.loads((given.out / f"{n}-{s}.json").read_text()) for n, s in wanted]
-    text = summary(rows, given.data, given.out)
+    recipe = stretched(config, len(train), given.length).model_dump(mode="json")
+    trainings = [
+        Training(
+            name,
+            genome.to_json(),
+            seed,
+            recipe,
+            given.data,
+            config.data.model_dump(mode="json"),
+            given.out,
+        )
+        for seed in range(given.seeds)
+        for name, genome in genomes.items()
+    ]
+    rows = train_missing(trainings, given.workers)
+    text = f"{table(rows)}\n\n{verdicts(rows, given.data, given.out)}"
     (given.out / "table.md").write_text(text + "\n")
     print(text)
 

@@ -79,9 +79,9 @@ class Evolution(Controller):
 def mutated(space: Space, parent: Sequence[int], rng: random.Random) -> Code:
     """Returns a code that takes another choice at one decision, drawn uniformly.
 
-    Later decisions stay as they are where that is legal still. Where it isn't, they take the
-    choice that the mutation displaced if they can, so that a permutation has two places swapped,
-    and otherwise draw. Where no decision has a second legal choice, it is the parent.
+    Later decisions stay as they are where that is legal still. Where it isn't, those with the same
+    choices take the one that the mutation displaced if they can, so that a permutation has two
+    places swapped, and others draw. Where no decision has a second legal choice, it is the parent.
     """
     for place in rng.sample(range(len(parent)), len(parent)):
         others = [choice for choice in legal(space, parent[:place]) if choice != parent[place]]
@@ -90,10 +90,12 @@ def mutated(space: Space, parent: Sequence[int], rng: random.Random) -> Code:
     else:
         return tuple(parent)
     code = [*parent[:place], rng.choice(others)]
+    displaced = space.decisions[place].choices
     for choice in parent[place + 1 :]:
         if not space.legal(code)[choice]:
             allowed = legal(space, code)
-            choice = parent[place] if parent[place] in allowed else rng.choice(allowed)
+            swaps = parent[place] in allowed and space.decisions[len(code)].choices == displaced
+            choice = parent[place] if swaps else rng.choice(allowed)
         code.append(choice)
     return tuple(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from nas.genome.part import Activation, Fraction, Name, Part
 
 IMAGE = "image"
 """The name by which a block reads the input picture."""
+_NAMES = {"__all__": {"block"}}  # of what a block reads
 
 
 class Direct(Part):
@@ -49,6 +51,11 @@ class Edge(Part):
     point: Literal["out", "expand"] = "out"
     resample: Resample = Direct()
 
+    @property
+    def output(self) -> int:
+        """Which of the block's maps is read."""
+        return int(self.point == "expand")
+
 
 class Block(Part):
     """One node of the graph.
@@ -71,3 +78,18 @@ class Block(Part):
     fuse_activation: Activation = "none"
     repeats: Annotated[int, Field(ge=1, le=16)] = 1
     rank: Annotated[int, Field(ge=1, le=999)] | None = None
+
+    @cached_property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of what it reads, one per input."""
+        return tuple(edge.block for edge in self.inputs)
+
+    @cached_property
+    def reads(self) -> tuple[tuple[str, int], ...]:
+        """Per input, the id and the output that is read; 1 is the expanded map."""
+        return tuple((edge.block, edge.output) for edge in self.inputs)
+
+    @cached_property
+    def nameless(self) -> str:
+        """All fields but names and rank, as one string: blocks may share what follows from it."""
+        return self.model_dump_json(exclude={"id": True, "rank": True, "inputs": _NAMES})

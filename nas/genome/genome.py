@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_JSON_BYTES = 1_000_000
 """A genome of 200 blocks takes about 100 kB; a larger file isn't one."""
+SIDE = 32
+"""Of such sides, and multiples of them, maps of strides up to 32 are whole parts."""
 
 
 class Genome(Part):
@@ -124,6 +126,7 @@ class Genome(Part):
         neck_width: int | None = None,
         head_width: int | None = None,
         input_size: int | None = None,
+        input_factor: float | None = None,
     ) -> Genome:
         """The same graph at another scale.
 
@@ -134,10 +137,22 @@ class Genome(Part):
             head_width: new width of the head's towers, where it has any; also the endpoints'
                 when ``neck_width`` isn't given, so that the head reads its own width.
             input_size: new side of the input in pixels.
+            input_factor: factor on the side, which becomes a multiple of ``SIDE``: so that of
+                networks with inputs of their own one stays larger than another.
 
         Returns:
             A new genome.
+
+        Raises:
+            GenomeError: a value is out of range, or both ``input_size`` and ``input_factor`` are
+                given.
         """
+        if input_factor is not None:
+            if input_size is not None:
+                raise GenomeError(
+                    f"input_size {input_size} and input_factor {input_factor}: give one"
+                )
+            input_size = SIDE * max(1, int(self.input.size * input_factor / SIDE + 0.5))
         changes: dict[str, Any] = {}
         if neck_width is None:
             neck_width = head_width
@@ -174,10 +189,15 @@ class Genome(Part):
 
 def _json(value: Any) -> str:
     """Puts JSON together from parts that may have theirs already, since genomes share them."""
+    if isinstance(value, tuple):  # of blocks, or of taps
+        return "[" + ",".join([part.signature for part in value]) + "]"
     if isinstance(value, Part):
         return value.signature
-    if isinstance(value, tuple):
-        return "[" + ",".join([_json(item) for item in value]) + "]"
+    return _json_of_scalar(value)
+
+
+@lru_cache(maxsize=64, typed=True)  # 1 and True are equal and look different
+def _json_of_scalar(value: str | int | None) -> str:
     return json.dumps(value)
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from functools import lru_cache
-from typing import Any
+import operator
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 from nas.errors import GenomeError
 from nas.genome.anchors import DefaultBoxes
@@ -26,8 +27,7 @@ from nas.genome.shapes import REMEMBERED, Fitted, padding_of
 MAX_LEAVES = 2_000
 """Complete labellings tried before a graph is called too symmetric; real ones need one or two."""
 
-Labels = list[str]
-Edges = list[list[tuple[str, int]]]  # per block: (what the edge does, index of the parent)
+Edges = list[list[tuple[str, int]]]  # per block: (what the edge does, index of the other block)
 
 
 def key(genome: Genome) -> str:
@@ -49,37 +49,81 @@ def _canonical(genome: Genome) -> tuple[list[str], str]:
     names = list(blocks)
     index = {name: i for i, name in enumerate(names)}
     index[IMAGE] = -1
-    tapped: list[list[str]] = [[] for _ in names]
+    tapped: dict[str, tuple[str, ...]] = {}
     for position, tap in enumerate(taps):
         transform = form(tap.transform) if tap.transform else ""
-        tapped[index[tap.block]].append(f"{position},{tap.point},{transform},{tap.training_only}")
-    labels: Labels = []
-    edges: Edges = []
-    for (name, block), at in zip(blocks.items(), tapped, strict=True):
-        label, steps = _described(fits[name])
-        labels.append(f"{label}|{at}")
-        parents = [index[edge.block] for edge in block.inputs]
-        edges.append(list(zip(steps, parents, strict=True)))
-    order, description = _Labelling(labels, edges).smallest()
+        said = f"{position},{tap.point},{transform},{tap.training_only}"
+        tapped[tap.block] = (*tapped.get(tap.block, ()), said)
+    nodes = [_node(fits[name], block.rank, tapped.get(name, ())) for name, block in blocks.items()]
+    parents = [[index[parent] for parent in block.parents] for block in blocks.values()]
+    order, description = _Labelling(nodes, parents).smallest()
     rest = [_whole(part) for part in (genome.input, genome.neck, genome.head, genome.norm)]
-    return [names[i] for i in order], json.dumps([1, description, rest])
+    return [names[i] for i in order], f'[1, "{description}", [{", ".join(rest)}]]'
+
+
+class _Node(NamedTuple):
+    """A block as such, whatever its parents are.
+
+    Attributes:
+        label: what it is.
+        steps: per edge, what that does.
+        said: it in a description, with a %d for the place of each parent.
+        arranged: sorts places of parents by what the edges do, and where that is equal by place.
+    """
+
+    label: str
+    steps: tuple[str, ...]
+    said: str
+    arranged: Callable[[list[int]], Any]
+
+
+@lru_cache(maxsize=512)
+def _node(fit: Fitted, rank: int | None, tapped: tuple[str, ...]) -> _Node:
+    label, steps, edges = _described(fit)
+    label = f"{label},{rank}|{[*tapped]}"
+    said = _quoted(f"[{_filled_later(label)}, [") + edges
+    return _Node(label, steps, said, _arranged(steps))
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _described(fit: Fitted) -> tuple[str, tuple[str, ...]]:
-    """What a block is, and for each of its edges what that does."""
+def _described(fit: Fitted) -> tuple[str, tuple[str, ...], str]:
+    """What a block is but for its rank and taps, what each edge does, and that as it is said."""
     block, combine = fit.block, fit.block.combine
     if combine == "concat" and len(block.inputs) == 1:
         combine = "sum"  # of one map both are the map itself
     label = (
         f"{form(block.op)},{fit.width},{block.level},{combine},"
-        f"{block.fuse_activation},{block.repeats},{block.rank}"
+        f"{block.fuse_activation},{block.repeats}"
     )
     steps = []
     for position, edge in enumerate(block.inputs):
         ordered = position if combine == "concat" else ""
         steps.append(f"{_resampling(fit, position)},{edge.point},{ordered}")
-    return label, tuple(steps)
+    edges = ", ".join(f"[{_filled_later(step)}, %d]" for step in sorted(steps))
+    return label, tuple(steps), _quoted(f"{edges}]]")
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _arranged(steps: tuple[str, ...]) -> Callable[[list[int]], Any]:
+    if len(set(steps)) == len(steps):
+        return operator.itemgetter(*sorted(range(len(steps)), key=steps.__getitem__))
+    if len(set(steps)) == 1:
+        return lambda places: tuple(sorted(places))
+    return lambda places: tuple([at for _, at in sorted(zip(steps, places, strict=True))])
+
+
+def _filled_later(text: str) -> str:
+    """JSON of a text that stays as it is when places are filled in."""
+    return json.dumps(text).replace("%", "%%")
+
+
+def _quoted(text: str) -> str:
+    """A text as it stands between the quotes of a string in JSON."""
+    return json.dumps(text)[1:-1]
+
+
+def _unquoted(text: str) -> str:
+    return str(json.loads(f'"{text}"'))
 
 
 def _resampling(fit: Fitted, position: int) -> str:
@@ -93,10 +137,11 @@ def _resampling(fit: Fitted, position: int) -> str:
 
 
 def _whole(part: Part) -> str:
-    """A part's fields, all of those that aren't its type's defaults."""
+    """A part's fields, all of those that aren't its type's defaults, as a string in JSON."""
     cached = part.__dict__.get("_whole")
     if cached is None:
-        cached = part.__dict__["_whole"] = json.dumps(_said(part), sort_keys=True)
+        fields = json.dumps(_said(part), sort_keys=True)
+        cached = part.__dict__["_whole"] = json.dumps(fields)
     return str(cached)
 
 
@@ -141,33 +186,47 @@ def _said(value: Any, unread: Collection[str] = ()) -> Any:
 class _Labelling:
     """The search for the smallest description of one labelled directed graph."""
 
-    def __init__(self, labels: Labels, edges: Edges) -> None:
-        self.labels = labels
-        self.reads = edges
-        self.readers: Edges = [[] for _ in labels]
-        for child, described in enumerate(edges):
+    def __init__(self, nodes: list[_Node], parents: list[list[int]]) -> None:
+        """Begins with blocks, and the indices of the parents of each; -1 is the image."""
+        self.nodes, self.parents = nodes, parents
+        self.leaves = 0
+
+    @cached_property
+    def reads(self) -> Edges:
+        """Of every block, what it reads."""
+        return [
+            list(zip(node.steps, parents, strict=True))
+            for node, parents in zip(self.nodes, self.parents, strict=True)
+        ]
+
+    @cached_property
+    def readers(self) -> Edges:
+        """Of every block, who reads it."""
+        readers: Edges = [[] for _ in self.nodes]
+        for child, described in enumerate(self.reads):
             for what, parent in described:
                 if parent >= 0:
-                    self.readers[parent].append((what, child))
-        self.leaves = 0
+                    readers[parent].append((what, child))
+        return readers
 
     def smallest(self) -> tuple[list[int], str]:
         """The order of blocks whose description comes first, and that description."""
-        colours = _ranks(list(zip(self._depths(), self.labels, strict=True)))
-        return self._best(self._refined(colours))
+        labels = [node.label for node in self.nodes]
+        starts = list(zip(self._depths(), labels, strict=True))
+        return self._best(starts if _differ(starts) else self._refined(_ranks(starts)))
 
     def _depths(self) -> list[int]:
-        depth: list[int] = []
-        for described in self.reads:
+        depths: list[int] = []
+        for parents in self.parents:
             above = -1
-            for _, parent in described:
-                if parent >= 0 and depth[parent] > above:
-                    above = depth[parent]
-            depth.append(above + 1)
-        return depth
+            for parent in parents:
+                if parent >= 0 and depths[parent] > above:
+                    above = depths[parent]
+            depths.append(above + 1)
+        return depths
 
     def _refined(self, colours: list[int]) -> list[int]:
-        while max(colours) + 1 < len(colours):  # else every block has a colour of its own
+        while not _differ(colours):
             seen = [
                 (
                     colours[i],
@@ -182,17 +241,17 @@ class _Labelling:
             colours = finer
         return colours
 
-    def _best(self, colours: list[int]) -> tuple[list[int], str]:
-        classes: dict[int, list[int]] = {}
-        for i, colour in enumerate(colours):
-            classes.setdefault(colour, []).append(i)
-        alike = next((members for _, members in sorted(classes.items()) if len(members) > 1), None)
-        if alike is None:
+    def _best(self, colours: Sequence[Any]) -> tuple[list[int], str]:
+        if _differ(colours):
             self.leaves += 1
             if self.leaves > MAX_LEAVES:
                 raise GenomeError("the graph is too symmetric for a key; make blocks differ")
             order = sorted(range(len(colours)), key=colours.__getitem__)
             return order, self._description(order)
+        classes: dict[int, list[int]] = {}
+        for i, colour in enumerate(colours):
+            classes.setdefault(colour, []).append(i)
+        alike = next(members for _, members in sorted(classes.items()) if len(members) > 1)
         best: tuple[list[int], str] | None = None
         tried: list[int] = []
         for member in alike:
@@ -202,7 +261,7 @@ class _Labelling:
             single = [2 * c + (c == colours[member]) for c in colours]
             single[member] -= 1
             found = self._best(self._refined(_ranks(single)))
-            if best is None or found[1] < best[1]:
+            if best is None or _unquoted(found[1]) < _unquoted(best[1]):
                 best = found
         assert best is not None
         return best
@@ -213,11 +272,23 @@ class _Labelling:
         )
 
     def _description(self, order: list[int]) -> str:
-        place = {block: position for position, block in enumerate(order)}
-        place[-1] = -1
-        return json.dumps(
-            [(self.labels[i], sorted((what, place[p]) for what, p in self.reads[i])) for i in order]
-        )
+        """Of every block its label, and what each edge does with its parent's place.
+
+        That is JSON, as it stands between the quotes of a string in JSON.
+        """
+        place = [-1] * (len(order) + 1)  # the last one is the image's
+        for position, block in enumerate(order):
+            place[block] = position
+        said = []
+        for i in order:
+            node = self.nodes[i]
+            places = [place[parent] for parent in self.parents[i]]
+            said.append(node.said % node.arranged(places))
+        return f"[{', '.join(said)}]"
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    return len(set(values)) == len(values)
 
 
 def _ranks(values: Sequence[Any]) -> list[int]:

@@ -29,25 +29,25 @@ def resolve(genome: Genome) -> tuple[dict[str, Block], tuple[Tap, ...]]:
 def reached(blocks: dict[str, Block], taps: Iterable[Tap]) -> set[str]:
     """Ids of the blocks that the taps read, directly or through others."""
     found = {tap.block for tap in taps}
-    for block in reversed(blocks.values()):
-        if block.id in found:
-            for edge in block.inputs:
-                found.add(edge.block)
+    for name, block in reversed(blocks.items()):
+        if name in found:
+            found.update(block.parents)
     return found
 
 
 def _listed(genome: Genome) -> dict[str, Block]:
     blocks: dict[str, Block] = {}
     for block in genome.blocks:
-        if block.id in blocks or block.id == IMAGE:
-            raise GenomeError(f"block {block.id!r}: the id is taken; give each block its own")
-        for edge in block.inputs:
-            if edge.block != IMAGE and edge.block not in blocks:
+        name = block.id
+        if name in blocks or name == IMAGE:
+            raise GenomeError(f"block {name!r}: the id is taken; give each block its own")
+        for parent in block.parents:
+            if parent not in blocks and parent != IMAGE:
                 raise GenomeError(
-                    f"block {block.id!r} reads {edge.block!r}, which isn't listed before it; "
+                    f"block {name!r} reads {parent!r}, which isn't listed before it; "
                     f"{_known(blocks)}"
                 )
-        blocks[block.id] = block
+        blocks[name] = block
     return blocks
 
 

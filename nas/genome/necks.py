@@ -32,6 +32,11 @@ class Tap(Part):
     transform: Annotated[L2Norm | Pool, Field(discriminator="type")] | None = None
     training_only: bool = False
 
+    @property
+    def output(self) -> int:
+        """Which of the block's maps is read."""
+        return int(self.point == "expand")
+
 
 class NoNeck(Part):
     """Taps go to the head as they are."""

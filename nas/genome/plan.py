@@ -17,7 +17,6 @@ from nas.genome.genome import Genome
 from nas.genome.heads import MimicDetHead, RetinaNetHead, SSDHead
 from nas.genome.listing import reached, resolve
 from nas.genome.necks import RFCR, Endpoints, NoNeck, Pool, Tap
-from nas.genome.operations import InvertedResidual
 from nas.genome.shapes import Fitted, Map, fitted
 from nas.genome.units import Port, Shape, Unit
 
@@ -78,33 +77,35 @@ def _layout(genome: Genome) -> Layout:
     maps: dict[str, tuple[Map, ...]] = {IMAGE: (Map(Shape(3, side, 0), 3.0),)}
     fits: dict[str, Fitted] = {}
     for name, block in blocks.items():
-        sources = tuple([maps[edge.block][_output(blocks, edge, block)] for edge in block.inputs])
+        try:
+            sources = tuple([maps[parent][output] for parent, output in block.reads])
+        except IndexError:
+            raise _no_such_map(blocks, block.inputs, f"block {name!r}") from None
         fit = fits[name] = fitted(block, sources, scale, side)
         maps[name] = fit.outs
-    tapped = tuple([maps[tap.block][_output(blocks, tap)].shape for tap in taps])
+    try:
+        tapped = tuple([maps[tap.block][tap.output].shape for tap in taps])
+    except IndexError:
+        raise _no_such_map(blocks, taps, "tap") from None
     collected = tuple([_transformed(i, tap, tapped[i]) for i, tap in enumerate(taps)])
     offered = _after_neck(genome, taps, collected)
     _check_head(genome, taps, offered)
     return Layout(blocks, fits, taps, tapped, collected, offered)
 
 
-def _output(blocks: Mapping[str, Block], read: Edge | Tap, reader: Block | None = None) -> int:
-    """Which output of a block an edge or a tap reads."""
-    if read.point != "expand":
-        return 0
-    block = blocks.get(read.block)
-    if block is None or not isinstance(block.op, InvertedResidual):
-        kind = IMAGE if block is None else block.op.type
-        who = "tap" if reader is None else f"block {reader.id!r}"
-        raise GenomeError(
-            f"{who} reads point 'expand' of {read.block!r} ({kind}); "
-            "only an inverted_residual has one, others have 'out'"
-        )
-    return 1
+def _no_such_map(
+    blocks: Mapping[str, Block], reads: Sequence[Edge | Tap], reader: str
+) -> GenomeError:
+    kinds = {name: block.op.type for name, block in blocks.items()} | {IMAGE: IMAGE}
+    name = next(r.block for r in reads if r.output and kinds[r.block] != "inverted_residual")
+    return GenomeError(
+        f"{reader} reads point 'expand' of {name!r} ({kinds[name]}); "
+        "only an inverted_residual has one, others have 'out'"
+    )
 
 
 def _transformed(index: int, tap: Tap, shape: Shape) -> Shape:
-    if not isinstance(tap.transform, Pool):
+    if tap.transform is None or not isinstance(tap.transform, Pool):
         return shape
     stride = tap.transform.stride
     if shape.size < stride:
@@ -202,7 +203,7 @@ class Lowering:
             yield from self._block(name, canonical=order is not None)
         ports = []
         for index, tap in enumerate(self.layout.taps):
-            port = Port(self.names[tap.block], _output(blocks, tap))
+            port = Port(self.names[tap.block], tap.output)
             if tap.transform is not None:
                 unit = self._tap(index, tap, port)
                 yield unit
@@ -223,7 +224,7 @@ class Lowering:
         name = self.names[name]
         ports = []
         for index, (edge, source, after, middle) in enumerate(inputs):
-            port = Port(self.names[edge.block], _output(self.layout.blocks, edge, block))
+            port = Port(self.names[edge.block], edge.output)
             if not isinstance(edge.resample, Direct):
                 yield Unit(
                     f"{name}_e{index}",

@@ -12,14 +12,14 @@ from nas.jobs.screen import console
 from nas.runs import Run
 from nas.study import Costs
 from proxies.training import TrainingProxy
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.detectors import DetectorSpace
 
 BATCHES = 8
 """Of training in the short trial; its memory is a whole trial's."""
 
 
 def on_gpus(
-    config: SearchConfig, run: Run, root: Path, space: SpineNetSpace, costs: Costs
+    config: SearchConfig, run: Run, root: Path, space: DetectorSpace, costs: Costs
 ) -> SearchConfig:
     """Puts numbers in the place of `gpus_per_worker: auto`: a begun run's own, or measured ones.
 
@@ -47,7 +47,7 @@ def on_gpus(
 
 
 def _measured(
-    config: SearchConfig, root: Path, space: SpineNetSpace, costs: Costs
+    config: SearchConfig, root: Path, space: DetectorSpace, costs: Costs
 ) -> ComputeSettings:
     proxy, recipe = config.proxy, config.proxy.trial_recipe(0)  # one epoch
     images = min(BATCHES * recipe.batch_size, proxy.images or sys.maxsize)

@@ -12,8 +12,9 @@ from rich.progress import Progress, TaskID
 from nas.config import SearchConfig
 from nas.controllers import make_controller
 from nas.data.coco import load_split
-from nas.errors import RunError
+from nas.errors import ConfigError, RunError
 from nas.forecast import TIMED
+from nas.genome.network import Input
 from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.gpus import on_gpus
@@ -27,7 +28,7 @@ from nas.searching import search as search_space
 from nas.trial import Event, Record, Status
 from nas.warm_start import check_comparable
 from proxies.training import TrainingProxy
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.detectors import DetectorSpace, make_space
 
 
 def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Result | None:
@@ -44,7 +45,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     show_warnings()
     root = data_folder(config.data_dir, config.data)
     classes = 1 + len(load_split(root, "train").categories)
-    space = SpineNetSpace(config.space)
+    space = make_space(config.space)
     proxy = TrainingProxy(
         config.proxy,
         root,
@@ -66,7 +67,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     keep = keep_config(run, config)
     costs.keep(run)
     _begin(run, config)
-    _decode(proxy, config)
+    _decode(proxy, config, space)
     with progress_bar() as bar:
         progress = _Progress(bar, config, _told(run), keep)
         result = _searched(run, config, space, proxy, costs, progress)
@@ -75,11 +76,12 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     return result
 
 
-def _check(config: SearchConfig, space: SpineNetSpace, costs: GenomeCosts) -> None:
+def _check(config: SearchConfig, space: DetectorSpace, costs: GenomeCosts) -> None:
     """Refuses what would end the search, or fail every trial, before anything is written."""
     make_controller(config.controller, space, config.seed)
     genome = space.sample(random.Random(0))
     genome.scaled(**config.proxy.scale.model_dump()).validate()
+    _inputs(config, space)
     costs.check(space, config.seed)
     known = costs(genome)
     config.objective.violations(known)
@@ -98,17 +100,34 @@ def _begin(run: Run, config: SearchConfig) -> None:
         console.print(f"after {TIMED * plan.workers} trials it is known how many there will be")
 
 
-def _decode(proxy: TrainingProxy, config: SearchConfig) -> None:
+def _inputs(config: SearchConfig, space: DetectorSpace) -> list[Input]:
+    """The inputs that trials have, one for each of the space's.
+
+    Raises:
+        ConfigError: two of the space's become one, so that no trial could tell them apart.
+    """
+    genome, scale = space.sample(random.Random(0)), config.proxy.scale.model_dump()
+    scaled = [genome.but(input=source).scaled(**scale).input for source in space.inputs]
+    sides = [source.size for source in scaled]
+    if len(set(sides)) < len(sides):
+        raise ConfigError(
+            f"proxy.scale makes {sides} px of inputs of {[one.size for one in space.inputs]}; set "
+            "proxy.scale.input_factor so that they differ, or space.input_factors to one"
+        )
+    return scaled
+
+
+def _decode(proxy: TrainingProxy, config: SearchConfig, space: DetectorSpace) -> None:
     """Decodes the pixels once here, so that workers find them ready and a bar is seen."""
-    size = config.proxy.scale.input_size or config.space.deploy.input_size
-    for split in proxy.splits():
-        pixels(split, size, "letterbox", config.data)
+    for source in _inputs(config, space):
+        for split in proxy.splits():
+            pixels(split, source.size, source.resize, config.data)
 
 
 def _searched(
     run: Run,
     config: SearchConfig,
-    space: SpineNetSpace,
+    space: DetectorSpace,
     proxy: TrainingProxy,
     costs: GenomeCosts,
     progress: _Progress,

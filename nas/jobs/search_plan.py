@@ -20,13 +20,13 @@ from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.stopping import StoppingSettings
 from nas.study import Budget
 from proxies.training import TrainingProxy
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.detectors import DetectorSpace
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
 def show_plan(
-    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int, costs: Costs
+    config: SearchConfig, space: DetectorSpace, proxy: TrainingProxy, classes: int, costs: Costs
 ) -> None:
     """Prints the plan of a search.
 
@@ -44,7 +44,7 @@ def show_plan(
 
 
 def _rows(
-    config: SearchConfig, space: SpineNetSpace, proxy: TrainingProxy, classes: int, left: str
+    config: SearchConfig, space: DetectorSpace, proxy: TrainingProxy, classes: int, left: str
 ) -> dict[str, str]:
     fit, held = proxy.splits()
     recipe, plan = config.proxy.trial_recipe(), plan_of(config)

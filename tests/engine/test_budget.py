@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import random
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -82,6 +83,14 @@ def test_stopped_trials_count_for_the_pace_and_not_for_the_second_look() -> None
     assert (times.trial, times.mean) == (100, 120)
     # 10,000 s without 1.2 × 2 × 200 s leave 9,520 s, of which 520 are over.
     assert times.forecast(520.0, told=4) == Forecast(4 + 75, 400.0, 9_480.0, 0.0)
+
+
+def test_the_usual_trial_is_the_median() -> None:
+    rng, times, seconds = random.Random(0), Timetable(Plan()), list[float]()
+    for _ in range(30):
+        seconds.append(rng.choice((0.1, 7.0, rng.uniform(0.0, 100.0))))
+        times.add(seconds[-1], full=True)
+        assert times.trial == statistics.median(seconds)
 
 
 def test_a_short_budget_goes_to_trials_first() -> None:

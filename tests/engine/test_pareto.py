@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 import random
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,16 +18,31 @@ from nas.objectives import ObjectiveSettings
 from nas.pareto import hypervolume, hypervolume_over_time, pareto_front, reference_point
 from nas.trial import Failure, FailureKind, Record, Status
 
-POINT = st.tuples(st.integers(0, 4), st.integers(0, 4))
+POINT = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2))
 SIDE = 6
 
 
-@given(st.lists(POINT, max_size=12))
-def test_front_is_what_the_definition_says(points: list[tuple[int, int]]) -> None:
-    def dominated(p: tuple[int, int]) -> bool:
-        return any(q[0] >= p[0] and q[1] >= p[1] and q != p for q in points)
+@given(st.lists(POINT, max_size=12), st.integers(1, 3))
+def test_front_is_what_the_definition_says(points: list[tuple[int, ...]], axes: int) -> None:
+    points = [point[:axes] for point in points]
+
+    def dominated(p: tuple[int, ...]) -> bool:
+        return any(all(map(operator.ge, q, p)) and q != p for q in points)
 
     assert pareto_front(points) == [i for i, p in enumerate(points) if not dominated(p)]
+
+
+def test_a_nan_neither_dominates_nor_is_dominated() -> None:
+    points = [(1.0, math.nan), (2.0, 2.0), (1.0, 1.0), (math.nan, 0.0), (1.0, math.nan)]
+    assert pareto_front(points) == [0, 1, 3, 4]
+
+
+def test_the_front_of_ten_thousand_points_takes_no_time() -> None:
+    rng = random.Random(0)
+    points = [(rng.randrange(1000), rng.randrange(1000)) for _ in range(10_000)]
+    start = time.process_time()
+    assert pareto_front([*points, *points[:1] * 10_000])
+    assert time.process_time() - start < 1.0
 
 
 @pytest.mark.parametrize(

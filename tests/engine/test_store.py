@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import math
+import random
 import sqlite3
 import time
 import weakref
@@ -17,7 +19,7 @@ from nas.objectives import ObjectiveSettings
 from nas.space import ChoiceSpace
 from nas.store import Store
 from nas.study import ControlSettings, FinalistSettings
-from nas.trial import FailureKind, Status
+from nas.trial import FailureKind, Outcome, Status
 from tests.engine.toys import SPACES, codes, drive, failed, make_study, scored
 
 
@@ -37,6 +39,28 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert [line["number"] for line in lines] == list(range(11))
     assert lines[0]["metrics"] == {"score": kept[0].reward} and lines[0]["code"] == [*kept[0].code]
     assert lines[10]["failure_kind"] == "error" and lines[10]["reward"] is None
+
+
+def test_numbers_are_kept_to_the_last_bit_and_none_as_null(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    metrics = {f"m{i}": rng.uniform(-1, 1) * 10.0 ** rng.randint(-300, 300) for i in range(200)}
+    metrics |= {
+        "none": math.nan,
+        "no end": math.inf,
+        "least": 5e-324,
+        "score": 1.0,
+        "ap\u00e4": -0.0,
+    }
+    with Store.open(tmp_path / "a.sqlite") as store:
+        study = make_study(store, identity={})
+        trial = study.ask()
+        assert trial is not None and study.tell(trial, Outcome(metrics=metrics, curve=(metrics,)))
+        (row,) = store.records()
+        ((text,),) = sqlite3.connect(tmp_path / "a.sqlite").execute("SELECT metrics FROM trials")
+    kept = json.loads(text)
+    assert kept.pop("none") is None and kept.pop("no end") is None
+    assert kept == {name: value for name, value in metrics.items() if name in kept}
+    assert math.isnan(row.metrics["none"]) and row.curve[0]["m7"] == metrics["m7"]
 
 
 def test_one_process_writes(tmp_path: Path) -> None:

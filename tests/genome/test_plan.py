@@ -11,9 +11,10 @@ from nas.errors import GenomeError
 from nas.genome import Genome, plan
 from nas.genome.blocks import AlphaResample
 from nas.genome.operations import Bottleneck, Residual
-from nas.genome.plan import lower
+from nas.genome.plan import layout, lower
 from nas.genome.shapes import divisible
 from search_spaces import zoo
+from tests.genome.relisting import without_ranks
 
 # tensorflow/tpu, spinenet.py: channels of levels 2, 3 and 4 to 7 (FILTER_SIZE_MAP times the width
 # factor, truncated), and channels inside a resampling from those levels (times α, truncated).
@@ -120,6 +121,18 @@ def test_scaling_changes_what_it_says() -> None:
     assert narrow.neck.type == "endpoints" and narrow.neck.width == 96
 
 
+def test_an_input_factor_keeps_inputs_apart() -> None:
+    genome = zoo.genome("spinenet-49")
+    inputs = [genome.scaled(input_size=side) for side in (256, 320, 384, 640)]
+    halved = [each.scaled(input_factor=0.5).input.size for each in inputs]
+    assert halved == [128, 160, 192, 320]
+    # 134.4 and 147.2 are nearest to 128 and 160, of multiples of 32; the least is one of them.
+    factors = (0.21, 0.23, 0.001)
+    assert [genome.scaled(input_factor=f).input.size for f in factors] == [128, 160, 32]
+    with pytest.raises(GenomeError, match=r"input_size 128 and input_factor 0\.5: give one"):
+        genome.scaled(input_size=128, input_factor=0.5)
+
+
 def test_another_activation_stands_everywhere() -> None:
     swish = zoo.genome("spinenet-49").with_activation("swish")
     text = swish.to_json()
@@ -183,6 +196,17 @@ def test_what_is_remembered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         genome = Genome.from_json(document)
         assert genome.key == key
         assert lower(genome) == lowered and plan(genome) == planned
+
+
+def test_shapes_are_remembered_whatever_blocks_are_called() -> None:
+    genome = zoo.genome("spinenet-49")
+    blocks = []
+    for block in without_ranks(genome).blocks:
+        edges = [edge.but(block=edge.block.replace("1", "one")) for edge in block.inputs]
+        blocks.append(block.but(id=block.id.replace("1", "one"), inputs=tuple(edges)))
+    taps = tuple(tap.but(block=tap.block.replace("1", "one")) for tap in genome.taps)
+    fits = layout(genome.but(blocks=tuple(blocks), taps=taps)).fitted
+    assert "one0" in fits and [*fits.values()] == [*layout(genome).fitted.values()]
 
 
 def test_a_picture_too_small_is_refused_after_one_that_is_not() -> None:

@@ -20,6 +20,8 @@ from nas.config import (
 )
 from nas.errors import ConfigError
 from nas.yamlfile import MAX_BYTES
+from search_spaces.mobile import MobileSpaceSettings
+from search_spaces.spinenet import SpineNetSpaceSettings
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SEARCH = """
@@ -99,7 +101,10 @@ def test_set_keeps_the_recipe_that_it_deviates_from(tmp_path: Path) -> None:
     assert (config.recipe.base, config.recipe.epochs, config.recipe.lr) == ("spinenet_c", 50, 0.28)
 
 
-LAPTOP = {"width": 0.25, "alpha": 0.25, "neck_width": 32, "head_width": 32, "input_size": 128}
+LAPTOP = {
+    **{"width": 0.25, "alpha": 0.25, "neck_width": 32, "head_width": 32},
+    **{"input_size": 128, "input_factor": None},
+}
 
 
 @pytest.mark.parametrize("by_option", [True, False], ids=["--set", "YAML"])
@@ -120,6 +125,49 @@ def test_a_part_of_the_proxy_leaves_the_other_defaults(
     assert (recipe.epochs, recipe.bn_momentum, recipe.batch_size) == (4, 0.1, 16)
     assert recipe.lr == (value if section == "recipe" else 3e-3)
     assert load_run(Path(write(tmp_path, to_yaml(config)))) == config
+
+
+def test_a_factor_takes_the_place_of_the_default_input() -> None:
+    def scale(*options: str) -> tuple[int | None, float | None]:
+        given = [Override.parse("--set", f"proxy.scale.{option}") for option in options]
+        found = load_search(None, given).proxy.scale
+        return found.input_size, found.input_factor
+
+    assert scale() == (128, None)
+    assert scale("input_factor=0.5") == (None, 0.5)
+    assert scale("input_factor=0.5", "input_factor=null") == (128, None)
+    assert scale("input_factor=null", "input_size=null") == (None, None)
+    with pytest.raises(ConfigError, match=r"input_size 96 and input_factor 0\.5: give one"):
+        scale("input_size=96", "input_factor=0.5")
+    training = [Override.parse("--set", "scale.input_factor=0.5")]
+    assert load_train(None, training).scale.input_factor == 0.5
+
+
+MOBILE = "space: {name: mobile, variant: ibn, deploy: {input_size: 160}, input_factors: [1.0]}"
+
+
+def test_another_space_has_its_own_settings_and_scale(tmp_path: Path) -> None:
+    config = load_search(write(tmp_path, MOBILE))
+    assert isinstance(config.space, MobileSpaceSettings)
+    assert (config.space.variant, config.space.deploy.input_size) == ("ibn", 160)
+    plain = dict.fromkeys(LAPTOP) | {"width": 1.0, "input_factor": 0.5}
+    assert config.proxy.scale.model_dump() == plain
+    assert load_run(Path(write(tmp_path, to_yaml(config)))) == config
+    changed = [Override("--set", "proxy.scale.input_size", 160)]
+    config = load_search(write(tmp_path, MOBILE), changed)
+    assert config.proxy.scale.model_dump() == plain | {"input_size": 160, "input_factor": None}
+    assert load_run(Path(write(tmp_path, to_yaml(config)))) == config
+    named = load_search(None, [Override.parse("--set", "space.name=mobile")])
+    assert named.space == MobileSpaceSettings() and named.proxy.scale.width == 1.0
+    assert load_search(None).space == SpineNetSpaceSettings()
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2-1.0", "mobilenetv3-large"])
+def test_a_fixed_backbone_is_written_whole(tmp_path: Path, name: str) -> None:
+    config = load_search(write(tmp_path, f"space: {{name: mobile, backbone: {name}}}"))
+    text = to_yaml(config)
+    assert yaml.safe_load(text)["space"]["deploy"]["mean"] == [0.485, 0.456, 0.406]
+    assert load_run(Path(write(tmp_path, text))) == config
 
 
 @pytest.mark.parametrize("text", ["short", "{base: short}"])
@@ -166,6 +214,21 @@ def test_later_options_win() -> None:
         ("budget: 8x", "budget: '8x' is no duration"),
         ("budget: 0", "budget: 0 is no budget"),
         ("compute: {trial_timeout: soon}", "compute.trial_timeout: 'soon' is no duration"),
+        ("space: {name: mobil}", "space.name is 'mobil'; it should be 'spinenet' or 'mobile'"),
+        ("space: {backbone: x}", "unknown key 'backbone' in space; known: deploy, intermediates"),
+        ("space: {name: mobile, window: 3}", "unknown key 'window' in space; known: backbone"),
+        (
+            "space: {name: mobile, variant: ibm}",
+            "space.variant is 'ibm'; it should be 'ibn', 'ibn+",
+        ),
+        ("space: {name: mobile, deploy: {widht: 1}}", "in space.deploy; did you mean 'width'?"),
+        ("space: {name: mobile, backbone: vgg}", "it should be 'searched', 'mobilenetv2-1.0', "),
+        (
+            "space: {name: mobile, boxes: {smallest: 0.99}}",
+            "space.boxes: smallest 0.99 isn't below",
+        ),
+        ("space: 7", "space is 7; it should be a valid dictionary"),
+        ("proxy: {scale: {input_size: 96, input_factor: 1}}", "proxy.scale: input_size 96 and inp"),
         ("job: train", "its job is train; type nas train"),
         ("job: dance", "job is 'dance'; it should be 'search'"),
         ("data_dir: /no/such/folder", "there is no folder /no/such/folder"),

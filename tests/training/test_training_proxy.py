@@ -101,6 +101,7 @@ def test_length_multiplies_the_epochs(proxy: TrainingProxy) -> None:
 def test_the_trial_is_described_as_json(proxy: TrainingProxy) -> None:
     described = json.loads(json.dumps(proxy.describe()))
     assert described["settings"]["recipe"]["epochs"] == 2
+    assert "input_factor" not in described["settings"]["scale"]  # unused, as before there was one
     other = TrainingProxy(SETTINGS, data_settings=proxy.data_settings, data_seed=1)
     assert other.describe()["holdout"] != described["holdout"]
     assert proxy.numerics.startswith("cpu-") and "-t1-fp32-torch" in proxy.numerics

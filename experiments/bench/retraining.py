@@ -1,0 +1,182 @@
+"""Trainings that compare detectors on `val`: each is written as it ends, then a table of all.
+
+A comparison names its detectors, gives each the recipe that it is trained by, and pairs seeds.
+What stands in its folder already isn't trained again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nas.cost import profile
+from nas.data.settings import DataSettings
+from nas.genome import Genome
+from nas.report.intervals import mean_interval
+from nas.training.recipes import resolve
+
+SCORES = ("ap", "ap50", "ap_common", "ap_small", "ap_medium", "ap_large")
+
+
+class Training(NamedTuple):
+    """One training of a comparison: all of `train`, judged on `val` by the last weights.
+
+    Attributes:
+        name: of the detector; genome_json: what is trained, as it is.
+        seed: of weights, order and augmentation.
+        recipe: every number, as a recipe's table.
+        data: a COCO folder; cache: settings of its pixels.
+        out: folder of the comparison.
+    """
+
+    name: str
+    genome_json: str
+    seed: int
+    recipe: Mapping[str, Any]
+    data: Path
+    cache: Mapping[str, Any]
+    out: Path
+
+    @property
+    def row(self) -> Path:
+        """Where its numbers are written."""
+        return self.out / f"{self.name}-{self.seed}.json"
+
+    @property
+    def detections(self) -> Path:
+        """Where its detections on `val` are written."""
+        return self.out / f"{self.name}-{self.seed}.npz"
+
+
+def train_one(training: Training) -> dict[str, Any]:
+    """Trains, writes the detections on `val`, and returns (and writes) the numbers."""
+    import torch
+
+    from nas.data.batches import TrainBatches
+    from nas.data.cache import PixelCache
+    from nas.data.coco import load_split
+    from nas.evaluation.coco import evaluate
+    from nas.evaluation.predict import predict_split
+    from nas.models import build
+    from nas.training.loop import train
+
+    genome, split = Genome.from_json(training.genome_json), load_split(training.data, "train")
+    recipe = resolve("custom", {k: v for k, v in training.recipe.items() if k != "base"})
+    val = load_split(training.data, "val", categories=split.categories)
+    size, rule = genome.input.size, genome.input.resize
+    root = DataSettings.model_validate(training.cache).cache_dir
+    batches = TrainBatches(
+        PixelCache.open(split, size, rule, root),
+        split,
+        recipe.batch_size,
+        training.seed,
+        flip=recipe.flip,
+        jitter=recipe.jitter,
+    )
+    torch.set_num_threads(1)
+    torch.manual_seed(training.seed)
+    model = build(genome, 1 + len(split.categories), drop_path=recipe.drop_path)
+    for _ in train(model, batches, recipe, seed=training.seed):
+        pass
+    found = predict_split(model, PixelCache.open(val, size, rule, root), val)
+    cost = profile(genome, num_classes=1 + len(split.categories))
+    arrays = {
+        f"{image}/{field}": value for image, one in found.items() for field, value in one.items()
+    }
+    np.savez_compressed(training.detections, **arrays)
+    row = {
+        "name": training.name,
+        "seed": training.seed,
+        "epochs": recipe.epochs,
+        "lr": recipe.lr,
+        "params": cost.params,
+        "macs": cost.macs,
+        **evaluate(val, found).to_dict(),
+    }
+    training.row.write_text(json.dumps(row) + "\n")
+    return row
+
+
+def train_missing(trainings: Sequence[Training], workers: int) -> list[dict[str, Any]]:
+    """Trains what isn't there yet, side by side, and returns the rows of all."""
+    missing = [training for training in trainings if not training.row.is_file()]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        waiting = [pool.submit(train_one, training) for training in missing]
+        for number, done in enumerate(as_completed(waiting), start=1):
+            row = done.result()
+            print(f"{number}/{len(waiting)} {row['name']} seed {row['seed']}: {row['ap50']:.3f}")
+    return [json.loads(training.row.read_text()) for training in trainings]
+
+
+def found_in(path: Path) -> dict[int, dict[str, Any]]:
+    """Detections as `train_one` wrote them."""
+    found: dict[int, dict[str, Any]] = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            image, field = name.split("/")
+            found.setdefault(int(image), {})[field] = arrays[name]
+    return found
+
+
+def table(rows: Iterable[Mapping[str, Any]], further: Mapping[str, str] | None = None) -> str:
+    """One line a detector: means ± standard deviation over seeds, and what it costs.
+
+    Args:
+        rows: of `train_missing`.
+        further: by detector, the cell of one more column, `latency`.
+    """
+    by_name = _by_name(rows)
+    titles = ["architecture", "seeds", *SCORES, "params", "MACs", *(["latency"] if further else [])]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for name, own in by_name.items():
+        cells = [name, str(len(own))]
+        for field in SCORES:
+            values = [row[field] for row in own if row[field] is not None]
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.fmean(values):.3f}{spread}" if values else "–")
+        cells += [f"{own[0]['params'] / 1e6:.3f} M", f"{own[0]['macs'] / 1e6:.1f} M"]
+        lines.append("| " + " | ".join([*cells, *([further[name]] if further else [])]) + " |")
+    return "\n".join(lines)
+
+
+def verdicts(rows: Iterable[Mapping[str, Any]], data: Path, out: Path) -> str:
+    """Each pair of detectors with its interval over seeds and over images, in plain words."""
+    from nas.data.coco import load_split
+    from nas.evaluation.bootstrap import ap50_difference
+
+    by_name = _by_name(rows)
+    train = load_split(data, "train")
+    val = load_split(data, "val", categories=train.categories)
+    lines = []
+    for first, second in itertools.combinations(by_name, 2):
+        pairs = list(zip(by_name[first], by_name[second], strict=True))
+        mean, low, high = mean_interval([a["ap50"] - b["ap50"] for a, b in pairs])
+        images = [
+            ap50_difference(
+                val,
+                found_in(out / f"{first}-{a['seed']}.npz"),
+                found_in(out / f"{second}-{b['seed']}.npz"),
+            )
+            for a, b in pairs
+        ]
+        verdict = "not distinguishable" if low <= 0 <= high else "distinguishable"
+        inside = sum(not found.distinguishable for found in images)
+        lines.append(
+            f"- {first} − {second}: AP50 {mean:+.3f}, 95 % over seeds {low:+.3f} to {high:+.3f}: "
+            f"{verdict}; over images, {inside} of {len(images)} pairs' block bootstrap intervals "
+            "hold 0"
+        )
+    return "\n".join(lines)
+
+
+def _by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    ordered = sorted(rows, key=lambda row: (row["name"], row["seed"]))
+    return {name: list(own) for name, own in itertools.groupby(ordered, lambda row: row["name"])}
