@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,8 +17,10 @@ from torch import nn
 from nas.cost import profile
 from nas.data.coco import Category
 from nas.formats.onnx import write
+from nas.formats.onnx_check import pictures as scenes
 from nas.genome import Genome
 from nas.models import Detector
+from nas.models.heads.retinanet import RetinaNet
 from search_spaces import zoo
 from tests.models.tiny import built, pictures
 
@@ -50,7 +53,8 @@ def small(name: str) -> Genome:
     """A network of the zoo at a size for quick tests."""
     genome = zoo.genome(name)
     if genome.head.type == "retinanet":
-        return genome.scaled(width=1 / 16, head_width=16, input_size=128)
+        width = 0.5 if genome.head.separable else 1 / 16
+        return genome.scaled(width=width, head_width=16, input_size=128)
     return genome.scaled(width=0.5, input_size=160)
 
 
@@ -70,20 +74,36 @@ def step(genome: Genome) -> None:
     assert found["boxes"].shape == (len(found["scores"]), 4)
 
 
-def randomised(model: Detector) -> Detector:
-    """With batch norms like a trained model's, and scores that differ."""
-    generator = torch.Generator().manual_seed(0)
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            assert layer.running_mean is not None and layer.running_var is not None
-            layer.running_mean.normal_(std=0.1, generator=generator)
-            layer.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model.eval()
+@torch.no_grad()
+def lively(model: Detector) -> Detector:
+    """Under weights by which pictures differ in their scores, and rounding stays small."""
+    head = model.head
+    seen = torch.from_numpy(np.stack(scenes((), model.genome))).permute(0, 3, 1, 2)
+    mobile = isinstance(head, RetinaNet) and head.settings.separable
+    for layer in (model if mobile else head).modules():  # or maps vanish in depthwise layers
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if isinstance(head, RetinaNet):
+        for norm in norms:
+            assert norm.running_mean is not None and norm.running_var is not None
+            norm.running_mean.normal_(std=0.1)
+            norm.running_var.uniform_(0.5, 1.5)
+        raw = model.eval().raw(seen)
+        head.class_tower.predict.weight /= raw.logits.std()
+        head.box_tower.predict.weight /= 10 * raw.code.std()
+    else:  # SSD's first weights are small, so norms have to see what they are fed.
+        for norm in norms:
+            norm.momentum = 1.0
+        model.train().raw(pictures(16, model.genome.input.size))
+    first, second = model.eval().raw(seen[:2]).logits
+    assert first.std() > 0.1 and (first - second).std() > 0.05 * first.std()
+    return model
 
 
 def exported(genome: Genome, folder: Path) -> None:
     """Writes the ONNX file, which onnxruntime runs and compares with PyTorch on pictures."""
-    model = randomised(built(genome, num_classes=4))
+    model = lively(built(genome, num_classes=4))
     categories = [Category(id=i, name=f"thing {i}") for i in (3, 10, 17)]
     agreement = write(model, categories, folder / "m.onnx")
     assert agreement.pictures >= 3 and agreement.detections > 0
