@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from nas.genome.part import Activation
@@ -51,8 +52,7 @@ class Operator(NamedTuple):
     @property
     def window(self) -> tuple[int, int]:
         """Kernel and stride of a convolution or a pooling; (1, 1) of any other."""
-        found = dict(re.findall(r" ([ks])(\d+)", self.kind))
-        return int(found.get("k", 1)), int(found.get("s", 1))
+        return _window(self.kind)
 
     @property
     def macs(self) -> int:
@@ -62,6 +62,12 @@ class Operator(NamedTuple):
         if self.kind.startswith("depthwise"):
             return places
         return places * self.channels_in if self.kind.startswith("conv") else 0
+
+
+@lru_cache(maxsize=1024)
+def _window(kind: str) -> tuple[int, int]:
+    found = dict(re.findall(r" ([ks])(\d+)", kind))
+    return int(found.get("k", 1)), int(found.get("s", 1))
 
 
 class Value(NamedTuple):
