@@ -94,6 +94,6 @@ def _first_problem(error: ValidationError) -> str:
     where = ".".join(
         f"{step:.100}" if isinstance(step, str) else str(step) for step in problem["loc"]
     )
-    met = "" if problem["type"] == "missing" else f" (met {reprlib.repr(problem['input'])})"
+    met = "" if problem["type"] == "missing" else f" (met {reprlib.repr(problem['input']):.120})"
     said = f"{where or 'document'}: {problem['msg']}{met}"
     return said.encode("unicode_escape").decode()
