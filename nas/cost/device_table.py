@@ -22,7 +22,7 @@ from nas.genome import Genome, Unit
 from nas.genome.plan import lower
 from nas.settings import Settings
 
-MOST_TIMES = 5000
+MOST_TIMES, MOST_FAMILIES = 5000, 200
 BEYOND = 4.0
 """How many times as large as any that was timed an operator may be."""
 
@@ -112,7 +112,7 @@ class DeviceTable(Conditions):
     accuracy: Accuracy
     channel_block: Annotated[int, Field(ge=1, le=1024)]
     near_bytes: Annotated[int, Field(ge=1, le=2**40)]
-    families: Annotated[dict[Words, Family], Field(min_length=1, max_length=500)]
+    families: Annotated[dict[Words, Family], Field(min_length=1, max_length=MOST_FAMILIES)]
     measured: Annotated[tuple[Measurement, ...], Field(min_length=1, max_length=MOST_TIMES)]
 
     @cached_property

@@ -12,11 +12,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, get_args
 
 from nas.genome.part import Activation
 
-_TEXT = re.compile(r"([a-z][a-z0-9_ ]{0,40}) (\d{1,8})@(\d{1,5}) > (\d{1,8})@(\d{1,5})", re.ASCII)
+ACTIVATIONS = get_args(Activation)[1:]  # but for "none"
+PLAIN = (
+    *("add", "concat", "flatten", "gate", "input", "join", "mean", "nearest", "normalize"),
+    *("output", "unit_norm", "weigh", *ACTIVATIONS),
+)
+"""Kinds without a window."""
+_WINDOWED = r"(?:conv|depthwise|max_pool|average_pool) k[1-9]\d? s[1-9]\d?(?: d[1-9]\d?)?"
+_MAP = r"([1-9]\d{0,7})@([1-9]\d{0,4})"
+_TEXT = re.compile(rf"({_WINDOWED}|{'|'.join(PLAIN)}) {_MAP} > {_MAP}", re.ASCII)
 
 
 class Operator(NamedTuple):
@@ -42,12 +50,11 @@ class Operator(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a text.  Raises ValueError where it is none; shapes are whole and above 0."""
+        """Reads a text.  Raises ValueError where it is none."""
         match = _TEXT.fullmatch(text)
-        shapes = [int(number) for number in match.groups()[1:]] if match else [0]
-        if match is None or min(shapes) < 1:
+        if match is None:
             raise ValueError(f"{text[:80]!a} is no operator, such as 'conv k3 s2 16@160 > 32@80'")
-        return cls(match[1], *shapes)
+        return cls(match[1], *(int(number) for number in match.groups()[1:]))
 
     @property
     def window(self) -> tuple[int, int]:

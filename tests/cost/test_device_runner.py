@@ -170,6 +170,14 @@ def test_too_few_times_make_no_table(written: Path) -> None:
         make_table(told.model_copy(update={"pieces": told.pieces[:3]}))
 
 
+def test_kinds_without_end_make_no_table(written: Path) -> None:
+    told = DeviceTimes.read(written)
+    kinds = (f"conv k{k} s{s} 8@8 > 8@8" for k in range(1, 20) for s in range(1, 12))
+    many = told.pieces[0].model_copy(update={"operators": dict.fromkeys(kinds, 1)})
+    with pytest.raises(ConfigError, match="kinds of operators were timed on here; a table has 200"):
+        make_table(told.model_copy(update={"pieces": (*told.pieces, many)}))
+
+
 ONE = {"name": "a", "whole": False, "operators": {"relu 8@8 > 8@8": 1}, "ms": [1.0], "p95_ms": 1.0}
 
 

@@ -178,8 +178,8 @@ BAD = {
         "families.",
     ),
     "many families": (
-        changed(families={str(i): {"ms": {}, "largest": 1} for i in range(501)}),
-        "at most 500",
+        changed(families={str(i): {"ms": {}, "largest": 1} for i in range(201)}),
+        "at most 200",
     ),
     "block of 0": (changed(channel_block=0), "channel_block: "),
     "nothing measured": (changed(measured=[]), "measured: "),

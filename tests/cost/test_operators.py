@@ -204,8 +204,8 @@ def test_texts_are_read_back() -> None:
     [
         *("", "conv", "conv k3 s2 16@160", "conv k3 s2 16@160 > 32", "conv k3 16@0 > 1@1"),
         *("CONV 1@1 > 1@1", "conv 1@1 > 1@1\n", "conv 1@1 > 1@123456", "c\x1b 1@1 > 1@1"),
-        "conv -1@1 > 1@1",
-        "a" * 60 + " 1@1 > 1@1",
+        *("conv -1@1 > 1@1", "conv k3 1@1 > 1@1", "conv k3 s0 1@1 > 1@1", "relu k3 s1 1@1 > 1@1"),
+        *("conv k100 s1 1@1 > 1@1", "made_up 1@1 > 1@1", "none 1@1 > 1@1"),
     ],
 )
 def test_other_texts_are_refused(text: str) -> None:

@@ -100,26 +100,24 @@ def _distinct(genomes: Sequence[Genome], num_classes: int) -> list[_Place]:
     return list(found.values())
 
 
-def _order(places: list[_Place], count: int) -> list[_Place]:
+def _order(places: Sequence[_Place], count: int) -> list[_Place]:
     """The first ``count`` places of the design."""
     kinds: dict[tuple[object, ...], list[_Place]] = defaultdict(list)
     for place in places:
         families = tuple(sorted({family(operator) for operator in place.operators}))
         kinds[families, place.unit.outs[0].size].append(place)
-    for group in kinds.values():
-        group.sort(key=lambda place: place.macs)
-        group[:] = [group[-1], *group[:-1]]  # the largest, the smallest, and up
-        group[2:] = random.Random(len(group)).sample(group[2:], len(group[2:]))
-    taken: list[_Place] = []
-    held: Counter[str] = Counter()
-    for place in (*_rare(places, held), *_in_turn(list(kinds.values()))):
-        if len(taken) < count and place not in taken:
-            taken.append(place)
-    return taken
+    groups = [
+        [max(group, key=lambda place: place.macs), min(group, key=lambda place: place.macs), *group]
+        for group in kinds.values()
+    ]
+    # Places are distinct by their operators, and a group has its extremes twice.
+    ordered = {place.operators: place for place in (*_rare(places), *_in_turn(groups))}
+    return list(ordered.values())[:count]
 
 
-def _rare(places: Sequence[_Place], held: Counter[str]) -> Iterator[_Place]:
+def _rare(places: Sequence[_Place]) -> Iterator[_Place]:
     """Places that hold a family of which there aren't enough yet."""
+    held: Counter[str] = Counter()
     for place in places:
         families = {family(operator) for operator in place.operators}
         if any(held[name] < ENOUGH for name in families):

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt
 
 from nas.cost.device.fit import Timed, fit
 from nas.cost.device_table import (
+    MOST_FAMILIES,
     MOST_TIMES,
     Accuracy,
     DeviceTable,
@@ -120,12 +121,17 @@ def _fitted(times: DeviceTimes, kept: Sequence[Measurement], overhead_ms: float)
     parsed = [
         {Operator.parse(text): count for text, count in one.operators.items()} for one in kept
     ]
-    found = fit([Timed(ops, one.ms, one.whole) for ops, one in zip(parsed, kept, strict=True)])
     largest: dict[str, int] = {}
     for operators in parsed:
         for operator in operators:
             name = family(operator)
             largest[name] = max(largest.get(name, 1), extent(operator))
+    if len(largest) > MOST_FAMILIES:
+        raise ConfigError(
+            f"{len(largest)} kinds of operators were timed on {times.device}; a table has "
+            f"{MOST_FAMILIES} at most: add fewer packs to it"
+        )
+    found = fit([Timed(ops, one.ms, one.whole) for ops, one in zip(parsed, kept, strict=True)])
     networks = sum(one.whole for one in kept)
     return DeviceTable(
         version=2,
