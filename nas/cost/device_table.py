@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 from nas.cost.decompose import picture, record, record_plan
 from nas.cost.operators import Operator, Tape
 from nas.cost.table import Conditions, Time, Words
-from nas.cost.terms import Machine, extent, family, terms
+from nas.cost.terms import Machine, Term, extent, family, terms
 from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.plan import lower
@@ -26,8 +26,7 @@ MOST_TIMES, MOST_FAMILIES = 5000, 200
 BEYOND = 4.0
 """How many times as large as any that was timed an operator may be."""
 
-Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class Family(Settings):
@@ -38,7 +37,7 @@ class Family(Settings):
         largest: of the operators that were timed (`nas.cost.terms.extent`).
     """
 
-    ms: Annotated[dict[Words, Weight], Field(max_length=20)]
+    ms: dict[Term, Amount]
     largest: PositiveInt
 
 
@@ -52,8 +51,8 @@ class Accuracy(Settings):
 
     pieces: NonNegativeInt
     networks: NonNegativeInt
-    piece_error: Share | None
-    network_error: Share | None
+    piece_error: Amount | None
+    network_error: Amount | None
 
 
 class Protocol(Settings):
@@ -69,7 +68,7 @@ class Protocol(Settings):
     rounds: PositiveInt
     warm_up: NonNegativeInt
     disturbed: Annotated[float, Field(ge=0, le=1)]
-    load_before: Share | None
+    load_before: Amount | None
 
 
 class Measurement(Settings):

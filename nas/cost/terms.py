@@ -16,9 +16,11 @@ picture aren't. A map of c channels and side s has c · s² values of 4 bytes; w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nas.cost.operators import Operator
+
+Term = Literal["calls", "macs", "out", "in", "weights", "values", "far", "far_out", "far_in"]
 
 BYTES = 4
 PICTURE = 3  # channels that are read as they are
@@ -36,7 +38,7 @@ class Machine(NamedTuple):
     near_bytes: int = 2**20
 
 
-def terms(operator: Operator, machine: Machine) -> Mapping[str, float]:
+def terms(operator: Operator, machine: Machine) -> Mapping[Term, float]:
     """The terms of one operator, by name."""
     before = _padded(operator.channels_in, machine.channel_block)
     after = _padded(operator.channels, machine.channel_block)

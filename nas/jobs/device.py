@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.progress import Progress
+
 from nas import environment
 from nas.config import SearchConfig
 from nas.cost.device.pack import RUNNER, write_pack
@@ -32,6 +34,9 @@ BUSY = 0.5
 """Processes that want to run; with more, times on this machine may be too long."""
 DISTURBED = 0.1
 """Share of runs that had to wait for the processor; with more, times are worth another try."""
+
+MOST_LINES = 20
+"""Of what a runner says when it fails."""
 
 
 def measure(
@@ -143,28 +148,38 @@ def _run(pack: Path, times: Path, device: str, count: int, rounds: int, threads:
     """Runs the pack's runner in a process of its own, under a bar."""
     words = [sys.executable, str(pack / RUNNER), "--device", device, "--out", str(times)]
     words += ["--threads", str(threads), "--rounds", str(rounds)]
-    started = time.monotonic()
     with (
         progress_bar() as bar,
         subprocess.Popen(  # noqa: S603
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process,
     ):
-        task = bar.add_task("timing", total=rounds * count, note="")
-        assert process.stdout is not None and process.stderr is not None
-        for line in process.stdout:
-            done, _, total = line.partition("/")
-            if done.isdigit() and total.strip().isdigit():
-                bar.update(task, completed=int(done))
-            if done == str(count) and rounds > 1:
-                spent = time.monotonic() - started
-                left = time_text(spent * (rounds - 1))
-                bar.console.print(f"one round took {time_text(spent)}; {left} for the others")
-        said = process.stderr.read()
-    if said:
-        console.print(said.strip(), markup=False, soft_wrap=True)
+        said = _follow(process, bar, count, rounds)
+    for line in said[: MOST_LINES if process.returncode else -1]:  # the last one is a summary
+        console.print(line, markup=False, soft_wrap=True)
     if process.returncode:
         raise RunError(f"the runner ended with {process.returncode}; nothing was measured")
+
+
+def _follow(process: subprocess.Popen[str], bar: Progress, count: int, rounds: int) -> list[str]:
+    """Shows a runner's progress until it ends; returns what else it said."""
+    task, said, started = (
+        bar.add_task("timing", total=rounds * count, note=""),
+        [],
+        time.monotonic(),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        done, _, total = line.strip().partition("/")
+        if not (done.isdigit() and total.isdigit()):
+            said.append(line.rstrip())
+            continue
+        bar.update(task, completed=int(done))
+        if int(done) == count and rounds > 1:
+            spent = time.monotonic() - started
+            left = time_text(spent * (rounds - 1))
+            bar.console.print(f"one round took {time_text(spent)}; {left} for the others")
+    return said
 
 
 def _write(table: DeviceTable, out: Path) -> Path:

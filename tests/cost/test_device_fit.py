@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from nas.cost.decompose import record_plan
-from nas.cost.device.fit import Timed, fit
+from nas.cost.device.fit import Fit, Timed, fit
 from nas.cost.device.pieces import ENOUGH, Piece, design
 from nas.cost.operators import Operator, Tape
 from nas.cost.terms import Machine, family, terms
@@ -92,17 +92,16 @@ def timed(pieces: list[Piece], noise: float, outliers: float = 0.0) -> list[Time
     ]
 
 
-def errors(
-    genomes: list[Genome], found: dict[str, dict[str, float]], machine: Machine
-) -> list[float]:
+def errors(genomes: list[Genome], found: Fit) -> list[float]:
+    """Sorted absolute relative errors of what a fit tells."""
     off = []
     for genome in genomes:
         tape = Tape()
         record_plan(tape, lower(genome), 5)
         told = sum(
-            found[family(operator)].get(term, 0.0) * value
+            found.ms[family(operator)].get(term, 0.0) * value
             for operator in tape.operators
-            for term, value in terms(operator, machine).items()
+            for term, value in terms(operator, found.machine).items()
         )
         off.append(abs(told / true_ms(Counter(tape.operators)) - 1))
     return sorted(off)
@@ -112,9 +111,9 @@ def test_a_device_is_told_from_its_pieces(pieces: list[Piece]) -> None:
     fresh = [SPACE.sample(random.Random(seed)) for seed in range(100, 120)]
     exact = fit(timed(pieces, noise=0.0))
     assert exact.network_error is not None and exact.network_error < 0.01
-    assert errors(fresh, exact.ms, exact.machine)[-1] < 0.02
+    assert errors(fresh, exact)[-1] < 0.02
     noisy = fit(timed(pieces, noise=0.05, outliers=0.05))
-    assert errors(fresh, noisy.ms, noisy.machine)[10] < 0.03
+    assert errors(fresh, noisy)[10] < 0.03
     assert all(weight > 0 for weights in noisy.ms.values() for weight in weights.values())
     assert noisy.piece_error is not None and 0.01 < noisy.piece_error < 0.1
 

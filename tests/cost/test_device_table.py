@@ -172,6 +172,7 @@ BAD = {
         changed(families={"a": {"ms": {"macs": float("nan")}, "largest": 1}}),
         "families.a.ms.macs: ",
     ),
+    "weight of no term": (changed(families={"a": {"ms": {"mac": 1.0}, "largest": 1}}), "ms.mac"),
     "weight in words": (changed(families={"a": {"ms": {"macs": "1"}, "largest": 1}}), "ms.macs: "),
     "family that steers a terminal": (
         changed(families={"\x1b[2J": {"ms": {}, "largest": 1}}),

@@ -69,7 +69,7 @@ GENOMES = {
 
 def few_blocks(**settings: Any) -> Genome:
     """A genome of SpineNet's space that is exported in a second or two."""
-    return tiny(SpineNetSpace(intermediates=2, **settings).sample(random.Random(1)))
+    return tiny(SpineNetSpace(intermediates=1, **settings).sample(random.Random(1)))
 
 
 EXPORTED = {

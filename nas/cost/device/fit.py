@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from nas.cost.operators import Operator
-from nas.cost.terms import Machine, family, terms
+from nas.cost.terms import Machine, Term, family, terms
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Fit(NamedTuple):
     """
 
     machine: Machine
-    ms: dict[str, dict[str, float]]
+    ms: dict[str, dict[Term, float]]
     piece_error: float | None
     network_error: float | None
 
@@ -65,7 +65,7 @@ def fit(times: Sequence[Timed]) -> Fit:
     networks, pieces, machine = min(found, key=lambda one: (_middle(one[0] or one[1]), one[2]))
     design, columns = _design(times, machine)
     weights = _weights(design, _ms(times))
-    ms: dict[str, dict[str, float]] = {family(op): {} for one in times for op in one.operators}
+    ms: dict[str, dict[Term, float]] = {family(op): {} for one in times for op in one.operators}
     for (name, term), weight in zip(columns, weights, strict=True):
         if weight > 0:
             ms[name][term] = float(weight)
@@ -95,11 +95,11 @@ def _ms(times: Sequence[Timed]) -> Array:
     return np.array([one.ms for one in times])
 
 
-def _design(times: Sequence[Timed], machine: Machine) -> tuple[Array, list[tuple[str, str]]]:
+def _design(times: Sequence[Timed], machine: Machine) -> tuple[Array, list[tuple[str, Term]]]:
     """A row for each time, a column for each term of a family."""
-    rows: list[Counter[tuple[str, str]]] = []
+    rows: list[Counter[tuple[str, Term]]] = []
     for one in times:
-        row: Counter[tuple[str, str]] = Counter()
+        row: Counter[tuple[str, Term]] = Counter()
         for operator, count in one.operators.items():
             for term, value in terms(operator, machine).items():
                 row[family(operator), term] += count * value  # type: ignore[assignment]
