@@ -35,6 +35,18 @@ WarmStartOption = Annotated[
         help="A search of the same data, proxy and seed, whose trials count as known here.",
     ),
 ]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Upper limit, such as params=30e6 or latency_ms=30."),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="A cost to land on, from both sides, such as latency_ms=30: "
+        "the reward loses 0.1 · |cost / target - 1| (objective.shape.weight).",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as proxy.recipe.epochs=6."),
@@ -68,6 +80,18 @@ AddressOption = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the plan, its size and its cost; do nothing.")
 ]
+GenomesOption = Annotated[
+    list[str] | None,
+    typer.Option("--genome", metavar="REF", help="Networks to time, instead of a space's."),
+]
+PiecesOption = Annotated[
+    int, typer.Option(min=20, help="Blocks and heads of drawn networks to time.")
+]
+NetworksOption = Annotated[int, typer.Option(min=0, help="Whole networks to time besides.")]
+ClassesOption = Annotated[int, typer.Option(min=2, help="Background counts.")]
+TableOption = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="The table; one that is there is added to.")
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Where to put the files.")
 ]
@@ -87,12 +111,19 @@ SETTINGS = {
 
 
 def overrides(
-    sets: list[str] | None, limits: list[str] | None = None, **options: Any
+    sets: list[str] | None,
+    limits: list[str] | None = None,
+    target: str | None = None,
+    **options: Any,
 ) -> list[Override]:
     """Puts options into the config that they stand for; later ones win."""
     from nas.config import Override
 
     found = [Override.parse("--set", text) for text in sets or []]
+    if target is not None:
+        cost = Override.parse("--target", target)
+        found.append(Override(cost.option, "objective.shape.cost", cost.key))
+        found.append(Override(cost.option, "objective.shape.target", cost.value))
     found += [Override.parse("--limit", text, "objective.limits") for text in limits or []]
     for name, value in options.items():
         if value is not None:

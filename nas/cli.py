@@ -19,17 +19,24 @@ import typer
 from nas.arguments import (
     AddressOption,
     BudgetOption,
+    ClassesOption,
     ConfigName,
     ControllerOption,
     DataFolder,
     DataOption,
     DryRun,
+    GenomesOption,
+    LimitOption,
+    NetworksOption,
     OutOption,
+    PiecesOption,
     Ref,
     RunFolder,
     RunOption,
     SeedOption,
     SetOption,
+    TableOption,
+    TargetOption,
     TrainSetOption,
     WarmStartOption,
     WorkersOption,
@@ -60,6 +67,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a folder of images before training on it.")
 app.add_typer(data_app, name="data")
+device_app = typer.Typer(help="Measure a device, for limits and targets on latency_ms.")
+app.add_typer(device_app, name="device")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,12 +156,8 @@ def search(
     data: DataOption = None,
     run: RunOption = None,
     budget: BudgetOption = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="Upper limit, such as params=30e6 or latency_ms=30."
-        ),
-    ] = None,
+    limit: LimitOption = None,
+    target: TargetOption = None,
     controller: ControllerOption = None,
     seed: SeedOption = None,
     sets: SetOption = None,
@@ -166,12 +171,14 @@ def search(
     nas search --data DIR --budget 8h
     nas search spinenet_fod --data DIR --run runs/fod --limit params=30e6
     nas search spinenet_fod --data DIR --limit params=20e6 --warm-start runs/fod
+    nas search --data DIR --set costs.latency_table=pixel4.json --target latency_ms=30
     """
     from nas.config import load_search
 
     options = overrides(
         sets,
         limit,
+        target,
         data=data,
         budget=budget,
         controller=controller,
@@ -386,3 +393,75 @@ def data_show(
 ) -> None:
     """Draw some of the images with their boxes and names."""
     _job("data", "show", folder, count=count, out=out)
+
+
+@device_app.command("measure")
+def device_measure(
+    config: ConfigName = None,
+    genomes: GenomesOption = None,
+    out: TableOption = Path("device.json"),
+    pieces: PiecesOption = 240,
+    networks: NetworksOption = 40,
+    classes: ClassesOption = 91,
+    rounds: Annotated[int, typer.Option(min=1, help="Over all pieces; a time for each.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Of one operator.")] = 1,
+    sets: SetOption = None,
+) -> None:
+    """Time pieces of a space's networks on this machine, and make its table of times.
+
+    nas device measure --out laptop.json
+    nas device measure --set space.name=mobile --classes 21 --out laptop.json
+    nas search --set costs.latency_table=laptop.json --target latency_ms=30
+
+    How it is measured: ONNX Runtime on the processor, float32, one picture at a time, from the
+    normalisation of the picture to the raw outputs; decoding of boxes and NMS are not in it (set
+    overhead_ms in the table). In each round every piece is loaded, runs twice to warm up and then
+    three times at least, in an order drawn anew; runs that had to wait for the processor are done
+    again. A piece's time is the median over rounds of the rounds' medians; the table has the 95th
+    percentile of all runs, too. Measure where nothing else runs: a busy machine is pointed out, and
+    the table says which share of the runs was disturbed, and how far off it tells the times of
+    networks that were left out. An existing table is added to. docs/latency.md has the details.
+    """
+    from nas.config import load_search
+
+    options = {"pieces": pieces, "networks": networks, "classes": classes}
+    settings = load_search(config, overrides(sets))
+    how = {"rounds": rounds, "threads": threads}
+    _job("device", "measure", settings, genomes or [], out=out, **options, **how)
+
+
+@device_app.command("pack")
+def device_pack(
+    folder: Annotated[Path, typer.Argument(metavar="OUT_DIR", show_default=False)],
+    config: ConfigName = None,
+    genomes: GenomesOption = None,
+    pieces: PiecesOption = 240,
+    networks: NetworksOption = 40,
+    classes: ClassesOption = 91,
+    sets: SetOption = None,
+) -> None:
+    """Write a folder to copy to a phone or board: small ONNX files, and a runner that times them.
+
+    nas device pack pixel
+    nas device pack pixel --set space.name=mobile
+
+    The runner is one file that needs Python, numpy and onnxruntime; it writes one JSON, of which
+    nas device add makes the device's table. The protocol is that of nas device measure.
+    """
+    from nas.config import load_search
+
+    options = {"pieces": pieces, "networks": networks, "classes": classes}
+    settings = load_search(config, overrides(sets))
+    _job("device", "pack", settings, genomes or [], folder=folder, **options)
+
+
+@device_app.command("add")
+def device_add(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.json...", show_default=False)],
+    out: TableOption = Path("device.json"),
+) -> None:
+    """Make a device's table of what a pack's runner wrote there, or add that to the table.
+
+    nas device add times.json --out pixel4.json
+    """
+    _job("device", "add", files, out=out)

@@ -19,6 +19,9 @@ WEIGHTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
 class Shape(Settings):
     """How a cost T with a target T₀ weighs on the quality Q, with a weight w below 0.
 
+    One search ends near its target by the kind absolute, the default; by the others it takes
+    several searches, with other targets or weights.
+
     - soft: Q (T / T₀)^w on both sides of the target. w = -0.07: twice the cost must bring 5 % more
       quality (MnasNet, arXiv 1807.11626, equations 2 and 3 with α = β).
     - hard: Q up to the target, Q (T / T₀)^w above it. w = -1 (the same with α = 0, β = -1).
@@ -31,7 +34,7 @@ class Shape(Settings):
         weight: w; the published one of the kind if None.
     """
 
-    kind: Literal["soft", "hard", "absolute"]
+    kind: Literal["soft", "hard", "absolute"] = "absolute"
     cost: str
     target: float = Field(gt=0, allow_inf_nan=False)
     weight: float | None = Field(default=None, lt=0, allow_inf_nan=False)

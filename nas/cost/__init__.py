@@ -1,6 +1,7 @@
 """What a genome costs: parameters, multiply-adds, stored bits, time by a table.  No torch."""
 
-from nas.cost.latency import CostSettings, LatencyTable, latency_ms
+from nas.cost.device_table import DeviceTable
+from nas.cost.latency import CostSettings, LatencyTable, Table, latency_ms, read_table
 from nas.cost.profile import Profile, profile
 from nas.cost.signature import signatures
 from nas.cost.units import Cost, unit_cost
@@ -8,10 +9,13 @@ from nas.cost.units import Cost, unit_cost
 __all__ = [
     "Cost",
     "CostSettings",
+    "DeviceTable",
     "LatencyTable",
     "Profile",
+    "Table",
     "latency_ms",
     "profile",
+    "read_table",
     "signatures",
     "unit_cost",
 ]

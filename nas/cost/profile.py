@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from nas.cost.latency import LatencyTable, latency_ms
+from nas.cost.latency import Table, latency_ms
 from nas.cost.units import Cost, unit_cost
 from nas.genome import Genome, Unit
 from nas.genome.plan import lower
@@ -79,7 +79,7 @@ def profile(
     genome: Genome,
     image_size: int | None = None,
     num_classes: int = 91,
-    latency: LatencyTable | None = None,
+    latency: Table | None = None,
 ) -> Profile:
     """Counts a genome without building it.
 

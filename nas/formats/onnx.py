@@ -63,7 +63,7 @@ def write(
 def _assembled(model: Detector, categories: Sequence[Category], path: Path) -> ModelProto:
     """The whole file; ``path`` is overwritten on the way."""
     head, genome = model.head, model.genome
-    proto = _traced(model, path)
+    proto = traced(model, path)
     ids = [category.id for category in categories]
     tail = Tail(head, ids)
     raw = list(proto.graph.output)
@@ -97,7 +97,7 @@ class _Raw(nn.Module):
         return raw.logits, raw.code
 
 
-def _traced(model: Detector, path: Path) -> ModelProto:
+def traced(model: Detector, path: Path) -> ModelProto:
     """The network as ONNX, up to the raw outputs.
 
     Torch's older exporter: it takes a fifth of the time of the one built on ``torch.export`` (4 s

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from nas.cost import LatencyTable, profile, signatures
+from nas.cost import LatencyTable, Table, profile, read_table
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.runs import Run, write_text
@@ -27,7 +28,7 @@ class GenomeCosts:
     """
 
     classes: int
-    table: LatencyTable | None = None
+    table: Table | None = None
 
     def __call__(self, genome: Genome) -> Mapping[str, float]:
         return profile(genome, num_classes=self.classes, latency=self.table).costs()
@@ -40,8 +41,7 @@ class GenomeCosts:
         """
         if self.table is not None:
             rng = random.Random(seed)
-            drawn = (signatures(space.sample(rng), self.classes) for _ in range(DRAWS))
-            self.table.require(dict.fromkeys(name for counts in drawn for name in counts))
+            self.table.cover((space.sample(rng) for _ in range(DRAWS)), self.classes)
 
     def keep(self, run: Run) -> None:
         """Keeps the table beside the run's rows, whose times come from it; it may only grow.
@@ -53,8 +53,7 @@ class GenomeCosts:
             return
         path = run.path / "latency_table.json"
         if path.is_file():
-            before = LatencyTable.read(path)
-            found = difference(before.model_dump(), self.table.without_new(before))
+            found = _change(read_table(path), self.table)
             if found:
                 field, then, now = found
                 raise RunError(
@@ -62,3 +61,14 @@ class GenomeCosts:
                     f"began and is now {short(now)}; restore it, or start a new run"
                 )
         write_text(path, self.table.model_dump_json(indent=1) + "\n")
+
+
+def _change(before: Table, now: Table) -> tuple[str, Any, Any] | None:
+    """The first field of a run's table that says something else now: what it is of, then times."""
+    for field in ("version", "device", "runtime", "threads", "precision"):
+        was, is_now = getattr(before, field), getattr(now, field)
+        if was != is_now:
+            return field, was, is_now
+    if isinstance(before, LatencyTable) and isinstance(now, LatencyTable):
+        return difference(before.model_dump(), now.without_new(before))
+    return difference(before.model_dump(), now.model_dump())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from nas.cost import LatencyTable
 from nas.cost import profile as count
+from nas.cost import read_table
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.jobs.screen import console
@@ -54,8 +54,12 @@ def profile(
     """
     reference = parse(ref)
     genome = reference.genome()
-    times = None if latency is None else LatencyTable.read(latency)
-    counted = count(genome, image_size, num_classes, times)
+    if image_size is not None:
+        genome = genome.scaled(input_size=image_size)
+    times = None if latency is None else read_table(latency)
+    if times is not None:
+        times.cover([genome], num_classes)
+    counted = count(genome, num_classes=num_classes, latency=times)
     table = Table(title=f"{ref} at {counted.image_size} px", title_justify="left")
     for name in ("part", "kind", "type"):
         table.add_column(name)
@@ -80,8 +84,7 @@ def profile(
         f"{num_classes} classes with background"
     )
     if times is not None:
-        how = f"{times.runtime}, threads: {times.threads}, {times.precision}"
-        said = f"latency  {counted.latency_ms:.2f} ms by the table of {times.device} ({how})"
+        said = f"latency  {counted.latency_ms:.2f} ms by the table of {times.conditions}"
         console.print(said, markup=False)
     if reference.kind == "zoo":
         _published(ref)

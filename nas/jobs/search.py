@@ -19,6 +19,7 @@ from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.gpus import on_gpus
 from nas.jobs.kept import keep_config
+from nas.jobs.reach import check_reach
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
 from nas.report.leaderboard import ARMS, closing, leaderboard, read, time_text
@@ -61,6 +62,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     if dry_run:
         show_plan(config, space, proxy, classes, costs)
         return None
+    check_reach(config.objective, space, costs, config.seed)
     run = Run.make(folder)
     config = on_gpus(config, run, root, space, costs)
     proxy.device = "cuda" if config.compute.gpus else "cpu"

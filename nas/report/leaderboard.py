@@ -21,8 +21,15 @@ from nas.runs import Run
 from nas.store import Store
 from nas.trial import Arm, Record, Status
 
-UNITS = {"params": (1e6, "M"), "macs": (1e9, "G"), "bits": (1e6, "Mbit")}
+UNITS = {
+    "params": (1e6, "M"),
+    "macs": (1e9, "G"),
+    "bits": (1e6, "Mbit"),
+    "latency_ms": (1.0, "ms"),
+}
 """How costs are shown: divided by what, and the unit's name."""
+ON_TARGET = 0.1
+"""How far from its target, relatively, a search may end without a note."""
 ARMS: Mapping[Arm, str] = {"controller": "controller", "control": "random"}
 
 
@@ -51,7 +58,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
         pad_edge=False,
     )
     heads = ["#", "trial", "arm", "second look" if seconds else "", objective.score_name, extra]
-    for head in (*heads, *costs, "time"):
+    for head in (*heads, *(name.removesuffix("_ms") for name in costs), "time"):
         if head:
             table.add_column(head, justify="left" if head == "arm" else "right", no_wrap=True)
     for place, (row, again) in enumerate(ranked, start=1):
@@ -164,11 +171,28 @@ def closing(path: Path, result: Result, data: Path | None = None) -> RenderableT
                 f"note: {metric} is 0 in all trials, so the winner is a guess; make trials longer "
                 "(--set proxy.recipe.epochs=N, proxy.images=N)"
             )
+        lines += _off_target(result.best, result.objective)
         lines.append("next:")
         lines += [f"  {command}" for command in next_commands(path, data)]
     else:
         lines.append(f"next:\n  nas resume {shlex.quote(str(path))}")
     return Text("\n".join(lines))
+
+
+def _off_target(best: Record, objective: ObjectiveSettings) -> list[str]:
+    """A note where a search didn't land on its target."""
+    shape = objective.shape
+    if shape is None or shape.kind != "absolute":
+        return []
+    cost = {**best.costs, **best.metrics}[shape.cost]
+    if abs(cost / shape.target - 1) <= ON_TARGET:
+        return []
+    return [
+        f"note: the winner's {shape.cost} is {cost_text(shape.cost, cost)}, and the target "
+        f"{cost_text(shape.cost, shape.target)}: {objective.maximize} changes more with it than "
+        f"the weight {shape.w:g} takes away; --set objective.shape.weight={3 * shape.w:g} holds a "
+        "search closer"
+    ]
 
 
 def next_commands(path: Path, data: Path | None = None) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import nas
 from nas.errors import ConfigError, RunError
 from nas.objectives import ObjectiveSettings, Shape
 from nas.result import result_of
+from nas.space import ChoiceSpace
 from nas.store import Store
 from nas.trial import FailureKind, Outcome, Status, duration, trial_seed
 from tests.engine.toys import drive, make_study, scored, total
@@ -129,6 +132,50 @@ def test_a_shaped_search_tells_and_ranks_by_the_shaped_reward() -> None:
         assert row.metrics["score"] == size
     best = result_of(rows, objective).best
     assert best is not None and best.costs["size"] == 6  # the metric alone would take the largest
+
+
+STAGES = ChoiceSpace({f"stage{i}": [1, 2, 3, 4, 5, 6, 7, 8] for i in range(6)})
+
+
+def latency(candidate: dict[str, int]) -> float:
+    """From 11 to 53 ms."""
+    return 5.0 + sum(candidate.values())
+
+
+def accuracy(candidate: dict[str, int], seed: int) -> float:
+    """Twice the time brings 0.05, as it does among published mobile detectors."""
+    return 0.05 * math.log2(latency(candidate)) + random.Random(seed).gauss(0, 0.002)
+
+
+@pytest.mark.parametrize("controller", ["evolution", "predictor", "reinforce"])
+@pytest.mark.parametrize("target", [20.0, 32.0, 44.0])
+def test_one_search_lands_on_its_target(controller: str, target: float) -> None:
+    objective = ObjectiveSettings(maximize="score", shape=Shape(cost="latency_ms", target=target))
+    found = nas.search(
+        STAGES,
+        accuracy,
+        controller,
+        budget=80,
+        objective=objective,
+        costs=lambda candidate: {"latency_ms": latency(candidate)},
+    )
+    assert found.best is not None
+    assert found.best.costs["latency_ms"] == pytest.approx(target, rel=0.1)
+
+
+def test_a_soft_target_is_not_landed_on() -> None:
+    objective = ObjectiveSettings(
+        maximize="score", shape=Shape(kind="soft", cost="latency_ms", target=20)
+    )
+    found = nas.search(
+        STAGES,
+        accuracy,
+        "evolution",
+        budget=80,
+        objective=objective,
+        costs=lambda candidate: {"latency_ms": latency(candidate)},
+    )
+    assert found.best is not None and found.best.costs["latency_ms"] > 30
 
 
 def test_a_run_from_before_shapes_goes_on() -> None:

@@ -17,7 +17,7 @@ from nas.errors import DataError
 from nas.executors.interrupt import SearchInterrupted
 
 VERBS = ["search", "train", "resume", "top", "show", "report", "eval", "predict"]
-VERBS += ["compare", "profile", "export", "demo", "doctor", "data"]
+VERBS += ["compare", "profile", "export", "demo", "doctor", "data", "device"]
 
 BAD = {
     "unknown verb": ("serach", "Did you mean 'search'"),
@@ -150,6 +150,17 @@ def test_options_that_stand_for_settings(folder: Path, job: Any) -> None:
     assert train.arguments[0].seed == 6
 
 
+def test_a_target_is_landed_on_from_both_sides(folder: Path, job: Any) -> None:
+    search = job("search")
+    assert main(["search", "--target", "latency_ms=30"]) == 0
+    shape = search.arguments[0].objective.shape
+    assert (shape.kind, shape.cost, shape.target, shape.w) == ("absolute", "latency_ms", 30, -0.1)
+    softer = ["--set=objective.shape.kind=soft", "--set=objective.shape.weight=-0.2"]
+    assert main(["search", "--target", "macs=3e8", *softer]) == 0
+    shape = search.arguments[0].objective.shape
+    assert (shape.kind, shape.cost, shape.target, shape.w) == ("soft", "macs", 3e8, -0.2)
+
+
 @pytest.mark.parametrize("verb", ["search", "train"])
 def test_the_examples_in_the_help_are_accepted(folder: Path, job: Any, verb: str) -> None:
     called = job(verb)
@@ -198,6 +209,13 @@ def test_resume_takes_data_from_where_they_are_now(folder: Path, job: Any) -> No
         ("predict a x y", "predict", "predict", ("a", [Path("x"), Path("y")]), {"score": 0.3}),
         ("export a --format onnx,py", "export", "export", ("a", ["onnx", "py"]), {"data": None}),
         ("data check d", "data", "check", (Path("d"),), {"size": 640}),
+        (
+            "device add a b",
+            "device",
+            "add",
+            ([Path("a"), Path("b")],),
+            {"out": Path("device.json")},
+        ),
     ],
 )
 def test_words_reach_their_job(

@@ -83,9 +83,13 @@ def test_the_command_refuses_before_anything_is_written(
         "--set=costs.latency_table=gone.json": f"{here}/gone.json: no latency table",
         "--set=costs.latency_table=lacking.json": "has no time for 'sum ",
         "--set=costs.latency_tabel=pixel.json": "did you mean 'latency_table'",
+        "--limit=latency_ms=5 --set=costs.latency_table=pixel.json": "at most 5 ms is out of reach",
+        "--target=latency_ms=5000 --set=costs.latency_table=pixel.json": "5000 ms is out of reach",
+        "--target=latency_ms=30": "objective.shape.cost names 'latency_ms'",
+        "--target=30": "write it as --target key=value",
     }
-    for option, named in refused.items():
-        assert main([*words, option]) == 2
+    for options, named in refused.items():
+        assert main([*words, *options.split()]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and named in said, said
     assert not Path("r").exists()

@@ -105,6 +105,25 @@ def test_a_winner_by_chance_is_called_one(run: tuple[Path, Result]) -> None:
     assert "note:" not in shown(closing(*run), width=300)
 
 
+def test_a_winner_far_from_its_target_is_pointed_out(run: tuple[Path, Result]) -> None:
+    def shown_for(best: int) -> str:
+        found = search(
+            ChoiceSpace({"ms": [20, 32, 40]}),
+            lambda candidate, seed: 0.5 * (candidate["ms"] == best),
+            "random",
+            budget=3,
+            objective=ObjectiveSettings(
+                maximize="score", shape=Shape(cost="latency_ms", target=30)
+            ),
+            costs=lambda candidate: {"latency_ms": candidate["ms"]},
+        )
+        return shown(closing(run[0], found), width=300)
+
+    told = shown_for(40)
+    assert "note: the winner's latency_ms is 40 ms, and the target 30 ms: score changes" in told
+    assert "--set objective.shape.weight=-0.3" in told and "note:" not in shown_for(32)
+
+
 def test_a_search_without_scores_says_so(tmp_path: Path) -> None:
     empty = result_of([], ObjectiveSettings())
     assert "no trial has a score yet" in shown(leaderboard(empty))
@@ -124,7 +143,7 @@ def test_rows_of_the_store_are_the_rows_of_the_result(run: tuple[Path, Result]) 
     [
         ("params", 28.54e6, "28.54 M"),
         ("macs", 85.28e9, "85.28 G"),
-        ("latency_ms", 12.0, "12"),
+        ("latency_ms", 12.0, "12 ms"),
         ("params", None, "–"),
     ],
 )
@@ -165,7 +184,7 @@ def test_a_shaped_reward_stands_beside_its_metric(run: tuple[Path, Result]) -> N
         ),
         (
             {"shape": {"kind": "absolute", "cost": "latency_ms", "target": 84}},
-            "ap50 - 0.1 · |latency_ms / 84 - 1|",
+            "ap50 - 0.1 · |latency_ms / 84 ms - 1|",
         ),
     ],
 )

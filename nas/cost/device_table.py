@@ -1,0 +1,211 @@
+"""A measured table of a device: what the terms of its operators take, and what that came from.
+
+The time of a network is the sum over its operators of their weighted terms (`nas.cost.terms` has
+the formula), plus ``overhead_ms``. Nothing else is read from the file for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+
+from nas.cost.decompose import picture, record, record_plan
+from nas.cost.operators import Operator, Tape
+from nas.cost.table import Conditions, Time, Words
+from nas.cost.terms import Machine, Term, extent, family, terms
+from nas.errors import ConfigError
+from nas.genome import Genome, Unit
+from nas.genome.plan import lower
+from nas.settings import Settings
+
+MOST_TIMES, MOST_FAMILIES = 5000, 200
+BEYOND = 4.0
+"""How many times as large as any that was timed an operator may be."""
+
+Amount = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class Family(Settings):
+    """Operators with the same weights.
+
+    Attributes:
+        ms: what each term takes, in milliseconds; a term that isn't there takes nothing.
+        largest: of the operators that were timed (`nas.cost.terms.extent`).
+    """
+
+    ms: dict[Term, Amount]
+    largest: PositiveInt
+
+
+class Accuracy(Settings):
+    """How far the times told of what was left out of a fit were off.
+
+    Attributes:
+        pieces, networks: that were timed.
+        piece_error, network_error: medians of the absolute relative errors; None without any.
+    """
+
+    pieces: NonNegativeInt
+    networks: NonNegativeInt
+    piece_error: Amount | None
+    network_error: Amount | None
+
+
+class Protocol(Settings):
+    """How it was measured, beyond the conditions; one picture at a time, raw outputs only.
+
+    Attributes:
+        rounds: over all pieces; the time of a piece is the median of its rounds'.
+        warm_up: runs before those that count.
+        disturbed: share of all runs during which the process waited for the processor.
+        load_before: processes that wanted to run before it began; None if unknown.
+    """
+
+    rounds: PositiveInt
+    warm_up: NonNegativeInt
+    disturbed: Annotated[float, Field(ge=0, le=1)]
+    load_before: Amount | None
+
+
+class Measurement(Settings):
+    """The time of a piece or network.
+
+    Attributes:
+        name: of the file that was timed.
+        whole: whether it is a network.
+        operators: how often it has which (`Operator.text`).
+        ms: median of the rounds; p95_ms: of all runs.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+    whole: bool
+    operators: Annotated[
+        dict[str, Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=2000)
+    ]
+    ms: Time
+    p95_ms: Time
+
+    @field_validator("operators")
+    @classmethod
+    def _are_operators(cls, counts: dict[str, int]) -> dict[str, int]:
+        for text in counts:
+            Operator.parse(text)
+        return counts
+
+
+class DeviceTable(Conditions):
+    """What a device takes for any network of known operators.
+
+    Attributes:
+        channel_block, near_bytes: see `Machine`.
+        families: weights by `nas.cost.terms.family`.
+        measured: what the weights were fitted to.
+    """
+
+    version: Literal[2]
+    protocol: Protocol
+    accuracy: Accuracy
+    channel_block: Annotated[int, Field(ge=1, le=1024)]
+    near_bytes: Annotated[int, Field(ge=1, le=2**40)]
+    families: Annotated[dict[Words, Family], Field(min_length=1, max_length=MOST_FAMILIES)]
+    measured: Annotated[tuple[Measurement, ...], Field(min_length=1, max_length=MOST_TIMES)]
+
+    @cached_property
+    def machine(self) -> Machine:
+        """What the terms depend on besides the operator."""
+        return Machine(self.channel_block, self.near_bytes)
+
+    def time_ms(self, genome: Genome, num_classes: int = 91) -> float:
+        """The time of one picture in milliseconds, raw outputs and overhead.
+
+        Raises:
+            GenomeError: the genome isn't legal, or a part can't be taken apart.
+            ConfigError: the table has no weights for an operator; names it.
+        """
+        units = [unit for unit in lower(genome) if not unit.training_only]
+        times = [self._unit_ms(unit, num_classes) for unit in units]
+        return math.fsum((self.overhead_ms, self._picture_ms(genome.input.size), *times))
+
+    def cover(self, genomes: Iterable[Genome], num_classes: int) -> None:
+        """Refuses to go on without weights for all that these genomes have.
+
+        Raises:
+            ConfigError: names the first operator of an unknown kind, or far larger than all that
+                were timed.
+        """
+        seen: set[Operator] = set()
+        for genome in genomes:
+            tape = Tape()
+            record_plan(tape, lower(genome), num_classes)
+            for operator in dict.fromkeys(tape.operators):
+                if operator not in seen:
+                    seen.add(operator)
+                    self._check_reach(operator)
+
+    def _check_reach(self, operator: Operator) -> None:
+        largest, size = self._family(operator).largest, extent(operator)
+        if size > BEYOND * largest:
+            unit = "multiply-adds" if operator.macs else "values"
+            raise ConfigError(
+                f"the latency table of {self.device} was made from {family(operator)!r} of "
+                f"{largest:,} {unit} at most, and {operator.text!r} has {size:,}; add times of a "
+                "space or genome that has it (nas device measure, or pack and add)"
+            )
+
+    def _family(self, operator: Operator) -> Family:
+        known = self.families.get(family(operator))
+        if known is None:
+            raise ConfigError(
+                f"the latency table of {self.device} has no times for {family(operator)!r}, such "
+                f"as {operator.text!r}; add those of a space or genome that has it (nas device "
+                "measure, or pack and add)"
+            )
+        return known
+
+    def operator_ms(self, operator: Operator) -> float:
+        """The time of one operator; in a network, what is fused with its neighbours has a part.
+
+        Raises:
+            ConfigError: the table has no weights for it.
+        """
+        ms, values = self._family(operator).ms, terms(operator, self.machine)
+        return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
+
+    @cached_property
+    def _known(self) -> dict[object, float]:
+        return {}
+
+    def _unit_ms(self, unit: Unit, num_classes: int) -> float:
+        """Equal units are taken apart once."""
+        block = unit.block if unit.kind == "block" else None
+        around = () if block is None else (block.combine, block.fuse_activation, block.repeats)
+        classes = num_classes if unit.kind == "head" else 0
+        key = (unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, around, classes)
+        known = self._known.get(key)
+        if known is None:
+            tape = Tape()
+            reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
+            gives = record(tape, unit, reads, num_classes)
+            for value in gives if unit.kind == "head" else ():
+                tape.output(value)
+            known = self._kept(key, tape)
+        return known
+
+    def _picture_ms(self, size: int) -> float:
+        known = self._known.get(size)
+        if known is None:
+            tape = Tape()
+            picture(tape, size)
+            known = self._kept(size, tape)
+        return known
+
+    def _kept(self, key: object, tape: Tape) -> float:
+        if len(self._known) >= 100_000:
+            self._known.clear()
+        time = math.fsum(self.operator_ms(operator) for operator in tape.operators)
+        self._known[key] = time
+        return time

@@ -1,0 +1,109 @@
+"""Which costs a space's networks reach, and the refusal of limits and targets beyond them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nas.controllers.evolution import mutated
+from nas.errors import ConfigError
+from nas.jobs.costs import DRAWS
+from nas.objectives import ObjectiveSettings
+from nas.proposals import Costs
+from nas.report.leaderboard import cost_text
+from nas.space import Code, Space
+
+PATIENCE, STEPS = 300, 3000
+"""A walk to an extreme ends after so many steps without progress, or in all."""
+
+
+class _Bound(NamedTuple):
+    """What a setting asks of a cost: to be at most a limit, or to be a target's."""
+
+    setting: str
+    cost: str
+    value: float
+    exact: bool
+
+    def reached(self, low: float, high: float) -> bool:
+        return low <= self.value and (not self.exact or self.value <= high)
+
+
+def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: int) -> None:
+    """Refuses a limit or target that no network of the space can meet, as far as can be found out.
+
+    Networks are drawn until all is met. Where 300 draws don't reach a value, a walk goes from the
+    nearest of them towards it.
+
+    Args:
+        costs: of a candidate; names that they lack are refused elsewhere.
+
+    Raises:
+        ConfigError: with the range that is reached.
+    """
+    rng = random.Random(seed)
+    bounds, drawn = _bounds(objective), list[tuple[Code, dict[str, float]]]()
+    while len(drawn) < DRAWS and not all(_met(bound, drawn) for bound in bounds):
+        code = space.sample_code(rng)
+        drawn.append((code, dict(costs(space.decode(code)))))
+    for bound in bounds:
+        if not _met(bound, drawn):
+            _walk(bound, drawn, space, costs, rng)
+
+
+def _bounds(objective: ObjectiveSettings) -> list[_Bound]:
+    limits = objective.limits.items()
+    bounds = [_Bound(f"objective.limits.{name}", name, value, False) for name, value in limits]
+    if objective.shape is not None and objective.shape.kind == "absolute":
+        shape = objective.shape
+        bounds.append(_Bound("objective.shape.target", shape.cost, shape.target, True))
+    return bounds
+
+
+def _met(bound: _Bound, drawn: list[tuple[Code, dict[str, float]]]) -> bool:
+    values = [known[bound.cost] for _, known in drawn if bound.cost in known]
+    unknown = bool(drawn) and not values  # a metric, which only training tells
+    return unknown or (bool(values) and bound.reached(min(values), max(values)))
+
+
+def _walk(
+    bound: _Bound,
+    drawn: list[tuple[Code, dict[str, float]]],
+    space: Space,
+    costs: Costs,
+    rng: random.Random,
+) -> None:
+    """Goes from the nearest draw towards a value, one decision at a time.
+
+    Raises:
+        ConfigError: it isn't reached.
+    """
+    values = sorted(known[bound.cost] for _, known in drawn)
+    below = bound.value < values[0]
+    nearer: Callable[..., tuple[Code, dict[str, float]]] = min if below else max
+    code, known = nearer(drawn, key=lambda one: one[1][bound.cost])
+    best, still = known[bound.cost], 0
+    for _ in range(STEPS):
+        if still >= PATIENCE or bound.reached(min(best, values[0]), max(best, values[-1])):
+            break
+        other = mutated(space, code, rng)
+        cost = costs(space.decode(other))[bound.cost]
+        gains = cost < best if below else cost > best
+        still = 0 if gains else still + 1
+        if gains or cost == best:
+            code, best = other, cost
+    if not bound.reached(min(best, values[0]), max(best, values[-1])):
+        raise ConfigError(_refusal(bound, values, best, below))
+
+
+def _refusal(bound: _Bound, values: list[float], best: float, below: bool) -> str:
+    low, high, least, asked = (
+        cost_text(bound.cost, value) for value in (values[0], values[-1], best, bound.value)
+    )
+    return (
+        f"{bound.setting}: {bound.cost} {'at most ' if not bound.exact else ''}{asked} is out of "
+        f"reach: {len(values)} uniform draws of the space have {low} to {high}, and the "
+        f"{'least' if below else 'most'} that a walk from there found is {least}; "
+        "name a value within, or another space"
+    )
