@@ -161,6 +161,16 @@ def test_this_machine_is_measured(here: Path, capsys: pytest.CaptureFixture[str]
     assert "threads of these times is 2, and of the table 1" in said(capsys)
 
 
+def test_a_runner_that_fails_is_one_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nas.jobs.device.RUNNER", "gone.py")
+    Path("g.json").write_text(mobile().to_json())
+    assert main(["device", "measure", "--genome=g.json", "--out=me.json"]) == 2
+    assert said(capsys) == "nas: the runner ended with 2; nothing was measured\n"
+    assert not Path("me.json").exists()
+
+
 @pytest.mark.parametrize("verb", ["measure", "pack", "add"])
 def test_the_help_states_the_protocol(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["device", verb, "--help"]) == 0
