@@ -413,14 +413,17 @@ def device_measure(
     nas device measure --set space.name=mobile --classes 21 --out laptop.json
     nas search --set costs.latency_table=laptop.json --target latency_ms=30
 
-    How it is measured: ONNX Runtime on the processor, float32, one picture at a time, from the
-    normalisation of the picture to the raw outputs; decoding of boxes and NMS are not in it (set
-    overhead_ms in the table). In each round every piece is loaded, runs twice to warm up and then
-    three times at least, in an order drawn anew; runs that had to wait for the processor are done
-    again. A piece's time is the median over rounds of the rounds' medians; the table has the 95th
-    percentile of all runs, too. Measure where nothing else runs: a busy machine is pointed out, and
-    the table says which share of the runs was disturbed, and how far off it tells the times of
-    networks that were left out. An existing table is added to. docs/latency.md has the details.
+    ONNX Runtime on the processor, float32, one picture at a time, from the
+    normalisation of the picture to the raw outputs; decoding of boxes and NMS
+    are not in it (set overhead_ms in the table). In each round every piece is
+    loaded, runs twice to warm up and then three times at least, in an order
+    drawn anew. A piece's time is the median over rounds of the rounds' medians;
+    the table has the 95th percentile of all runs, too.
+
+    Measure where nothing else runs: a busy machine is pointed out, and runs
+    that had to wait for the processor are done again. The table says how far
+    off it tells the times of networks that were left out. An existing table is
+    added to. docs/latency.md has the details.
     """
     from nas.config import load_search
 
