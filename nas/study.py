@@ -7,7 +7,6 @@ in flight.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import time
@@ -18,29 +17,20 @@ from typing import Any
 
 from nas.attempts import Attempts
 from nas.controllers.base import Controller
-from nas.errors import ConfigError, RunError
+from nas.errors import ConfigError
 from nas.forecast import Forecast, Timetable
-from nas.health import Provenance, check_barren, check_failures, check_zeros
+from nas.health import check_barren, check_failures, check_zeros
+from nas.judging import finish, judged
 from nas.ledger import Ledger
 from nas.objectives import ObjectiveSettings
+from nas.opening import Identity, claim, left_open, provenance
 from nas.proposals import Costs, Proposer
+from nas.second_look import looks_due
 from nas.space import Space
 from nas.stopping import Rivals, StoppingSettings
 from nas.store import Store
 from nas.study_settings import Budget, ControlSettings, FinalistSettings, StudySettings
-from nas.trial import (
-    Arm,
-    Failure,
-    FailureKind,
-    Metrics,
-    Outcome,
-    Phase,
-    Record,
-    Status,
-    Trial,
-    status_after,
-)
-from nas.warm_start import earlier_rows, origin
+from nas.trial import Arm, Metrics, Outcome, Phase, Record, Status, Trial
 
 log = logging.getLogger(__name__)
 
@@ -106,23 +96,18 @@ class Study:
         self._times = Timetable(self.budget.plan(retrain_share, self.control, finalists, workers))
         self._phase: Phase = "search"  # what may be started: finalists only in the second look
         self.max_failures = max_failures
-        before = origin(warm_start, store)
-        claimed = {
-            "space": space.describe(),
-            "controller": controller.describe(),
-            "objective": objective.describe(),
-            "control": self.control.model_dump(),
-            "delivery": [self.settings.delivery, self.settings.window],
-            "seed": seed,
-            **({} if stopping is None else {"stopping": stopping.model_dump(mode="json")}),
-            **({} if before is None else {"warm_start": str(before)}),
-            **(identity or {}),
-        }
         costs = costs or (lambda candidate: {})
-        earlier: list[Record] = []
-        if before is not None and store.is_empty:
-            earlier = earlier_rows(before, claimed, space, objective, costs)
-        store.claim(claimed)
+        kept = Identity(
+            space=space,
+            controller=controller,
+            objective=objective,
+            control=self.control,
+            settings=self.settings,
+            stopping=stopping,
+            seed=seed,
+            further=identity or {},
+        )
+        earlier = claim(store, kept, warm_start, costs)
         self._ledger = Ledger(
             store,
             controller,
@@ -148,14 +133,12 @@ class Study:
         self._clock, self._origin = clock, clock()
         self._attempts = Attempts(self._ledger, lambda: self.clock, self.settings.backoff)
         self._closed = False
-        rows = self._resume()
+        resumed = self._resume()
         for record in earlier:
             self._ledger.add(record)
             self._ledger.deliver(record)
         self._ledger.flush()
-        versions = next((row.versions for row in reversed(rows) if row.versions), {})
-        numerics = [row.numerics for row in self.records.values() if row.phase == "earlier"]
-        self._provenance = Provenance(versions, numerics)
+        self._provenance = provenance(resumed, self.records.values())
 
     @property
     def records(self) -> Mapping[int, Record]:
@@ -234,7 +217,7 @@ class Study:
         if self._attempts.is_late(trial):
             log.warning("trial %d: a late outcome of attempt %d", trial.number, trial.attempt)
             return False
-        outcome = self._judged(record, outcome)
+        outcome = judged(outcome, record, self.objective, self.stopping)
         self._attempts.end(trial)
         self._provenance.note(outcome)
         failure = outcome.failure
@@ -299,21 +282,11 @@ class Study:
         if self.end_if_late():
             log.warning("no time is left for a second look")
             return 0
-        known = {
-            (record.key, record.repeat, record.length)
-            for record in self.records.values()
-            if record.phase == "finalist" and record.status is not Status.WITHDRAWN
-        }
-        arms: tuple[Arm, ...] = ("controller", "control")
-        chosen = [record for arm in arms for record in self._ledger.best(arm, settings.count)]
-        for repeat in range(1, settings.repeats + 1):
-            for best in chosen:
-                if (best.key, repeat, settings.length) not in known:
-                    known.add((best.key, repeat, settings.length))
-                    number = len(self.records)
-                    record = self._proposer.again(best, number, repeat, settings.length)
-                    self._ledger.add(record)
-                    self._attempts.wait(record)
+        for best, repeat in looks_due(self._ledger, settings):
+            number = len(self.records)
+            record = self._proposer.again(best, number, repeat, settings.length)
+            self._ledger.add(record)
+            self._attempts.wait(record)
         self._ledger.flush()
         return sum(record.phase == "finalist" for record in self._attempts.waiting())
 
@@ -369,34 +342,8 @@ class Study:
     def _is_of_phase(self, record: Record) -> bool:
         return record.phase in ("search", self._phase)
 
-    def _judged(self, record: Record, outcome: Outcome) -> Outcome:
-        """A number of the objective that isn't finite is a failure."""
-        if outcome.failure is None:
-            if self.stopping is not None and record.phase == "search" and not outcome.curve:
-                raise RunError(
-                    "stopping: the evaluator returns one result; let it yield metrics as it trains"
-                )
-            self.objective.check(outcome.metrics, record.costs)
-            judged = (outcome.metrics, *(outcome.curve if self.stopping is not None else ()))
-            for metrics in judged:
-                if broken := self.objective.not_finite(metrics, record.costs):
-                    said = ", ".join(f"{name} is {value}" for name, value in broken.items())
-                    failure = Failure(FailureKind.NOT_FINITE, said)
-                    return dataclasses.replace(outcome, failure=failure)
-            # What the shape can't take is refused here, while the attempt can still be taken back.
-            self.objective.reward(outcome.metrics, record.costs)
-        return outcome
-
     def _finish(self, record: Record, outcome: Outcome) -> None:
-        record.metrics, record.curve = dict(outcome.metrics), outcome.curve
-        record.failure, record.seconds, record.clock = outcome.failure, outcome.seconds, self.clock
-        record.numerics, record.versions = outcome.numerics, outcome.versions
-        if outcome.failure is None:
-            record.status = Status.STOPPED if outcome.stopped else Status.DONE
-            record.reward = self.objective.reward(outcome.metrics, record.costs)
-        else:
-            record.status = status_after(outcome.failure.kind)
-            record.excess = 1.0
+        finish(record, outcome, self.objective, self.clock)
         self._ledger.touch(record)
         self._time(record)
         self._settle(record)
@@ -422,15 +369,10 @@ class Study:
         self._origin -= max((row.clock for row in rows), default=0.0)
         for row in rows:
             self._time(row)
-            if row.status is not Status.ASKED:
-                if row.tell_seq is None:  # the driver was stopped between the two
-                    self._settle(row)
-            elif row.cached_from is not None:
-                continue
-            elif row.attempts == len(row.retried):
-                self._attempts.wait(row)
-            elif not self._attempts.retry(row, FailureKind.LOST, at_once=True):
-                said = f"the driver died while it ran, in {row.attempts} attempts"
-                self._finish(row, Outcome(failure=Failure(FailureKind.LOST, said)))
+        for row, outcome in left_open(rows, self._attempts):
+            if outcome is None:
+                self._settle(row)
+            else:
+                self._finish(row, outcome)
         self._ledger.flush()
         return rows

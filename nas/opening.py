@@ -1,0 +1,112 @@
+"""Opening a run: what may not change in it, what it begins with, and what its rows leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.attempts import Attempts
+from nas.controllers.base import Controller
+from nas.health import Provenance
+from nas.objectives import ObjectiveSettings
+from nas.proposals import Costs
+from nas.space import Space
+from nas.stopping import StoppingSettings
+from nas.store import Store
+from nas.study_settings import ControlSettings, StudySettings
+from nas.trial import Failure, FailureKind, Outcome, Record, Status
+from nas.warm_start import earlier_rows, origin
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What may not change while a run goes on.
+
+    Attributes:
+        further: settings of data and evaluator.
+    """
+
+    space: Space
+    controller: Controller
+    objective: ObjectiveSettings
+    control: ControlSettings
+    settings: StudySettings
+    stopping: StoppingSettings | None
+    seed: int
+    further: Mapping[str, Any]
+
+    def describe(self, before: Path | None) -> dict[str, Any]:
+        """Returns what a store keeps; `before` is the run of a warm start.
+
+        What is off is left out, so that a run from before it was there goes on.
+        """
+        stopping = self.stopping
+        return {
+            "space": self.space.describe(),
+            "controller": self.controller.describe(),
+            "objective": self.objective.describe(),
+            "control": self.control.model_dump(),
+            "delivery": [self.settings.delivery, self.settings.window],
+            "seed": self.seed,
+            **({} if stopping is None else {"stopping": stopping.model_dump(mode="json")}),
+            **({} if before is None else {"warm_start": str(before)}),
+            **self.further,
+        }
+
+
+def claim(store: Store, identity: Identity, warm_start: Path | None, costs: Costs) -> list[Record]:
+    """Makes a new store this run's, or checks that one with rows is.
+
+    Args:
+        warm_start: another run, whose results a new one begins with (`nas.warm_start`).
+        costs: computes params, MACs, ... of a candidate as deployed.
+
+    Returns:
+        The rows of the warm start that aren't in the store yet.
+
+    Raises:
+        RunError: if the store was begun with other settings, naming the field; or the other run's
+            results can't be used here.
+    """
+    before = origin(warm_start, store)
+    claimed = identity.describe(before)
+    earlier: list[Record] = []
+    if before is not None and store.is_empty:
+        earlier = earlier_rows(before, claimed, identity.space, identity.objective, costs)
+    store.claim(claimed)
+    return earlier
+
+
+def left_open(
+    rows: Iterable[Record], attempts: Attempts
+) -> Iterator[tuple[Record, Outcome | None]]:
+    """Queues what was in flight when the driver ended, and yields results that weren't told.
+
+    Yields:
+        A row, and its outcome: a loss, if it was started too often; None if the row has one.
+    """
+    for row in rows:
+        if row.status is not Status.ASKED:
+            if row.tell_seq is None:  # the driver was stopped between the two
+                yield row, None
+        elif row.cached_from is not None:
+            continue
+        elif row.attempts == len(row.retried):
+            attempts.wait(row)
+        elif not attempts.retry(row, FailureKind.LOST, at_once=True):
+            said = f"the driver died while it ran, in {row.attempts} attempts"
+            yield row, Outcome(failure=Failure(FailureKind.LOST, said))
+
+
+def provenance(resumed: Iterable[Record], records: Iterable[Record]) -> Provenance:
+    """Returns what results of this session are compared with.
+
+    Args:
+        resumed: the rows that the store had.
+        records: all rows, those of a warm start too.
+    """
+    versions = next((row.versions for row in reversed([*resumed]) if row.versions), {})
+    numerics = [row.numerics for row in records if row.phase == "earlier"]
+    return Provenance(versions, numerics)
