@@ -76,7 +76,6 @@ class Store:
         self.path = path
         self._connection = connection
         self._lock = lock
-        self._last = -1  # the highest number of a row that is known to be there
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
@@ -106,8 +105,6 @@ class Store:
                 connection.execute("PRAGMA synchronous=FULL")
                 if empty:
                     store._create()
-                newest = "SELECT coalesce(max(number), -1) FROM trials"
-                store._last = connection.execute(newest).fetchone()[0]
         except BaseException:
             lock.close()
             raise
@@ -179,17 +176,14 @@ class Store:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 for record, later in rows:
-                    if record.number > self._last or not self._update(record.number, later):
+                    # An interrupted call may have come as far as to write a row.
+                    if not self._connection.execute(_UPDATE, (*later, record.number)).rowcount:
                         self._connection.execute(_INSERT, _proposed(record) + later)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        self._last = max(self._last, *[record.number for record in records])
-
-    def _update(self, number: int, later: tuple[Any, ...]) -> bool:
-        return self._connection.execute(_UPDATE, (*later, number)).rowcount > 0
 
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
