@@ -137,8 +137,8 @@ def export(networks: Sequence[Network], pack: Path, classes: int) -> None:
         onnx.save(traced(model.eval(), path), path)
         told = dict(operators(network.genome, classes))
         listed.append({"name": network.name, "whole": True, "operators": told})
-        print(f"\rexported {done} of {len(networks)}", end="", flush=True)
-    print()
+        if done % 20 == 0 or done == len(networks):
+            print(f"exported {done} of {len(networks)}", flush=True)
     (pack / "pack.json").write_text(json.dumps({"version": runner.VERSION, "pieces": listed}))
 
 
