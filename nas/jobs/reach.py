@@ -30,7 +30,7 @@ class _Bound(NamedTuple):
         return low <= self.value and (not self.exact or self.value <= high)
 
 
-def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: int) -> None:
+def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: int) -> list[str]:
     """Refuses a limit or target that no network of the space can meet, as far as can be found out.
 
     Networks are drawn until all is met. Where 300 draws don't reach a value, a walk goes from the
@@ -38,6 +38,9 @@ def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: 
 
     Args:
         costs: of a candidate; names that they lack are refused elsewhere.
+
+    Returns:
+        A line for each value that no draw reaches, but the walk does.
 
     Raises:
         ConfigError: with the range that is reached.
@@ -47,9 +50,7 @@ def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: 
     while len(drawn) < DRAWS and not all(_met(bound, drawn) for bound in bounds):
         code = space.sample_code(rng)
         drawn.append((code, dict(costs(space.decode(code)))))
-    for bound in bounds:
-        if not _met(bound, drawn):
-            _walk(bound, drawn, space, costs, rng)
+    return [_walk(bound, drawn, space, costs, rng) for bound in bounds if not _met(bound, drawn)]
 
 
 def _bounds(objective: ObjectiveSettings) -> list[_Bound]:
@@ -73,8 +74,8 @@ def _walk(
     space: Space,
     costs: Costs,
     rng: random.Random,
-) -> None:
-    """Goes from the nearest draw towards a value, one decision at a time.
+) -> str:
+    """Goes from the nearest draw towards a value, one decision at a time; returns a note.
 
     Raises:
         ConfigError: it isn't reached.
@@ -95,6 +96,11 @@ def _walk(
             code, best = other, cost
     if not bound.reached(min(best, values[0]), max(best, values[-1])):
         raise ConfigError(_refusal(bound, values, best, below))
+    low, high = (cost_text(bound.cost, value) for value in (values[0], values[-1]))
+    return (
+        f"{bound.setting}: few networks reach {cost_text(bound.cost, bound.value)}; "
+        f"{len(values)} uniform draws have {low} to {high}"
+    )
 
 
 def _refusal(bound: _Bound, values: list[float], best: float, below: bool) -> str:

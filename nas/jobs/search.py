@@ -62,7 +62,8 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     if dry_run:
         show_plan(config, space, proxy, classes, costs)
         return None
-    check_reach(config.objective, space, costs, config.seed)
+    for note in check_reach(config.objective, space, costs, config.seed):
+        console.print(f"note: {note}", markup=False)
     run = Run.make(folder)
     config = on_gpus(config, run, root, space, costs)
     proxy.device = "cuda" if config.compute.gpus else "cpu"

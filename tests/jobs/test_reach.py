@@ -27,9 +27,9 @@ class Counted:
         return {"latency_ms": float(sum(candidate.values())), "params": 1e6}
 
 
-def check(costs: Counted | None = None, **objective: Any) -> None:
+def check(costs: Counted | None = None, **objective: Any) -> list[str]:
     settings = ObjectiveSettings.model_validate(objective)
-    check_reach(settings, SPACE, costs or Counted(), seed=0)
+    return check_reach(settings, SPACE, costs or Counted(), seed=0)
 
 
 def target(value: float) -> dict[str, Any]:
@@ -45,9 +45,11 @@ def test_a_limit_that_no_network_meets_is_refused_with_the_range() -> None:
     assert "\n" not in said
 
 
-def test_a_limit_that_few_networks_meet_is_taken() -> None:
+def test_a_limit_that_few_networks_meet_is_taken_with_a_note() -> None:
     for limit in (10, 11, 20):  # one in 8^10 codes has 10
-        check(limits={"latency_ms": limit})
+        (note,) = check(limits={"latency_ms": limit})
+        assert f"few networks reach {limit} ms; 300 uniform draws have 2" in note
+    assert check(limits={"latency_ms": 45}) == []
 
 
 @pytest.mark.parametrize(("value", "extreme"), [(9, "least"), (80.5, "most")])
