@@ -161,6 +161,32 @@ def test_a_trial_that_kills_its_driver_again_and_again_is_withdrawn() -> None:
     assert trial is not None and trial.number == 1
 
 
+def test_a_row_may_have_been_written_although_the_call_was_interrupted(tmp_path: Path) -> None:
+    class Interrupted:
+        """A connection; Ctrl-C comes right after its first commit."""
+
+        def __init__(self, connection: sqlite3.Connection) -> None:
+            self._connection, self._came = connection, False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            cursor = self._connection.execute(sql, *values)
+            if sql == "COMMIT" and not self._came:
+                self._came = True
+                raise KeyboardInterrupt
+            return cursor
+
+    with Store.open(tmp_path / "a.sqlite") as store:
+        study = make_study(store)
+        store._connection = Interrupted(store._connection)  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            study.ask()
+        study.release()
+        assert [(row.number, row.attempts) for row in store.records()] == [(0, 0)]
+
+
 def test_a_stop_on_purpose_is_no_attempt() -> None:
     store = Store.open(None)
     for _ in range(9):
