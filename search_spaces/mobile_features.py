@@ -11,7 +11,7 @@ from nas.genome import Genome
 from nas.genome.necks import RFCR
 from nas.genome.operations import FusedInvertedResidual, InvertedResidual, Tucker
 from nas.genome.plan import layout
-from nas.genome.shapes import Fitted, compressed
+from nas.genome.shapes import Fitted, compressed, expanded
 
 LEVELS = range(1, 6)
 """log2 of the strides that a backbone's maps have."""
@@ -79,7 +79,7 @@ def _described(fit: Fitted) -> _Described:
         widening = source.channels * wide if op.expansion != 1 else 0
         steps = [(widening, places_in), (wide * kernel**2, places), (wide * out.channels, places)]
     elif isinstance(op, FusedInvertedResidual):
-        wide = round(source.channels * op.expansion)
+        wide = expanded(source.channels, op.expansion)
         steps = [(source.channels * wide * kernel**2, places), (wide * out.channels, places)]
     elif isinstance(op, Tucker):
         into = compressed(source.channels, op.input_ratio)

@@ -279,8 +279,8 @@ def _resampled(tape: Tape, x: Value, size: int) -> Value:
     """Nearest neighbours up, max pooling down."""
     if x.size <= size:
         return tape.resize(x, size)
-    stride = -(-x.size // size)
-    return tape.max_pool(x, stride, stride, size, (0, max(0, size * stride - x.size)))
+    stride = x.size // size  # whole: the genome refuses other sizes
+    return tape.max_pool(x, stride, stride, size, (0, 0))
 
 
 def _retinanet(tape: Tape, unit: Unit, reads: Sequence[Value], num_classes: int) -> Values:

@@ -33,10 +33,7 @@ def octave_anchors(anchors: Sequence[OctaveAnchors], maps: Sequence[Shape]) -> T
     for part, shape in zip(anchors, maps, strict=True):
         stride = 2**shape.level
         centres = (torch.arange(shape.size, dtype=torch.float32) + 0.5) * stride
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
-        centre = torch.stack([x, y], dim=-1)[:, :, None, :]
-        half = anchor_sides(part, shape.level) / 2
-        levels.append(torch.cat([centre - half, centre + half], dim=-1).reshape(-1, 4))
+        levels.append(_placed(centres, anchor_sides(part, shape.level)))
     return torch.cat(levels)
 
 
@@ -66,8 +63,13 @@ def default_boxes(parts: Sequence[DefaultBoxes], maps: Sequence[Shape], image_si
     for part, shape in zip(parts, maps, strict=True):
         cells = shape.size if part.step is None else image_size / part.step
         centres = (torch.arange(shape.size, dtype=torch.float32) + 0.5) / cells
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
-        centre = torch.stack([x, y], dim=-1)[:, :, None, :]
-        half = default_sides(part) / 2
-        levels.append(torch.cat([centre - half, centre + half], dim=-1).reshape(-1, 4))
+        levels.append(_placed(centres, default_sides(part)))
     return torch.cat(levels) * image_size
+
+
+def _placed(centres: Tensor, sides: Tensor) -> Tensor:
+    """Boxes with ``sides`` ``(A, 2)`` at every cell, ``(A · S², 4)``; ``centres`` are of a row."""
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    centre = torch.stack([x, y], dim=-1)[:, :, None, :]
+    half = sides / 2
+    return torch.cat([centre - half, centre + half], dim=-1).reshape(-1, 4)

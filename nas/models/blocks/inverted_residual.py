@@ -32,11 +32,7 @@ class InvertedResidual(nn.Module):
         self.depthwise = ConvNorm(
             wide, wide, op.kernel, norm, act, stride, dilation=op.dilation, groups=wide
         )
-        self.attend = (
-            nn.Identity()
-            if op.squeeze_excite is None
-            else squeeze_excite(op.squeeze_excite, in_channels, wide)
-        )
+        self.attend = squeeze_excite(op.squeeze_excite, in_channels, wide)
         self.project = ConvNorm(wide, unit.width, 1, norm, op.project_activation)
         self.shortcut = op.shortcut
         self.dropped = dropped
@@ -64,11 +60,7 @@ class FusedInvertedResidual(nn.Module):
         wide = expanded(in_channels, op.expansion)
         stride = op.stride if copy == 0 else 1
         self.expand = ConvNorm(in_channels, wide, op.kernel, norm, op.activation, stride)
-        self.attend = (
-            nn.Identity()
-            if op.squeeze_excite is None
-            else squeeze_excite(op.squeeze_excite, in_channels, wide)
-        )
+        self.attend = squeeze_excite(op.squeeze_excite, in_channels, wide)
         self.project = ConvNorm(wide, unit.width, 1, norm)
         self.shortcut = op.shortcut
         self.dropped = dropped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from nas.genome import operations as schema
@@ -11,14 +12,16 @@ from nas.genome.shapes import squeezed
 from nas.models.layers import activation
 
 
-def squeeze_excite(op: schema.SqueezeExcite, channels: int, wide: int) -> SqueezeExcitation:
+def squeeze_excite(op: schema.SqueezeExcite | None, channels: int, wide: int) -> nn.Module:
     """Mean over the map, 1×1, activation, 1×1, gate, scale; ``(N, wide, S, S)`` to the same.
 
     Args:
-        op: its ratio and activations.
+        op: its ratio and activations; None leaves the map as it is.
         channels: that the block reads.
         wide: of the map that is scaled.
     """
+    if op is None:
+        return nn.Identity()
     return SqueezeExcitation(
         wide,
         squeezed(op, channels, wide),

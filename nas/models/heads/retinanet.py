@@ -124,11 +124,6 @@ class RetinaNet(Head[RetinaNetHead]):
     def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Both losses of a batch.
 
-        Args:
-            raw: what ``forward`` returned.
-            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
-            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
-
         Returns:
             ``classification``: focal loss over (positives + 1); ``box_regression``: Huber loss
             over 4 (positives + 1), times the box weight.

@@ -78,11 +78,6 @@ class SSD(Head[SSDHead]):
     def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Both losses of a batch.
 
-        Args:
-            raw: what ``forward`` returned.
-            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
-            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
-
         Returns:
             ``classification``: cross entropy of positives and mined negatives;
             ``box_regression``: smooth L1 of positives.  Both are sums over the number of
