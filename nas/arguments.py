@@ -1,7 +1,8 @@
-"""Words that several verbs of the command take, and the settings that they stand for."""
+"""Words that several verbs take, the settings that they stand for, and the call of a job."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,3 +131,10 @@ def overrides(
             value = value.expanduser().absolute() if isinstance(value, Path) else value
             found.append(Override(f"--{name.replace('_', '-')} {value}", SETTINGS[name], value))
     return found
+
+
+def run_job(module: str, verb: str, *arguments: Any, **options: Any) -> None:
+    """Loads a job only now, so that `nas --help` is quick, and names the files that it made."""
+    made = getattr(importlib.import_module(f"nas.jobs.{module}"), verb)(*arguments, **options)
+    for path in made if isinstance(made, list) else ():
+        print(path)

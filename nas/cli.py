@@ -7,42 +7,37 @@ Exit codes: 0 done, 1 an error of the toolkit's own, 2 something the user can me
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.arguments import (
     AddressOption,
     BudgetOption,
-    ClassesOption,
     ConfigName,
     ControllerOption,
-    DataFolder,
     DataOption,
     DryRun,
-    GenomesOption,
     LimitOption,
-    NetworksOption,
     OutOption,
-    PiecesOption,
     Ref,
     RunFolder,
     RunOption,
     SeedOption,
     SetOption,
-    TableOption,
     TargetOption,
     TrainSetOption,
     WarmStartOption,
     WorkersOption,
     overrides,
+    run_job,
 )
 from nas.errors import NasError
+from nas.subcommands import data_app, device_app
 
 if TYPE_CHECKING:
     from nas.config import Config
@@ -65,9 +60,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EPILOG,
 )
-data_app = typer.Typer(help="Look at a folder of images before training on it.")
 app.add_typer(data_app, name="data")
-device_app = typer.Typer(help="Measure a device, for limits and targets on latency_ms.")
 app.add_typer(device_app, name="device")
 
 
@@ -105,19 +98,12 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _job(module: str, verb: str, *arguments: Any, **options: Any) -> None:
-    """Loads a job only now, so that `nas --help` is quick, and names the files that it made."""
-    made = getattr(importlib.import_module(f"nas.jobs.{module}"), verb)(*arguments, **options)
-    for path in made if isinstance(made, list) else ():
-        print(path)
-
-
 def _long_job(config: Config, run: Path, *, dry_run: bool) -> None:
     """Starts or goes on with a search or a training; when it is stopped, tells how to go on."""
     from nas.executors.interrupt import SearchInterrupted
 
     try:
-        _job(config.job, config.job, config, run, dry_run=dry_run)
+        run_job(config.job, config.job, config, run, dry_run=dry_run)
     except (KeyboardInterrupt, SearchInterrupted) as stop:
         hint = "" if dry_run else f"; nas resume {run} goes on"
         raise KeyboardInterrupt(f"{str(stop) or 'stopped'}{hint}") from None
@@ -254,7 +240,7 @@ def top(
 
     nas top runs/fod
     """
-    _job("report", "top", run, count=count)
+    run_job("report", "top", run, count=count)
 
 
 @app.command()
@@ -267,13 +253,13 @@ def show(
 
     nas show spinenet-49 runs/fod
     """
-    _job("report", "show", ref, other, out=out)
+    run_job("report", "show", ref, other, out=out)
 
 
 @app.command()
 def report(run: RunFolder, out: OutOption = None) -> None:
     """Write a search's page: leaderboard, curves, pictures."""
-    _job("report", "report", run, out=out)
+    run_job("report", "report", run, out=out)
 
 
 @app.command()
@@ -282,7 +268,7 @@ def compare(first: RunFolder, second: RunFolder) -> None:
 
     nas compare runs/one runs/other
     """
-    _job("compare", "compare", first, second)
+    run_job("compare", "compare", first, second)
 
 
 @app.command("eval")
@@ -299,7 +285,7 @@ def evaluate(
 
     nas eval runs/fod-final --data DIR
     """
-    _job("evaluate", "evaluate", ref, data)
+    run_job("evaluate", "evaluate", ref, data)
 
 
 @app.command()
@@ -313,7 +299,7 @@ def predict(
 
     nas predict runs/fod-final photo.jpg
     """
-    _job("predict", "predict", ref, images, out=out, score=score)
+    run_job("predict", "predict", ref, images, out=out, score=score)
 
 
 @app.command()
@@ -329,7 +315,7 @@ def profile(
 
     nas profile spinenet-190 --image-size 1280
     """
-    _job("report", "profile", ref, image_size=image_size, num_classes=classes, latency=latency)
+    run_job("report", "profile", ref, image_size=image_size, num_classes=classes, latency=latency)
 
 
 @app.command()
@@ -345,13 +331,13 @@ def export(
 
     nas export runs/fod-final --format json,onnx
     """
-    _job("export", "export", ref, formats.split(","), out=out, data=data)
+    run_job("export", "export", ref, formats.split(","), out=out, data=data)
 
 
 @app.command()
 def demo() -> None:
     """See the whole job on built-in pictures: search, train, evaluate, export, use."""
-    _job("demo", "demo")
+    run_job("demo", "demo")
 
 
 @app.command()
@@ -361,110 +347,3 @@ def doctor() -> None:
 
     if not examine():
         raise typer.Exit(1)
-
-
-@data_app.command("check")
-def data_check(
-    folder: DataFolder,
-    size: Annotated[int, typer.Option(min=1, help="Input size for which anchors match.")] = 640,
-) -> None:
-    """List what is wrong with a folder: files, boxes, categories, ids, and boxes out of reach.
-
-    nas data check DIR
-    """
-    _job("data", "check", folder, size=size)
-
-
-@data_app.command("split")
-def data_split(
-    folder: DataFolder,
-    share: Annotated[float, typer.Option(min=0, max=1, help="What goes to val.")] = 0.1,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Divide a folder that has one annotation file into train and val, in blocks."""
-    _job("data", "split", folder, share=share, seed=seed)
-
-
-@data_app.command("show")
-def data_show(
-    folder: DataFolder,
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 16,
-    out: OutOption = None,
-) -> None:
-    """Draw some of the images with their boxes and names."""
-    _job("data", "show", folder, count=count, out=out)
-
-
-@device_app.command("measure")
-def device_measure(
-    config: ConfigName = None,
-    genomes: GenomesOption = None,
-    out: TableOption = Path("device.json"),
-    pieces: PiecesOption = 240,
-    networks: NetworksOption = 40,
-    classes: ClassesOption = 91,
-    rounds: Annotated[int, typer.Option(min=1, help="Over all pieces; a time for each.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="Of one operator.")] = 1,
-    sets: SetOption = None,
-) -> None:
-    """Time pieces of a space's networks on this machine, and make its table of times.
-
-    nas device measure --out laptop.json
-    nas device measure --set space.name=mobile --classes 21 --out laptop.json
-    nas search --set costs.latency_table=laptop.json --target latency_ms=30
-
-    ONNX Runtime on the processor, float32, one picture at a time, from the
-    normalisation of the picture to the raw outputs; decoding of boxes and NMS
-    are not in it (set overhead_ms in the table). In each round every piece is
-    loaded, runs twice to warm up and then three times at least, in an order
-    drawn anew. A piece's time is the median over rounds of the rounds' medians;
-    the table has the 95th percentile of all runs, too.
-
-    Measure where nothing else runs: a busy machine is pointed out, and runs
-    that had to wait for the processor are done again. The table says how far
-    off it tells the times of networks that were left out. An existing table is
-    added to. docs/latency.md has the details.
-    """
-    from nas.config import load_search
-
-    options = {"pieces": pieces, "networks": networks, "classes": classes}
-    settings = load_search(config, overrides(sets))
-    how = {"rounds": rounds, "threads": threads}
-    _job("device", "measure", settings, genomes or [], out=out, **options, **how)
-
-
-@device_app.command("pack")
-def device_pack(
-    folder: Annotated[Path, typer.Argument(metavar="OUT_DIR", show_default=False)],
-    config: ConfigName = None,
-    genomes: GenomesOption = None,
-    pieces: PiecesOption = 240,
-    networks: NetworksOption = 40,
-    classes: ClassesOption = 91,
-    sets: SetOption = None,
-) -> None:
-    """Write a folder to copy to a phone or board: small ONNX files, and a runner that times them.
-
-    nas device pack pixel
-    nas device pack pixel --set space.name=mobile
-
-    The runner is one file that needs Python, numpy and onnxruntime; it writes one JSON, of which
-    nas device add makes the device's table. The protocol is that of nas device measure.
-    """
-    from nas.config import load_search
-
-    options = {"pieces": pieces, "networks": networks, "classes": classes}
-    settings = load_search(config, overrides(sets))
-    _job("device", "pack", settings, genomes or [], folder=folder, **options)
-
-
-@device_app.command("add")
-def device_add(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.json...", show_default=False)],
-    out: TableOption = Path("device.json"),
-) -> None:
-    """Make a device's table of what a pack's runner wrote there, or add that to the table.
-
-    nas device add times.json --out pixel4.json
-    """
-    _job("device", "add", files, out=out)
