@@ -13,20 +13,14 @@ holds 0 the text says so.  Trainings that are in DIR2 already aren't run again.
 
 from __future__ import annotations
 
-import argparse
-import math
-from pathlib import Path
-
 import numpy as np
-from retraining import Training, table, train_missing, verdicts
+from retraining import choices, compared, parsed, search_of, stretched, tell
 
-from nas.config import SearchConfig, load_run
+from nas.config import SearchConfig
 from nas.cost import profile
+from nas.data.coco import load_split
 from nas.genome import Genome
-from nas.report.leaderboard import read
-from nas.result import result_of
 from nas.runs import Run
-from nas.training.settings import RecipeSettings
 from search_spaces.spinenet import SpineNetSpaceSettings
 from search_spaces.spinenet_listing import genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
@@ -41,16 +35,8 @@ def candidates(run: Run, config: SearchConfig, classes: int) -> dict[str, Genome
         raise SystemExit(
             f"{run.path}: its space is {config.space.name}; give a search of SpineNets"
         )
-    records, objective = read(run.path)
-    result = result_of(records, objective)
-    deployed = {
-        "spinenet-49": genome_from_listing(SPINENET_49_ROWS, config.space.deploy, "spinenet-49")
-    }
-    for name, arm in (("controller", "controller"), ("uniform", "control")):
-        best = result.best_of(arm)  # type: ignore[arg-type]
-        if best is None:
-            raise SystemExit(f"{run.path}: the {name} arm has no scored trial")
-        deployed[name] = Genome.from_json(best.candidate_json)
+    spinenet_49 = genome_from_listing(SPINENET_49_ROWS, config.space.deploy, "spinenet-49")
+    deployed = {"spinenet-49": spinenet_49, **choices(run)}
     scale = config.proxy.scale.model_dump()
     small = {name: genome.scaled(**scale) for name, genome in deployed.items()}
     target = profile(small["spinenet-49"], num_classes=classes).macs
@@ -71,54 +57,16 @@ def with_macs(genome: Genome, target: float, classes: int) -> Genome:
     return genome if best == 1.0 else genome.scaled(width=best)
 
 
-def stretched(config: SearchConfig, images: int, length: float) -> RecipeSettings:
-    """The proxy's recipe with so many epochs of all ``images`` that ``length`` times are seen."""
-    proxy = config.proxy
-    seen = min(proxy.images or images, images) * proxy.recipe.epochs
-    epochs = math.ceil(length * seen / images)
-    return proxy.trial_recipe(epochs / proxy.recipe.epochs)
-
-
 def main() -> None:
     """Trains what is missing, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--length", type=float, default=3.0)
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    from nas.data.coco import load_split
-
+    given = parsed(__doc__)
     run = Run.open(given.run)
-    config = load_run(run.config)
-    if not isinstance(config, SearchConfig):
-        raise SystemExit(f"{given.run}: is a training; give the folder of a search")
+    config = search_of(run)
     train = load_split(given.data, "train")
-    classes = 1 + len(train.categories)
+    genomes = candidates(run, config, 1 + len(train.categories))
     given.out.mkdir(parents=True, exist_ok=True)
-    genomes = candidates(run, config, classes)
-    for name, genome in genomes.items():
-        (given.out / f"{name}.genome.json").write_text(genome.to_json(indent=1) + "\n")
-    recipe = stretched(config, len(train), given.length).model_dump(mode="json")
-    trainings = [
-        Training(
-            name,
-            genome.to_json(),
-            seed,
-            recipe,
-            given.data,
-            config.data.model_dump(mode="json"),
-            given.out,
-        )
-        for seed in range(given.seeds)
-        for name, genome in genomes.items()
-    ]
-    rows = train_missing(trainings, given.workers)
-    text = f"{table(rows)}\n\n{verdicts(rows, given.data, given.out)}"
-    (given.out / "table.md").write_text(text + "\n")
-    print(text)
+    recipe = stretched(config, len(train), given.length)
+    tell(compared(genomes, dict.fromkeys(genomes, recipe), config, given), given)
 
 
 if __name__ == "__main__":

@@ -15,20 +15,24 @@ holds 0 the text says so.  What is in DIR2 already isn't run again.
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
+import statistics
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from retraining import Training, table, train_missing, verdicts
+import onnx
+import torch
+from latency_model import settle
+from retraining import choices, compared, parsed, search_of, stretched, tell
 
 from nas.config import SearchConfig, load_run
+from nas.cost.device.runner import time_model
 from nas.data.coco import load_split
+from nas.formats.onnx import traced
 from nas.genome import Genome
-from nas.report.leaderboard import read
-from nas.result import result_of
+from nas.models import build
 from nas.runs import Run
 from nas.training.recipes import resolve
 from proxies.training import TrainingProxy
@@ -38,19 +42,8 @@ RATES = (1.5e-3, 3e-3, 6e-3)
 """Learning rates that every detector is tried with."""
 TRIAL_SEED = 1_000_003
 """Of the trials that choose a rate: no seed of the comparison."""
-
-
-def candidates(run: Run) -> dict[str, Genome]:
-    """Both arms' choices, and SSDlite, as deployed."""
-    records, objective = read(run.path)
-    result = result_of(records, objective)
-    found = {"ssdlite": zoo.genome("ssdlite320-mobilenetv3-large")}
-    for name, arm in (("controller", "controller"), ("uniform", "control")):
-        best = result.best_of(arm)  # type: ignore[arg-type]
-        if best is None:
-            raise SystemExit(f"{run.path}: the {name} arm has no scored trial")
-        found[name] = Genome.from_json(best.candidate_json)
-    return found
+ROUNDS = 5
+"""Of timing; in each every detector has its turn."""
 
 
 def rate_trial(path: Path, genome_json: str, config_path: Path, data: Path, lr: float) -> float:
@@ -87,48 +80,40 @@ def best_rates(
     return {name: max(found, key=found.__getitem__) for name, found in scores.items()}
 
 
+def latencies(genomes: dict[str, Genome], classes: int) -> dict[str, str]:
+    """Median and range over rounds of each detector's time, raw outputs, by ONNX Runtime."""
+    times: dict[str, list[float]] = {name: [] for name in genomes}
+    with tempfile.TemporaryDirectory(prefix="latency-") as folder:
+        paths = {name: Path(folder) / f"{name}.onnx" for name in genomes}
+        for name, genome in genomes.items():
+            model = build(genome, classes)
+            settle(model, genome.input.size)
+            onnx.save(traced(model.eval(), paths[name]), paths[name])
+        for _ in range(ROUNDS):
+            for name, path in paths.items():
+                times[name].append(statistics.median(time_model(str(path), threads=1).runs))
+    return {
+        name: f"{statistics.median(found):.2f} ms ({min(found):.2f} to {max(found):.2f})"
+        for name, found in times.items()
+    }
+
+
 def main() -> None:
     """Trains what is missing, times, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--length", type=float, default=3.0)
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
+    given = parsed(__doc__)
     run = Run.open(given.run)
-    config = load_run(run.config)
-    if not isinstance(config, SearchConfig):
-        raise SystemExit(f"{given.run}: is a training; give the folder of a search")
+    config = search_of(run)
     given.out.mkdir(parents=True, exist_ok=True)
     train = load_split(given.data, "train")
-    genomes = candidates(run)
-    rates = best_rates(genomes, run.config, given.data, given.out, given.workers)
+    deployed = {"ssdlite": zoo.genome("ssdlite320-mobilenetv3-large"), **choices(run)}
+    rates = best_rates(deployed, run.config, given.data, given.out, given.workers)
     scale = config.proxy.scale.model_dump()
-    genomes = {name: genome.scaled(**scale) for name, genome in genomes.items()}
-    for name, genome in genomes.items():
-        (given.out / f"{name}.genome.json").write_text(genome.to_json(indent=1) + "\n")
-    seen = min(config.proxy.images or len(train), len(train)) * config.proxy.recipe.epochs
-    epochs = math.ceil(given.length * seen / len(train))
-    recipe = config.proxy.trial_recipe(epochs / config.proxy.recipe.epochs)
-    trainings = [
-        Training(
-            name,
-            genome.to_json(),
-            seed,
-            {**recipe.model_dump(mode="json"), "lr": rates[name]},
-            given.data,
-            config.data.model_dump(mode="json"),
-            given.out,
-        )
-        for seed in range(given.seeds)
-        for name, genome in genomes.items()
-    ]
-    rows = train_missing(trainings, given.workers)
-    text = f"{table(rows)}\n\n{verdicts(rows, given.data, given.out)}"
-    (given.out / "table.md").write_text(text + "\n")
-    print(text)
+    genomes = {name: genome.scaled(**scale) for name, genome in deployed.items()}
+    recipe = stretched(config, len(train), given.length)
+    recipes = {name: recipe.model_copy(update={"lr": rates[name]}) for name in genomes}
+    rows = compared(genomes, recipes, config, given)
+    torch.set_num_threads(1)
+    tell(rows, given, latency=latencies(genomes, 1 + len(train.categories)))
 
 
 if __name__ == "__main__":

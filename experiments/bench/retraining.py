@@ -1,13 +1,15 @@
 """Trainings that compare detectors on `val`: each is written as it ends, then a table of all.
 
-A comparison names its detectors, gives each the recipe that it is trained by, and pairs seeds.
-What stands in its folder already isn't trained again.
+A comparison chooses its detectors from a search's run, gives each the recipe that it is trained by,
+and pairs seeds.  What stands in its folder already isn't trained again.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,11 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nas.config import SearchConfig, load_run
 from nas.cost import profile
 from nas.data.settings import DataSettings
 from nas.genome import Genome
 from nas.report.intervals import mean_interval
+from nas.report.leaderboard import read
+from nas.result import result_of
+from nas.runs import Run
 from nas.training.recipes import resolve
+from nas.training.settings import RecipeSettings
 
 SCORES = ("ap", "ap50", "ap_common", "ap_small", "ap_medium", "ap_large")
 
@@ -54,6 +61,80 @@ class Training(NamedTuple):
     def detections(self) -> Path:
         """Where its detections on `val` are written."""
         return self.out / f"{self.name}-{self.seed}.npz"
+
+
+def parsed(description: str | None) -> argparse.Namespace:
+    """The command line of a comparison: run, data, out, seeds, length, workers."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--length", type=float, default=3.0)
+    parser.add_argument("--workers", type=int, default=2)
+    return parser.parse_args()
+
+
+def search_of(run: Run) -> SearchConfig:
+    """The settings of a search's run."""
+    config = load_run(run.config)
+    if not isinstance(config, SearchConfig):
+        raise SystemExit(f"{run.path}: is a training; give the folder of a search")
+    return config
+
+
+def choices(run: Run) -> dict[str, Genome]:
+    """What each arm of a search chose, as deployed: controller and uniform."""
+    records, objective = read(run.path)
+    result = result_of(records, objective)
+    found = {}
+    for name, arm in (("controller", "controller"), ("uniform", "control")):
+        best = result.best_of(arm)  # type: ignore[arg-type]
+        if best is None:
+            raise SystemExit(f"{run.path}: the {name} arm has no scored trial")
+        found[name] = Genome.from_json(best.candidate_json)
+    return found
+
+
+def stretched(config: SearchConfig, images: int, length: float) -> RecipeSettings:
+    """The proxy's recipe with so many epochs of all ``images`` that ``length`` times are seen."""
+    proxy = config.proxy
+    seen = min(proxy.images or images, images) * proxy.recipe.epochs
+    epochs = math.ceil(length * seen / images)
+    return proxy.trial_recipe(epochs / proxy.recipe.epochs)
+
+
+def compared(
+    genomes: Mapping[str, Genome],
+    recipes: Mapping[str, RecipeSettings],
+    config: SearchConfig,
+    given: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Writes the detectors, trains what is missing with paired seeds, and returns all rows."""
+    for name, genome in genomes.items():
+        (given.out / f"{name}.genome.json").write_text(genome.to_json(indent=1) + "\n")
+    cache = config.data.model_dump(mode="json")
+    trainings = [
+        Training(
+            name,
+            genome.to_json(),
+            seed,
+            recipes[name].model_dump(mode="json"),
+            given.data,
+            cache,
+            given.out,
+        )
+        for seed in range(given.seeds)
+        for name, genome in genomes.items()
+    ]
+    return train_missing(trainings, given.workers)
+
+
+def tell(rows: list[dict[str, Any]], given: argparse.Namespace, **further: Any) -> None:
+    """Prints the table and the verdicts, and writes them into the folder."""
+    text = f"{table(rows, **further)}\n\n{verdicts(rows, given.data, given.out)}"
+    (given.out / "table.md").write_text(text + "\n")
+    print(text)
 
 
 def train_one(training: Training) -> dict[str, Any]:
@@ -126,15 +207,15 @@ def found_in(path: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
-def table(rows: Iterable[Mapping[str, Any]], further: Mapping[str, str] | None = None) -> str:
+def table(rows: Iterable[Mapping[str, Any]], latency: Mapping[str, str] | None = None) -> str:
     """One line a detector: means ± standard deviation over seeds, and what it costs.
 
     Args:
         rows: of `train_missing`.
-        further: by detector, the cell of one more column, `latency`.
+        latency: by detector, in words; without it there is no such column.
     """
     by_name = _by_name(rows)
-    titles = ["architecture", "seeds", *SCORES, "params", "MACs", *(["latency"] if further else [])]
+    titles = ["architecture", "seeds", *SCORES, "params", "MACs", *(["latency"] if latency else [])]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for name, own in by_name.items():
         cells = [name, str(len(own))]
@@ -143,7 +224,7 @@ def table(rows: Iterable[Mapping[str, Any]], further: Mapping[str, str] | None =
             spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{statistics.fmean(values):.3f}{spread}" if values else "–")
         cells += [f"{own[0]['params'] / 1e6:.3f} M", f"{own[0]['macs'] / 1e6:.1f} M"]
-        lines.append("| " + " | ".join([*cells, *([further[name]] if further else [])]) + " |")
+        lines.append("| " + " | ".join([*cells, *([latency[name]] if latency else [])]) + " |")
     return "\n".join(lines)
 
 
