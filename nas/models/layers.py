@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from nas.genome.network import BatchNorm
 from nas.genome.part import Activation
+from nas.models.convolutions import Depthwise, Pointwise
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -21,12 +22,16 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation(name: Activation) -> nn.Module:
-    """The module of an activation's name; in place, for the value before it has no other use."""
+    """The module of an activation's name.
+
+    In place only where the gradient is made from the output: for the others torch would first
+    copy the input.
+    """
     if name == "none":
         return nn.Identity()
     if name == "sigmoid":
         return nn.Sigmoid()
-    return _ACTIVATIONS[name](inplace=True)
+    return _ACTIVATIONS[name](inplace=name in ("relu", "relu6"))
 
 
 class ConvNorm(nn.Sequential):
@@ -47,11 +52,17 @@ class ConvNorm(nn.Sequential):
         dilation: int = 1,
         groups: int = 1,
     ) -> None:
-        padding = dilation * (kernel - 1) // 2
-        layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation, groups, bias=False),
-            batch_norm(channels, norm),
-        ]
+        conv: nn.Conv2d
+        if groups == in_channels == channels:
+            conv = Depthwise(channels, kernel, stride, dilation)
+        elif kernel == stride == groups == 1:
+            conv = Pointwise(in_channels, channels)
+        else:
+            padding = dilation * (kernel - 1) // 2
+            conv = nn.Conv2d(
+                in_channels, channels, kernel, stride, padding, dilation, groups, bias=False
+            )
+        layers: list[nn.Module] = [conv, batch_norm(channels, norm)]
         if act != "none":
             layers.append(activation(act))
         super().__init__(*layers)

@@ -10,6 +10,7 @@ from nas.genome.network import BatchNorm
 from nas.genome.shapes import expanded
 from nas.models.blocks.squeeze_excite import squeeze_excite
 from nas.models.layers import ConvNorm
+from nas.models.widening import can_widen, widen
 
 
 class InvertedResidual(nn.Module):
@@ -39,13 +40,27 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C_in, S, S)`` to ``(N, C, S / stride, S / stride)``."""
-        return self.both(x)[0]
+        return self._narrowed(x, self._filtered(x, keep=False)[0])
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output, and the expanded map ``(N, C_wide, S, S)`` that it was made from."""
-        wide: Tensor = self.expand(x)
-        out: Tensor = self.project(self.attend(self.depthwise(wide)))
-        return (x + self.dropped(out) if self.shortcut else out), wide
+        filtered, wide = self._filtered(x, keep=True)
+        return self._narrowed(x, filtered), wide
+
+    def _filtered(self, x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+        filters, *rest = self.depthwise
+        if can_widen(x, self.expand):
+            out, wide = widen(x, self.expand, filters, keep)
+        else:
+            wide = self.expand(x)
+            out = filters(wide)
+        for layer in rest:
+            out = layer(out)
+        return out, wide
+
+    def _narrowed(self, x: Tensor, filtered: Tensor) -> Tensor:
+        out: Tensor = self.project(self.attend(filtered))
+        return x + self.dropped(out) if self.shortcut else out
 
 
 class FusedInvertedResidual(nn.Module):

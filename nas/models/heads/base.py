@@ -63,11 +63,11 @@ class Head(nn.Module, ABC, Generic[Settings]):
         """``maps`` finest first, each ``(B, C, S, S)``, to raw outputs of all anchors."""
 
     @abstractmethod
-    def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The losses of a batch.
 
         Args:
-            raw: what ``forward`` returned.
+            maps: what ``forward`` takes.
             boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
             labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
         """

@@ -121,6 +121,10 @@ class RetinaNet(Head[RetinaNetHead]):
         """The last convolution of the class tower."""
         return [self.class_tower.predict]
 
+    def losses(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See ``loss_terms``."""
+        return self.loss_terms(self(maps), boxes, labels)
+
     def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Both losses of a batch.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from nas.genome.anchors import DefaultBoxes
 from nas.genome.heads import SSDHead
 from nas.genome.network import BatchNorm
 from nas.models.anchors import default_boxes
+from nas.models.convolutions import Pointwise
 from nas.models.heads.base import Head, RawOutputs, by_anchor
+from nas.models.heads.selected import predicted_at
 from nas.models.layers import ConvNorm
 from nas.models.losses import hardest_negatives
 from nas.models.targets import SSD_CODE, match
@@ -75,29 +78,84 @@ class SSD(Head[SSDHead]):
         predictors = self.class_predictors
         return [p[-1] if isinstance(p, nn.Sequential) else p for p in predictors]
 
-    def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Both losses of a batch.
+
+        Nearly all predictions have no part in them.  Where the last convolution is a 1×1, its
+        gradient is therefore made from the pixels of the others alone.
 
         Returns:
             ``classification``: cross entropy of positives and mined negatives;
             ``box_regression``: smooth L1 of positives.  Both are sums over the number of
             positives in the batch, or over 1 without any.
         """
+        if not self.settings.separable:
+            logits, code = self(maps)
+            chosen = self._chosen(logits.detach(), boxes, labels)
+            of_positives = (chosen.images[: chosen.positives], chosen.places[: chosen.positives])
+            return _terms(logits[chosen.images, chosen.places], code[of_positives], chosen)
+        outputs, hidden = _hidden(self.class_predictors, maps)
         with torch.no_grad():
-            images, places, objects = match(
-                self.anchors, boxes, labels, self.settings.match_iou, claim="last"
-            )
-            wanted = self.box_code.encode(boxes[images, objects], self.anchors[places])
-            positive = torch.zeros(raw.logits.shape[:2], dtype=torch.bool, device=boxes.device)
-            positive[images, places] = True
-            background = -F.log_softmax(raw.logits.float(), dim=-1)[..., 0]
-            pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
-            rows = torch.cat([images, pictures]), torch.cat([places, negatives])
-            classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
-        count = max(1, len(images))
-        entropy = F.cross_entropy(raw.logits[rows].float(), classes, reduction="sum")
-        smooth = F.smooth_l1_loss(raw.code[images, places].float(), wanted, reduction="sum")
-        return {"classification": entropy / count, "box_regression": smooth / count}
+            everywhere = [out(x) for out, x in zip(outputs, hidden, strict=True)]
+            logits = torch.cat([by_anchor(x, self.num_classes) for x in everywhere], dim=1)
+            chosen = self._chosen(logits, boxes, labels)
+        images, places = chosen.images, chosen.places
+        logits = predicted_at(outputs, hidden, images, places, self.num_classes)
+        outputs, hidden = _hidden(self.box_predictors, maps)
+        images, places = images[: chosen.positives], places[: chosen.positives]
+        return _terms(logits, predicted_at(outputs, hidden, images, places, 4), chosen)
+
+    @torch.no_grad()
+    def _chosen(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> _Chosen:
+        images, places, objects = match(
+            self.anchors, boxes, labels, self.settings.match_iou, claim="last"
+        )
+        wanted = self.box_code.encode(boxes[images, objects], self.anchors[places])
+        positive = torch.zeros(logits.shape[:2], dtype=torch.bool, device=logits.device)
+        positive[images, places] = True
+        background = -F.log_softmax(logits.float(), dim=-1)[..., 0]
+        pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
+        classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
+        rows = torch.cat([images, pictures]), torch.cat([places, negatives])
+        return _Chosen(*rows, classes, wanted, len(images))
+
+
+class _Chosen(NamedTuple):
+    """The predictions of a batch that are learnt from: the positives, then mined negatives.
+
+    Attributes:
+        images, places: ``(R,)`` picture and default box of each.
+        classes: ``(R,)``, 0 for negatives.
+        wanted: ``(P, 4)`` box code of the positives.
+        positives: P.
+    """
+
+    images: Tensor
+    places: Tensor
+    classes: Tensor
+    wanted: Tensor
+    positives: int
+
+
+def _hidden(
+    predictors: nn.ModuleList, maps: Sequence[Tensor]
+) -> tuple[list[nn.Conv2d], list[Tensor]]:
+    """The 1×1 convolutions of separable predictors, and what they read."""
+    outputs, hidden = [], []
+    for predictor, x in zip(predictors, maps, strict=True):
+        assert isinstance(predictor, nn.Sequential)
+        depthwise, output = predictor
+        assert isinstance(output, nn.Conv2d)
+        outputs.append(output)
+        hidden.append(depthwise(x))
+    return outputs, hidden
+
+
+def _terms(logits: Tensor, code: Tensor, chosen: _Chosen) -> dict[str, Tensor]:
+    count = max(1, chosen.positives)
+    entropy = F.cross_entropy(logits.float(), chosen.classes, reduction="sum")
+    smooth = F.smooth_l1_loss(code.float(), chosen.wanted, reduction="sum")
+    return {"classification": entropy / count, "box_regression": smooth / count}
 
 
 def _predictor(channels: int, outputs: int, head: SSDHead, norm: BatchNorm) -> nn.Module:
@@ -105,4 +163,4 @@ def _predictor(channels: int, outputs: int, head: SSDHead, norm: BatchNorm) -> n
     if not head.separable:
         return nn.Conv2d(channels, outputs, head.kernel, padding=head.kernel // 2)
     depthwise = ConvNorm(channels, channels, head.kernel, norm, head.activation, groups=channels)
-    return nn.Sequential(depthwise, nn.Conv2d(channels, outputs, 1))
+    return nn.Sequential(depthwise, Pointwise(channels, outputs, bias=True))
