@@ -4,21 +4,14 @@
 
 The same network both times (SpineNet-49 at a quarter of its width, 128 px, batch 16, one thread):
 once as the training loop runs it, once as backbone and towers inside torchvision's `RetinaNet`,
-with its transform, matching and per-image losses.  Variants take turns within a round, so that a
-drift of the machine meets all; ratios are medians over rounds.  A round during which other
-processes used more than a tenth of a core is done again.
+with its transform, matching and per-image losses.  See ``turns`` for how they are timed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
+from turns import rounds_of, told, write
 
 from nas.genome.anchors import OctaveAnchors
 from nas.models import Detector, build
@@ -36,8 +30,6 @@ from nas.training.recipes import resolve
 from search_spaces import zoo
 
 BATCH, SIZE, CLASSES, OBJECTS = 16, 128, 32, 3
-OTHER_LOAD = 0.1
-"""Share of one core that other processes may use during a round."""
 
 
 class Body(nn.Module):
@@ -155,33 +147,6 @@ def variants(names: list[str]) -> dict[str, Callable[[], None]]:
     return {name: make() for name, make in known.items() if name in names or not names}
 
 
-@contextmanager
-def other_load() -> Iterator[list[float]]:
-    """Measures what other processes used, in cores."""
-    found: list[float] = []
-    before, mine, started = _busy(), time.process_time(), time.monotonic()
-    yield found
-    seconds = time.monotonic() - started
-    found.append((_busy() - before - (time.process_time() - mine)) / seconds)
-
-
-def _busy() -> float:
-    """Seconds that all cores together have been busy."""
-    fields = [int(x) for x in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return (sum(fields[:3]) + sum(fields[5:8])) / os.sysconf("SC_CLK_TCK")
-
-
-def timed(steps: dict[str, Callable[[], None]], count: int) -> dict[str, float]:
-    """Images per second of each variant in one round."""
-    rates = {}
-    for name, step in steps.items():
-        started = time.perf_counter()
-        for _ in range(count):
-            step()
-        rates[name] = BATCH * count / (time.perf_counter() - started)
-    return rates
-
-
 def main() -> None:
     """Times, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -192,32 +157,9 @@ def main() -> None:
     given = parser.parse_args()
     set_numerics(1)
     steps = variants(given.variants)
-    timed(steps, 1)
-    rounds: list[dict[str, float]] = []
-    again = 0
-    while len(rounds) < given.rounds:
-        with other_load() as load:
-            rates = timed(steps, given.steps)
-        if load[0] > OTHER_LOAD and again < 5 * given.rounds:
-            again += 1
-            print(f"other processes used {load[0]:.2f} cores: this round is done again")
-            continue
-        rounds.append(rates)
-    report = {
-        "images_per_second": {n: statistics.median(r[n] for r in rounds) for n in steps},
-        "rounds": rounds,
-        "rounds_done_again": again,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-    }
-    base = "torchvision fp32"
-    for name in steps:
-        ratios = sorted(r[name] / r[base] for r in rounds if base in r)
-        middle = f", {statistics.median(ratios):.2f} × {base}" if ratios else ""
-        spread = f" ({ratios[0]:.2f} to {ratios[-1]:.2f})" if ratios else ""
-        print(f"{name}: {report['images_per_second'][name]:.1f} images a second{middle}{spread}")
-    if given.out:
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    found = rounds_of(steps, images=BATCH, repeats=given.steps, count=given.rounds)
+    print(told(found, "torchvision fp32"))
+    write(given.out, found)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def can_widen(x: Tensor, expand: nn.Module) -> bool:
     """Whether ``widen`` may stand for the separate layers: in training, in plain numbers."""
     if not (isinstance(expand, ConvNorm) and expand.training and is_plain(x)):
         return False
-    conv, norm = expand[:2]
+    conv, norm = expand[0], expand[1]
     assert isinstance(conv, nn.Conv2d)
     enough = conv.out_channels >= LEAST_WIDENING * conv.in_channels
     # Statistics over several processes aren't made here.

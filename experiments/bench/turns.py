@@ -1,0 +1,94 @@
+"""Variants that take turns within rounds, timed while nothing else runs.
+
+A drift of the machine meets all variants of a round, so ratios are taken within rounds.  A round
+during which other processes used more than a tenth of a core is done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+OTHER_LOAD = 0.1
+"""Share of one core that other processes may use during a round."""
+
+Steps = Mapping[str, Callable[[], object]]
+
+
+def rounds_of(steps: Steps, *, images: int, repeats: int, count: int) -> dict[str, Any]:
+    """Images per second of each variant, by round.
+
+    Args:
+        steps: the variants; each is called once beforehand.
+        images: that one call goes through.
+        repeats: calls of a variant in a round.
+        count: rounds.
+    """
+    _timed(steps, images, 1)
+    rounds: list[dict[str, float]] = []
+    again = 0
+    while len(rounds) < count:
+        with _other_load() as load:
+            rates = _timed(steps, images, repeats)
+        if load[0] > OTHER_LOAD and again < 5 * count:
+            again += 1
+            print(f"other processes used {load[0]:.2f} cores: this round is done again")
+            continue
+        rounds.append(rates)
+    return {
+        "images_per_second": {n: statistics.median(r[n] for r in rounds) for n in steps},
+        "rounds": rounds,
+        "rounds_done_again": again,
+    }
+
+
+def told(found: Mapping[str, Any], base: str) -> str:
+    """A line for each variant: images a second, and its ratio to ``base`` with the range."""
+    lines = []
+    for name, rate in found["images_per_second"].items():
+        ratios = sorted(r[name] / r[base] for r in found["rounds"] if base in r)
+        middle = f", {statistics.median(ratios):.2f} × {base}" if ratios else ""
+        spread = f" ({ratios[0]:.2f} to {ratios[-1]:.2f})" if ratios else ""
+        lines.append(f"{name}: {rate:.1f} images a second{middle}{spread}")
+    return "\n".join(lines)
+
+
+def write(path: Path | None, report: Mapping[str, Any]) -> None:
+    """Writes what was found, with processor and version, if there is a path."""
+    if path:
+        where = {"cpu": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__}
+        path.write_text(json.dumps({**report, **where}, indent=1) + "\n")
+
+
+@contextmanager
+def _other_load() -> Iterator[list[float]]:
+    """Measures what other processes used, in cores."""
+    found: list[float] = []
+    before, mine, started = _busy(), time.process_time(), time.monotonic()
+    yield found
+    seconds = time.monotonic() - started
+    found.append((_busy() - before - (time.process_time() - mine)) / seconds)
+
+
+def _busy() -> float:
+    """Seconds that all cores together have been busy."""
+    fields = [int(x) for x in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    return (sum(fields[:3]) + sum(fields[5:8])) / os.sysconf("SC_CLK_TCK")
+
+
+def _timed(steps: Steps, images: int, repeats: int) -> dict[str, float]:
+    rates = {}
+    for name, step in steps.items():
+        started = time.perf_counter()
+        for _ in range(repeats):
+            step()
+        rates[name] = images * repeats / (time.perf_counter() - started)
+    return rates
