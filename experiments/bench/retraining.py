@@ -77,9 +77,14 @@ def parsed(description: str | None) -> argparse.Namespace:
 
 def search_of(run: Run) -> SearchConfig:
     """The settings of a search's run."""
-    config = load_run(run.config)
+    return search_of_file(run.config)
+
+
+def search_of_file(path: Path) -> SearchConfig:
+    """The settings in a search's YAML."""
+    config = load_run(path)
     if not isinstance(config, SearchConfig):
-        raise SystemExit(f"{run.path}: is a training; give the folder of a search")
+        raise SystemExit(f"{path}: is a training; give a search")
     return config
 
 
