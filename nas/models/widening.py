@@ -117,8 +117,9 @@ class _Widen(torch.autograd.Function):
         rows, kernels = _rows(x), weight.flatten(1)
         count, average = len(rows), rows.mean(dim=0)
         # A column of ones carries β forwards and gives Σ d backwards.
-        centred = rows.new_ones(count, rows.shape[1] + 1)
+        centred = rows.new_empty(count, rows.shape[1] + 1)
         torch.sub(rows, average, out=centred[:, :-1])
+        centred[:, -1] = 1
         spread = kernels @ (centred[:, :-1].t() @ centred[:, :-1]).div_(count)
         variance = (spread * kernels).sum(dim=1)
         inverse = (variance + how.eps).rsqrt()
