@@ -284,6 +284,7 @@ def _legend(axes: Axes, layouts: Sequence[Layout], width: float) -> None:
     """One line for the types of blocks and one for the kinds of edges that occur."""
     types = {node.type for layout in layouts for node in layout.nodes if node.alive}
     kinds = {curve.kind for layout in layouts for curve in layout.curves if curve.alive}
+    readers = dict.fromkeys(layout.reader for layout in layouts)
     axes.plot([24, width - 24], [FOOTER - 4] * 2, color="#dfe4e9", linewidth=0.8)
     x = 32.0
     for kind, look in LOOKS.items():
@@ -299,7 +300,7 @@ def _legend(axes: Axes, layouts: Sequence[Layout], width: float) -> None:
     move = matplotlib.transforms.Affine2D().scale(0.5).translate(x, FOOTER - 21)
     patch.set_transform(move + axes.transData)
     axes.add_patch(patch)
-    _caption(axes, x + 15, FOOTER - 21.5, "output, read by the detection head")
+    _caption(axes, x + 15, FOOTER - 21.5, f"output, read by {' or '.join(readers)}")
     x = 24.0
     for name, stroke in STROKES.items():
         if name in kinds:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE
+from nas.genome.necks import RFCR
 
 EdgeKind = Literal["up", "down", "same", "merge", "direct"]
 Points = NDArray[np.float64]
@@ -73,13 +74,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """A genome, laid out.  ``width`` and ``height`` in picture units; y = 0 is the lowest edge."""
+    """A genome, laid out.  ``width`` and ``height`` in picture units; y = 0 is the lowest edge.
+
+    ``reader`` is who reads the outputs, in words.
+    """
 
     nodes: tuple[Node, ...]
     curves: tuple[Curve, ...]
     rows: tuple[Row, ...]
     width: float
     height: float
+    reader: str
 
     @property
     def dead(self) -> tuple[str, ...]:
@@ -124,7 +129,9 @@ def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
     sizes = {view.nodes[name]["level"]: view.nodes[name]["size"] for name in view}
     rows = [Row(level, heights[level], sizes.get(level, -(-side // 2**level))) for level in levels]
     curves = _route(nodes, _edges(genome, view))
-    return Layout(tuple(nodes), tuple(curves), tuple(rows), width, ROW * len(levels))
+    reader = "the RFCR neck" if isinstance(genome.neck, RFCR) else "the detection head"
+    height = ROW * len(levels)
+    return Layout(tuple(nodes), tuple(curves), tuple(rows), width, height, reader)
 
 
 def _edges(genome: Genome, view: Any) -> list[tuple[str, str, EdgeKind, bool]]:

@@ -47,6 +47,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
         extra = ""
     costs = [name for name in UNITS if any(name in row.costs for row, _ in ranked)]
     costs = [name for name in costs if name != "bits"]
+    roomy = len(costs) < 3
     title = f"best of {len(result.trials)} trials"
     title += f" and {len(result.earlier)} earlier ones" if result.earlier else ""
     table = Table(
@@ -54,7 +55,8 @@ def leaderboard(result: Result, count: int = 10) -> Table:
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # a row fits a terminal of 80 columns
+        show_edge=roomy,
+        padding=(0, 1 if roomy else 0, 0, 0),  # a row fits a terminal of 80 columns
         pad_edge=False,
     )
     heads = ["#", "trial", "arm", "second look" if seconds else "", objective.score_name, extra]

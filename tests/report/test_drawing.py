@@ -53,6 +53,12 @@ def test_title_tells_name_and_cost() -> None:
     assert any("28.54 M parameters" in text and "85.28 G" in text for text in shown)
 
 
+def test_who_reads_the_outputs() -> None:
+    assert "output, read by the detection head" in texts(drawing.svg(zoo.genome("spinenet-49")))
+    told = texts(drawing.svg(zoo.genome("yoloret-mobilenetv2-0.75")))
+    assert "output, read by the RFCR neck" in told
+
+
 def test_repeats_are_marked() -> None:
     assert "×3" in texts(drawing.svg(zoo.genome("spinenet-143")))
     assert "×3" not in texts(drawing.svg(zoo.genome("spinenet-49")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,13 @@ def test_a_shaped_reward_stands_beside_its_metric(run: tuple[Path, Result]) -> N
     assert result.objective.score(best) == pytest.approx(value)
     row = next(line.split() for line in lines if f" {best.number} " in f" {line} ")
     assert {f"{value:.3f}", f"{best.metrics['ap50']:.3f}"} <= set(row)
+
+
+def test_a_latency_beside_the_other_costs_fits_too(run: tuple[Path, Result]) -> None:
+    records, objective = read(run[0])
+    costly = [replace(row, costs={**row.costs, "latency_ms": 12.34}) for row in records]
+    text = shown(leaderboard(result_of(costly, objective)))
+    assert "…" not in text and "latency" in text and "12.34 ms" in text and "second look" in text
 
 
 @pytest.mark.parametrize(
