@@ -13,7 +13,7 @@ from nas.data.batches import EvalBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Image, Split
 from nas.data.resize import Placement
-from nas.evaluation.matching import Found
+from nas.evaluation.detections import Found
 
 
 def predict_split(
