@@ -48,6 +48,12 @@ def evaluate(split: Split, detections: Detections, *, quick: bool = False) -> Me
     return Metrics(*_absent_to_nan(judge.stats).tolist(), **_by_class(split, aps))
 
 
+def class_names(split: Split) -> list[str]:
+    """Names of the classes; those that share one are told apart by their ids."""
+    times = Counter(category.name for category in split.categories)
+    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
+
+
 def _quick(split: Split, classes: Sequence[ClassMatches]) -> Metrics:
     """The twelve numbers of what `match_classes` gives."""
     aps = np.array(
@@ -147,15 +153,9 @@ def _by_class(split: Split, aps: NDArray[np.float64]) -> dict[str, Any]:
     )
     per_class = {
         name: ClassNumbers(int(count), _mean(own), float(own[0]))
-        for name, count, own in zip(_names(split), boxes, aps, strict=True)
+        for name, count, own in zip(class_names(split), boxes, aps, strict=True)
     }
     return {"ap_common": _mean(common), "per_class": per_class}
-
-
-def _names(split: Split) -> list[str]:
-    """Names of the classes; those that share one are told apart by their ids."""
-    times = Counter(category.name for category in split.categories)
-    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
 
 
 def _absent_to_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 IDS = [7, 3, 90]  # the user's, neither in order nor without gaps
 NAMES = ["cup", "bolt", "plate"]
@@ -126,3 +130,46 @@ def grid_case(seed: int, images: int = 32) -> tuple[Any, dict[int, Any]]:
             scores = np.round(rng.random(total), 1)
             guesses[one.id] = found(moved.tolist(), of_class.tolist(), scores.tolist())
     return split(*made), guesses
+
+
+def through_files(folder: Path, case: Any, detections: Any) -> COCOeval:
+    """Judges by pycocotools alone, which reads boxes and detections from files."""
+
+    def box(corners: Any) -> list[float]:
+        x1, y1, x2, y2 = map(float, corners)
+        return [x1, y1, x2 - x1, y2 - y1]
+
+    annotations = [
+        {
+            "image_id": i.id,
+            "category_id": case.categories[label - 1].id,
+            "bbox": box(b),
+            "area": float(a),
+            "iscrowd": int(c),
+        }
+        for i in case.images
+        for label, b, a, c in zip(i.labels, i.boxes, i.areas, i.crowd, strict=True)
+    ]
+    truth = {
+        "images": [{"id": i.id, "width": 200, "height": 200} for i in case.images],
+        "categories": [{"id": c.id, "name": c.name} for c in case.categories],
+        "annotations": [{"id": n, **a} for n, a in enumerate(annotations, start=1)],
+    }
+    results = [
+        {
+            "image_id": image_id,
+            "category_id": case.categories[label - 1].id,
+            "bbox": box(b),
+            "score": float(s),
+        }
+        for image_id, f in detections.items()
+        for label, b, s in zip(f["labels"], f["boxes"], f["scores"], strict=True)
+    ]
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "found.json").write_text(json.dumps(results))
+    coco = COCO(str(folder / "truth.json"))
+    judge = COCOeval(coco, coco.loadRes(str(folder / "found.json")), "bbox")
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    return judge

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from nas.errors import DataError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import ClassNumbers
-from tests.evaluation.cases import IDS, found, image, random_case, split
+from tests.evaluation.cases import found, image, random_case, split, through_files
 
 ONE = split(image(5, [[10, 10, 50, 50]], [1]))
 both = pytest.mark.parametrize("quick", [False, True], ids=["reference", "quick"])
@@ -154,44 +152,21 @@ def test_the_reference_is_pycocotools_fed_with_files(
     case, detections = random_case(3)
     metrics = evaluate(case, detections)
     assert capsys.readouterr().out == ""
-    theirs = _through_files(tmp_path, case, detections)
-    ours = [
-        value for name, value in metrics.to_dict().items() if name not in ("per_class", "ap_common")
-    ]
-    assert ours == pytest.approx([None if value == -1 else value for value in theirs], abs=1e-9)
+    judge = through_files(tmp_path, case, detections)
+    numbers = metrics.to_dict()
+    per_class = numbers.pop("per_class")
+    del numbers["ap_common"]
+    assert list(numbers.values()) == pytest.approx(_known(judge.stats), abs=1e-9)
+    # Theirs are by id, ours by name in the order of the labels.
+    columns = np.argsort(np.argsort([category.id for category in case.categories]))
+    aps = judge.eval["precision"][:, :, columns, 0, -1]  # (T, 101, K)
+    assert [own["ap"] for own in per_class.values()] == pytest.approx(
+        _known(aps.mean(axis=(0, 1))), abs=1e-9
+    )
+    assert [own["ap50"] for own in per_class.values()] == pytest.approx(
+        _known(aps[0].mean(axis=0)), abs=1e-9
+    )
 
 
-def _through_files(folder: Path, case: Any, detections: Any) -> list[float]:
-    def box(corners: Any) -> list[float]:
-        x1, y1, x2, y2 = map(float, corners)
-        return [x1, y1, x2 - x1, y2 - y1]
-
-    annotations = [
-        {
-            "image_id": i.id,
-            "category_id": IDS[label - 1],
-            "bbox": box(b),
-            "area": float(a),
-            "iscrowd": int(c),
-        }
-        for i in case.images
-        for label, b, a, c in zip(i.labels, i.boxes, i.areas, i.crowd, strict=True)
-    ]
-    truth = {
-        "images": [{"id": i.id, "width": 200, "height": 200} for i in case.images],
-        "categories": [{"id": c.id, "name": c.name} for c in case.categories],
-        "annotations": [{"id": n, **a} for n, a in enumerate(annotations, start=1)],
-    }
-    results = [
-        {"image_id": image_id, "category_id": IDS[label - 1], "bbox": box(b), "score": float(s)}
-        for image_id, f in detections.items()
-        for label, b, s in zip(f["labels"], f["boxes"], f["scores"], strict=True)
-    ]
-    (folder / "truth.json").write_text(json.dumps(truth))
-    (folder / "found.json").write_text(json.dumps(results))
-    coco = COCO(str(folder / "truth.json"))
-    judge = COCOeval(coco, coco.loadRes(str(folder / "found.json")), "bbox")
-    judge.evaluate()
-    judge.accumulate()
-    judge.summarize()
-    return [float(value) for value in judge.stats]
+def _known(values: Any) -> list[float | None]:
+    return [None if value == -1 else float(value) for value in values]
