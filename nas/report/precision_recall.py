@@ -57,5 +57,6 @@ def _classes(axes: Axes, curves: Curves) -> None:
         label = f"{precision.mean():.3f}  {name[:24]}".replace("$", r"\$")
         axes.plot(RECALLS, precision, color=colour, linewidth=1.6, label=label)
     if chosen:
-        title = None if few else f"AP50 of the best and worst of {len(ordered)}"
-        axes.legend(frameon=False, title=title, fontsize=8)
+        title = "AP50" if few else f"AP50, best and worst of {len(ordered)}"
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+        axes.legend(frameon=False, title=title, fontsize=8, **beside)

@@ -32,8 +32,8 @@ def printed(table: Any) -> str:
 
 
 def some(**classes: ClassNumbers) -> Metrics:
-    numbers: list[Any] = [0.1 + place / 100 for place in range(11)]
-    return Metrics(*numbers, math.nan, 0.5, classes)
+    numbers: list[Any] = [*(0.1 + place / 100 for place in range(11)), math.nan, 0.5, classes]
+    return Metrics(*numbers)
 
 
 def test_the_table_has_the_twelve_numbers_and_ap_common() -> None:
