@@ -280,12 +280,15 @@ def evaluate(
             "--data", metavar="DIR", help="Judged on its val; without it, on the training's own."
         ),
     ] = None,
+    out: OutOption = None,
 ) -> None:
-    """Compute COCO's numbers of a trained model on the validation images.
+    """Compute COCO's numbers of a trained model on the validation images, and of each class.
 
-    nas eval runs/fod-final --data DIR
+    With --out it writes them all, and the precision-recall curves as numbers and as a picture.
+
+    nas eval runs/fod-final --data DIR --out runs/fod-final/eval
     """
-    run_job("evaluate", "evaluate", ref, data)
+    run_job("evaluate", "evaluate", ref, data, out=out)
 
 
 @app.command()

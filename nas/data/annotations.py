@@ -14,6 +14,7 @@ from nas.data.resize import read_size
 from nas.errors import DataError
 
 ESCAPE = "path out of the folder"
+_NAMED = 5  # categories that only one split has: more would make a long line
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ class _Reader:
         own = self._categories(read_rows(document, "categories", path))
         used = own if categories is None else self._agreeing(own, list(categories))
         pictures, declared = self._pictures(read_rows(document, "images", path))
-        boxes = self._boxes(read_rows(document, "annotations", path), pictures, declared, used)
+        others = [category for category in own if category not in used]
+        boxes = self._boxes(
+            read_rows(document, "annotations", path), pictures, declared, used, others
+        )
         return AnnotationFile(self.layout, used, pictures, boxes, self.problems)
 
     def _categories(self, rows: list[dict[str, Any]]) -> list[tuple[int, str]]:
@@ -186,6 +190,7 @@ class _Reader:
         pictures: Pictures,
         declared: np.ndarray,
         categories: list[tuple[int, str]],
+        others: list[tuple[int, str]],
     ) -> Boxes:
         ids, has_id = _integers(rows, "id")
         image_ids, has_image = _integers(rows, "image_id")
@@ -208,6 +213,7 @@ class _Reader:
         # A skipped image was noted as such: its boxes go with it without a word.
         usable &= with_picture
         for kind, good in (
+            *_not_trained_on(category_ids, others),
             ("unknown category", has_category & category_known),
             ("bbox is not four numbers", well_formed),
             ("non-finite box", finite),
@@ -246,6 +252,19 @@ class _Reader:
                 f"annotation {row.get('id', f'at [{position}]')} of image {row.get('image_id')}",
                 f"category {row.get('category_id')}, bbox {row.get('bbox')!r:.120}",
             )
+
+
+def _not_trained_on(
+    category_ids: np.ndarray, others: list[tuple[int, str]]
+) -> list[tuple[str, np.ndarray]]:
+    """Problems with boxes of this file's own categories, and where there is none (N,)."""
+    if len(others) > _NAMED:
+        known = ~np.isin(category_ids, [key for key, _ in others])
+        return [("box of a category that isn't trained on", known)]
+    return [
+        (f"box of category {key} ({name}), which isn't trained on", category_ids != key)
+        for key, name in others
+    ]
 
 
 def _integers(rows: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,1 +1,1 @@
-"""Evaluation: COCO's numbers by the reference, a fast equal for proxies, and intervals."""
+"""Evaluation: COCO's numbers by the reference, a quick equal, curves, and intervals."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluation.matching import ClassMatches, Detections, match_classes
+from nas.evaluation.class_matches import ClassMatches
+from nas.evaluation.detections import Detections
+from nas.evaluation.matching import AREAS, match_classes
 
 if TYPE_CHECKING:
     from nas.data.coco import Split
@@ -60,7 +62,7 @@ def ap50_difference(
         confidence: share of the draws inside the interval.
         seed: of the draws.
     """
-    matched = [match_classes(split, first), match_classes(split, second)]
+    matched = [match_classes(split, found, AREAS[:1]) for found in (first, second)]
     number = len(split.images)
     block = min(number, block or round(math.sqrt(number)))
     rng = np.random.default_rng(seed)

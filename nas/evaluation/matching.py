@@ -1,13 +1,14 @@
-"""Which detections hit: COCO's greedy matching, an image at a time, in numpy.
+"""Which detections hit: COCO's greedy matching, of all images at once, in numpy.
 
-The same rules as pycocotools' `COCOeval` for all areas and 100 detections an image and class,
-several times faster because most pairs of image and class have detections but no box. What it
-gives is kept per image, so that images can be weighted or drawn again without matching anew.
+The same rules as pycocotools' `COCOeval`, crowds, ranges of area and ties of score or IoU included,
+and many times faster: detections take turns by their rank, and in one turn those of all images and
+classes choose together, for all thresholds and ranges of area.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,133 +16,215 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask
 
+from nas.evaluation.class_matches import ClassMatches
+from nas.evaluation.detections import Detections, check, xywh
+
 if TYPE_CHECKING:
-    from nas.data.coco import Image, Split
+    from nas.data.coco import Split
 
 IOUS = np.linspace(0.5, 0.95, 10)  # as COCOeval's Params has them, to the bit
-RECALLS = np.linspace(0.0, 1.0, 101)
+AREAS = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
+"""All, small, medium and large, in square pixels, both ends included: COCOeval's Params."""
 MAX_DETECTIONS = 100
-
-Found = Mapping[str, NDArray[Any]]
-"""boxes (n, 4) xyxy in original pixels, labels (n,) from 1, scores (n,)."""
-Detections = Mapping[int, Found]
-"""By image id; an image without an entry has no detections."""
 
 
 @dataclass(frozen=True)
-class ClassMatches:
-    """One class's detections over all images, by falling score; T is len(IOUS).
+class _Boxes:
+    """Boxes of a split or of detections, sorted by group; those of one group keep their order.
 
     Attributes:
+        group: (n,) of an image and a class: place of the image times K, plus label less 1.
         rows: (n,) position of the image in the split.
-        hits: (T, n) it matched a box, or a crowd.
-        counted: (T, n) it is right or wrong; False where it matched a crowd.
-        boxes: (images,) number of boxes to be found in each image.
+        xywh: (n, 4).
+        areas: (n,) in square pixels.
+        scores: (n,) of detections; 0 for boxes of a split.
+        crowd: (n,) of a split; False for detections.
     """
 
-    rows: NDArray[np.intp]
-    hits: NDArray[np.bool_]
-    counted: NDArray[np.bool_]
-    boxes: NDArray[np.int64]
+    group: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    xywh: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
 
-    def average_precision(
-        self, threshold: int, weights: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
-        """Returns the mean of precision over `RECALLS`, (D,); NaN where no box is to be found.
+    def __getitem__(self, chosen: NDArray[Any]) -> _Boxes:
+        return _Boxes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
-        Args:
-            threshold: which of `IOUS`.
-            weights: (D, images), how often each image counts in D redrawn splits; None counts
-                each once, D = 1.
-        """
-        if weights is None:
-            weights = np.ones((1, len(self.boxes)))
-        hit, counted = self.hits[threshold], self.counted[threshold]
-        at = np.flatnonzero(hit & counted)  # recall rises, and precision peaks, only there
-        end = at[-1] + 1 if len(at) else 0
-        each = weights[:, self.rows[:end]]
-        wrong = np.cumsum(each * (~hit & counted)[:end], axis=1)[:, at]
-        right = np.cumsum(each[:, at], axis=1)
-        precision = right / (right + wrong + np.spacing(1))
-        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        total = weights @ self.boxes
-        with np.errstate(invalid="ignore", divide="ignore"):
-            reached = np.searchsorted(RECALLS, right / total[:, None], side="right")
-        points = np.diff(reached, axis=1, prepend=0)  # of RECALLS, that each hit is first to reach
-        return np.where(total > 0, (best * points).sum(axis=1) / len(RECALLS), np.nan)
+    @property
+    def ranks(self) -> NDArray[np.intp]:
+        """How many stand before each in its group."""
+        return np.arange(len(self.group)) - np.searchsorted(self.group, self.group)
 
 
-def match_classes(split: Split, detections: Detections) -> list[ClassMatches]:
-    """Matches all images; returns an entry for each class, label 1 first."""
+def match_classes(
+    split: Split, detections: Detections, areas: Sequence[tuple[float, float]] = AREAS
+) -> list[ClassMatches]:
+    """Matches all images; returns an entry for each class, label 1 first.
+
+    Of each image and class the best `MAX_DETECTIONS` are looked at.
+
+    Args:
+        split: crowd boxes in it are neither to be found nor wrong to be found.
+        detections: by image id.
+        areas: smallest and largest area in square pixels; boxes and detections outside are
+            neither to be found nor wrong to be found.
+
+    Raises:
+        DataError: a detection of an unknown image or class, or with a number that isn't finite.
+    """
+    check(split, detections)
     number = len(split.categories)
-    boxes = np.zeros((number, len(split.images)), dtype=np.int64)
-    none = np.zeros((len(IOUS), 0), dtype=bool)
-    nobody, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
-    parts: list[tuple[NDArray[Any], ...]] = [(nobody, nobody, nothing, none, none)]
     # ties of score fall by image id, as COCOeval's do
-    for row in sorted(range(len(split.images)), key=lambda row: split.images[row].id):
-        image = split.images[row]
-        boxes[:, row] = np.bincount(image.labels[~image.crowd] - 1, minlength=number)
-        found = detections.get(image.id)
-        if found is not None and len(found["scores"]):
-            labels, scores, hits, counted = match_image(image, found)
-            parts.append((np.full(len(labels), row), labels, scores, hits, counted))
-    joined = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    rows, labels, scores, hits, counted = joined
-    order = np.lexsort((-scores, labels))
-    edges = np.searchsorted(labels[order], np.arange(1, number + 2))
+    order = sorted(range(len(split.images)), key=lambda row: split.images[row].id)
+    truths = _truths(split, order, number)
+    guesses = _guesses(split, detections, order, number)
+    guesses = guesses[guesses.ranks < MAX_DETECTIONS]
+    low, high = np.array(areas, dtype=np.float64).T[:, :, None]
+    ignored = truths.crowd | (truths.areas < low) | (truths.areas > high)  # (A, boxes)
+    outside = (guesses.areas < low) | (guesses.areas > high)  # (A, n)
+    hits, counted = _matched(guesses, truths, ignored)
+    counted &= hits | ~outside[:, None]
+
+    labels = guesses.group % number
+    by_score = np.lexsort((-guesses.scores, labels))  # stable
+    edges = np.searchsorted(labels[by_score], np.arange(number + 1))
+    boxes = np.zeros((number, len(areas), len(split.images)), dtype=np.int64)
+    for a in range(len(areas)):
+        kept = ~ignored[a]
+        np.add.at(boxes, (truths.group[kept] % number, a, truths.rows[kept]), 1)
     return [
-        ClassMatches(rows[own], hits[:, own], counted[:, own], boxes[k])
+        ClassMatches(
+            guesses.rows[own], guesses.ranks[own], hits[:, :, own], counted[:, :, own], boxes[k]
+        )
         for k in range(number)
-        for own in [order[edges[k] : edges[k + 1]]]
+        for own in [by_score[edges[k] : edges[k + 1]]]
     ]
 
 
-def match_image(image: Image, found: Found) -> tuple[NDArray[Any], ...]:
-    """Returns labels (n,), scores (n,), hits and counted (T, n), by falling score.
+def _truths(split: Split, order: Sequence[int], number: int) -> _Boxes:
+    images = [split.images[row] for row in order]
+    counts = [len(image.labels) for image in images]
+    places = np.repeat(np.arange(len(images)), counts)
+    group = places * number + _joined([image.labels for image in images], np.int64) - 1
+    boxes = _Boxes(
+        group,
+        np.repeat(np.array(order, dtype=np.int64), counts),
+        xywh(_joined([image.boxes for image in images], np.float64, (0, 4))),
+        _joined([image.areas for image in images], np.float64),
+        np.zeros(len(group)),
+        _joined([image.crowd for image in images], np.bool_),
+    )
+    return boxes[np.argsort(group, kind="stable")]
 
-    Of each class the best `MAX_DETECTIONS` are kept.
+
+def _guesses(split: Split, detections: Detections, order: Sequence[int], number: int) -> _Boxes:
+    places = [place for place, row in enumerate(order) if split.images[row].id in detections]
+    found = [detections[split.images[order[place]].id] for place in places]
+    counts = [len(one["labels"]) for one in found]
+    place = np.repeat(np.array(places, dtype=np.int64), counts)
+    group = place * number + _joined([one["labels"] for one in found], np.int64) - 1
+    boxes = xywh(_joined([one["boxes"] for one in found], np.float64, (0, 4)))
+    scores = _joined([one["scores"] for one in found], np.float64)
+    guesses = _Boxes(
+        group,
+        np.array(order, dtype=np.int64)[place],
+        boxes,
+        boxes[:, 2] * boxes[:, 3],
+        scores,
+        np.zeros(len(group), dtype=bool),
+    )
+    return guesses[np.lexsort((-scores, group))]  # stable
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Detections and boxes of one group that overlap enough for the lowest threshold.
+
+    They are sorted by turn, then by detection, then by IoU; of equal IoU the box that stands later
+    in the file is last.
+
+    Attributes:
+        turn: (P,) how many detections with a pair stand before this one in its group.
+        guess: (P,) the detection.
+        truth: (P,) the box.
+        iou: (P,).
     """
-    order = np.argsort(-np.asarray(found["scores"], dtype=np.float64), kind="mergesort")
-    labels = np.asarray(found["labels"])[order]
-    if len(labels) > MAX_DETECTIONS:
-        kept = [np.flatnonzero(labels == one)[:MAX_DETECTIONS] for one in np.unique(labels)]
-        inside = np.sort(np.concatenate(kept))
-        order, labels = order[inside], labels[inside]
-    hits = np.zeros((len(IOUS), len(order)), dtype=bool)
-    counted = np.ones_like(hits)
-    for label in np.intersect1d(labels, image.labels):
-        own = np.flatnonzero(labels == label)
-        truth = np.flatnonzero(image.labels == label)
-        crowd = image.crowd[truth]
-        ious = mask.iou(
-            xywh(found["boxes"])[order[own]], xywh(image.boxes)[truth], crowd.astype(np.uint8)
+
+    turn: NDArray[np.intp]
+    guess: NDArray[np.intp]
+    truth: NDArray[np.intp]
+    iou: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, guesses: _Boxes, truths: _Boxes) -> _Pairs:
+        guess, truth, iou = (
+            np.concatenate(part) for part in zip(*_overlaps(guesses, truths), strict=True)
         )
-        best = ious.max()
-        for t, threshold in enumerate(IOUS):
-            if best >= threshold:
-                hits[t, own], counted[t, own] = _match_pairs(ious, crowd, threshold)
-    return labels, np.asarray(found["scores"], dtype=np.float64)[order], hits, counted
+        near = iou >= IOUS[0]
+        guess, truth, iou = guess[near], truth[near], iou[near]
+        with_pair = np.unique(guess)
+        group = guesses.group[with_pair]
+        place = np.arange(len(group)) - np.searchsorted(group, group)
+        turn = place[np.searchsorted(with_pair, guess)]
+        order = np.lexsort((truth, iou, guess, turn))
+        return cls(turn[order], guess[order], truth[order], iou[order])
+
+    def turns(self) -> Iterator[_Pairs]:
+        """Those of each turn."""
+        edges = np.flatnonzero(np.diff(self.turn, prepend=-1, append=-1))
+        for start, end in itertools.pairwise(edges):
+            own = slice(start, end)
+            yield _Pairs(self.turn[own], self.guess[own], self.truth[own], self.iou[own])
 
 
-def _match_pairs(
-    ious: NDArray[np.float64], crowd: NDArray[np.bool_], threshold: float
+def _overlaps(guesses: _Boxes, truths: _Boxes) -> Iterator[tuple[NDArray[Any], ...]]:
+    """All pairs of a group, group after group: detection, box, IoU."""
+    yield np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0)
+    both = np.intersect1d(guesses.group, truths.group)
+    crowd = truths.crowd.astype(np.uint8)
+    for g, t in zip(_slices(guesses.group, both), _slices(truths.group, both), strict=True):
+        ious = mask.iou(guesses.xywh[g], truths.xywh[t], crowd[t])
+        first, second = np.indices(ious.shape)
+        yield first.ravel() + g.start, second.ravel() + t.start, ious.ravel()
+
+
+def _slices(groups: NDArray[np.int64], wanted: NDArray[np.int64]) -> list[slice]:
+    starts, ends = (np.searchsorted(groups, wanted, side=side) for side in ("left", "right"))
+    return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _matched(
+    guesses: _Boxes, truths: _Boxes, ignored: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Gives each detection, best first, the free box of highest IoU, or else a crowd."""
-    hits, counted = np.zeros(len(ious), dtype=bool), np.ones(len(ious), dtype=bool)
-    taken = np.zeros(len(crowd), dtype=bool)
-    for d in np.flatnonzero(ious.max(axis=1) >= threshold):
-        free = np.flatnonzero((ious[d] >= threshold) & ~taken & ~crowd)
-        crowds = np.flatnonzero((ious[d] >= threshold) & crowd)
-        if len(free):
-            best = free[::-1][ious[d, free[::-1]].argmax()]  # COCOeval: of equals, the last
-            taken[best] = hits[d] = True
-        elif len(crowds):
-            hits[d], counted[d] = True, False
+    """Gives each detection, best first, the free box of highest IoU, or else an ignored one.
+
+    Crowds are always free. Returns what was hit, and what matched nothing that is ignored, both
+    (A, T, n).
+    """
+    shape = len(ignored), len(IOUS)
+    hits = np.zeros((*shape, len(guesses.group)), dtype=bool)
+    counted = np.ones_like(hits)
+    taken = np.zeros((*shape, len(truths.group)), dtype=bool)
+    for pairs in _Pairs.of(guesses, truths).turns():
+        number = len(pairs.truth)
+        starts = np.flatnonzero(np.diff(pairs.guess, prepend=-1))
+        # Pairs of a detection stand from worst to best, and ignored boxes come after all others.
+        value = np.arange(number) + number * ~ignored[:, pairs.truth]  # (A, P)
+        legal = pairs.iou >= IOUS[:, None]  # (T, P)
+        legal = legal & (truths.crowd[pairs.truth] | ~taken[:, :, pairs.truth])
+        best = np.maximum.reduceat(np.where(legal, value[:, None], -1), starts, axis=-1)
+        found = best >= 0
+        guess = pairs.guess[starts]
+        hits[:, :, guess] = found
+        counted[:, :, guess] = ~found | (best >= number)
+        area, threshold, one = np.nonzero(found)
+        taken[area, threshold, pairs.truth[best[area, threshold, one] % number]] = True
     return hits, counted
 
 
-def xywh(boxes: NDArray[Any]) -> NDArray[np.float64]:
-    """Corners (n, 4) to corner, width and height (n, 4), as COCO writes boxes."""
-    corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+def _joined(
+    arrays: Sequence[Any], kind: type[np.generic], empty: tuple[int, ...] = (0,)
+) -> NDArray[Any]:
+    """One array of many, or of none."""
+    return np.concatenate([np.zeros(empty, kind), *(np.asarray(one, kind) for one in arrays)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from nas.data.batches import EvalBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Image, Split
 from nas.data.resize import Placement
-from nas.evaluation.matching import Found
+from nas.evaluation.detections import Found
+
+log = logging.getLogger(__name__)
 
 
 def predict_split(
@@ -35,13 +38,14 @@ def predict_split(
 
     Returns:
         By image id: boxes (n, 4) float64 xyxy in original pixels, inside the image, labels (n,)
-        from 1, scores (n,). Boxes without area or with a number that isn't finite are left out.
-        An image that could not be decoded has no entry.
+        from 1, scores (n,). Boxes without area are left out, and so are those with a number that
+        isn't finite, with one warning that counts them. An image that could not be decoded has no
+        entry.
     """
     device = torch.device(device)
     images = {image.id: image for image in split.images}
     detections: dict[int, Found] = {}
-    was_training = model.training
+    was_training, lost = model.training, 0
     model.to(device).eval()
     try:
         for batch in EvalBatches(cache, split, batch_size):
@@ -53,8 +57,11 @@ def predict_split(
             for image_id, place, one in zip(batch.image_ids, batch.placements, found, strict=True):
                 arrays = {name: tensor.cpu().numpy() for name, tensor in one.items()}
                 detections[image_id] = in_image(arrays, place, images[image_id])
+                lost += int((~_finite(arrays)).sum())
     finally:
         model.train(was_training)
+    if lost:
+        log.warning("%d detections on %s aren't finite numbers, and are left out", lost, split.name)
     return detections
 
 
@@ -64,10 +71,14 @@ def in_image(found: Found, place: Placement, image: Image) -> Found:
     boxes: NDArray[Any] = place.to_image(np.asarray(found["boxes"], dtype=np.float64))
     boxes = np.clip(boxes, 0, edge)
     scores = np.asarray(found["scores"], dtype=np.float64)
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(boxes).all(axis=1)
-    kept &= np.isfinite(scores)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & _finite(found)
     return {
         "boxes": boxes[kept],
         "labels": np.asarray(found["labels"])[kept],
         "scores": scores[kept],
     }
+
+
+def _finite(found: Found) -> NDArray[np.bool_]:
+    """Which detections (n,) have finite boxes and scores."""
+    return np.isfinite(found["boxes"]).all(axis=1) & np.isfinite(found["scores"])

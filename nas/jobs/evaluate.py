@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from nas.data.coco import load_split
 from nas.data.settings import DataSettings
-from nas.errors import DataError
+from nas.errors import RunError
+from nas.evaluation.class_matches import RECALLS
 from nas.evaluation.coco import evaluate as coco_numbers
+from nas.evaluation.curves import Curves, precision_recall
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
-from nas.jobs.numbers import numbers_table
+from nas.jobs.numbers import classes_table, numbers_table
 from nas.jobs.screen import console, counted, show_warnings
+from nas.report.precision_recall import precision_recall_png
+from nas.runs import write_text
 from nas.training.weights import TrainedModel
 
 
@@ -22,6 +34,8 @@ def evaluate(
     ref: str | Path | TrainedModel,
     data: Path | None = None,
     settings: DataSettings | None = None,
+    *,
+    out: Path | None = None,
 ) -> Metrics:
     """Judges a trained model on the validation images, and prints the numbers.
 
@@ -30,23 +44,79 @@ def evaluate(
         data: a COCO folder; None takes what the run was trained on: its folder, or the built-in
             scenes.
         settings: of the cache and the scenes; None takes the run's.
+        out: folder for all numbers (``metrics.json``, ``classes.csv``) and the precision–recall
+            curves (``precision_recall.csv`` and ``.png``); None writes nothing.
 
     Raises:
-        NasError: nothing is trained, the folder is gone, or its categories aren't the model's.
+        NasError: nothing is trained or its weights aren't finite, the folder is gone, its
+            categories aren't the model's, or the files can't be written.
     """
     show_warnings()
     kept, kept_settings = kept_data(ref, needed=data is None)
     data, settings = data or kept, settings or kept_settings
     trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
+    name = ref if not isinstance(ref, TrainedModel) else trained.genome.name
+    _refuse_not_finite(trained, f"{name}")
     val = load_split(data_folder(data, settings), "val", categories=trained.categories)
-    if val.categories != trained.categories:
-        raise DataError(f"{val.json_path}: its categories aren't those the model was trained on")
     source = trained.genome.input
     cache = pixels(val, source.size, source.resize, settings)
     with counted("detecting") as step:
         step(0, len(val))
         found = predict_split(trained.detector, cache, val)
     metrics = coco_numbers(val, found)
-    name = ref if not isinstance(ref, TrainedModel) else trained.genome.name
     console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(val)} images"))
+    console.print(classes_table(metrics))
+    if out is not None:
+        for path in _written(out, metrics, precision_recall(val, found)):
+            console.print(str(path), soft_wrap=True, markup=False)
     return metrics
+
+
+def _refuse_not_finite(trained: TrainedModel, name: str) -> None:
+    """A model whose weights hold NaN finds nothing: an AP of 0 would hide why."""
+    for weight, tensor in trained.detector.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise RunError(
+                f"{name}: {weight} holds numbers that aren't finite, so it can't detect; train "
+                "again with a lower learning rate (--set recipe.lr)"
+            )
+
+
+def _written(folder: Path, metrics: Metrics, curves: Curves) -> list[Path]:
+    classes = [
+        (name, own.boxes, *map(_cell, (own.ap, own.ap50)))
+        for name, own in metrics.per_class.items()
+    ]
+    columns = {f"mean at IoU {iou:.2f}": precision for iou, precision in curves.means.items()}
+    columns |= {f"{name} at IoU 0.50": own for name, own in curves.per_class.items()}
+    points = [
+        (f"{recall:.2f}", *map(_cell, row))
+        for recall, *row in zip(RECALLS, *columns.values(), strict=True)
+    ]
+    texts = {
+        "metrics.json": json.dumps(metrics.to_dict(), indent=1) + "\n",
+        "classes.csv": _csv([("class", "boxes", "ap", "ap50"), *classes]),
+        "precision_recall.csv": _csv([("recall", *columns), *points]),
+    }
+    picture = folder / "precision_recall.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in texts.items():
+            write_text(folder / file, text)
+        picture.write_bytes(precision_recall_png(curves))
+    except OSError as error:
+        raise RunError(
+            f"{folder}: can't be written ({error.strerror}); name another --out"
+        ) from None
+    return [*(folder / file for file in texts), picture]
+
+
+def _cell(value: float) -> Any:
+    """What can't be said is an empty cell."""
+    return "" if math.isnan(value) else round(float(value), 6)
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()

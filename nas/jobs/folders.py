@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+import numpy as np
 
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
@@ -10,6 +13,9 @@ from nas.data.resize import ResizeRule
 from nas.data.scenes import scenes_folder
 from nas.data.settings import DataSettings
 from nas.jobs.screen import counted
+
+log = logging.getLogger(__name__)
+_NAMED = 5  # classes: more would make a long line
 
 
 def data_folder(given: Path | None, settings: DataSettings) -> Path:
@@ -23,7 +29,26 @@ def data_folder(given: Path | None, settings: DataSettings) -> Path:
 def load_both(root: Path) -> tuple[Split, Split]:
     """``train`` and ``val`` with the same labels."""
     train = load_split(root, "train")
-    return train, load_split(root, "val", categories=train.categories)
+    val = load_split(root, "val", categories=train.categories)
+    _tell_what_cannot_be_learnt(train, val)
+    return train, val
+
+
+def _tell_what_cannot_be_learnt(train: Split, val: Split) -> None:
+    """Notes the classes that have boxes in ``val`` alone: each counts there as an AP of 0."""
+    learnt, judged = (
+        set(np.concatenate([image.labels[~image.crowd] for image in split.images]).tolist())
+        for split in (train, val)
+    )
+    lost = [train.categories[label - 1].name for label in sorted(judged - learnt)]
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        log.warning(
+            "%s: has boxes of %s%s, and train has none: what isn't learnt counts as AP 0",
+            val.json_path,
+            ", ".join(lost[:_NAMED]),
+            more,
+        )
 
 
 def pixels(split: Split, size: int, rule: ResizeRule, settings: DataSettings) -> PixelCache:

@@ -1,12 +1,13 @@
-"""COCO's numbers as a table on the screen."""
+"""COCO's numbers as tables on the screen."""
 
 from __future__ import annotations
 
 import math
 
+from rich.markup import escape
 from rich.table import Table
 
-from nas.evaluation.metrics import Metrics
+from nas.evaluation.metrics import COMMON, Metrics
 
 _ROWS = (
     ("AP", "ap", "mean over IoU 0.50 to 0.95"),
@@ -16,17 +17,50 @@ _ROWS = (
     ("AP medium", "ap_medium", "objects of 32² to 96² pixels"),
     ("AP large", "ap_large", "objects over 96² pixels"),
     ("AP common", "ap_common", "classes with at least ten boxes"),
-    ("AR 100", "ar100", "recall with 100 detections an image"),
+    ("AR 1", "ar1", "recall with 1 detection an image and class"),
+    ("AR 10", "ar10", "recall with 10 detections"),
+    ("AR 100", "ar100", "recall with 100 detections"),
+    ("AR small", "ar_small", "of objects under 32² pixels"),
+    ("AR medium", "ar_medium", "of objects of 32² to 96² pixels"),
+    ("AR large", "ar_large", "of objects over 96² pixels"),
 )
+_MOST = 24
+_WORST, _BEST = 10, 5
+"""Rows of the classes' table: all of `_MOST`, and of more only these."""
 
 
 def numbers_table(metrics: Metrics, title: str) -> Table:
-    """The numbers that people look at, each with its meaning; what can't be said is a dash."""
+    """COCO's twelve numbers and AP common, each with its meaning; what can't be said is a dash."""
     table = Table(title=title, title_justify="left")
     table.add_column("number")
     table.add_column("value", justify="right")
     table.add_column("what it is", style="dim")
     for name, field, meaning in _ROWS:
-        value = getattr(metrics, field)
-        table.add_row(name, "–" if math.isnan(value) else f"{value:.3f}", meaning)
+        table.add_row(name, _shown(getattr(metrics, field)), meaning)
     return table
+
+
+def classes_table(metrics: Metrics) -> Table:
+    """The classes that have boxes, the worst first; of many only the ends."""
+    known = [(name, own) for name, own in metrics.per_class.items() if own.boxes]
+    known.sort(key=lambda item: item[1].ap)
+    without, many = len(metrics.per_class) - len(known), len(known) > _MOST
+    title = "classes, the worst first" + (f"; {without} have no box" if without else "")
+    caption = f"of {len(known)}; --out DIR writes all" if many else None
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("class")
+    for name in ("boxes", "AP", "AP50"):
+        table.add_column(name, justify="right")
+    table.add_column("", style="dim")
+    for place, (name, own) in enumerate(known):
+        if many and _WORST <= place < len(known) - _BEST:
+            if place == _WORST:
+                table.add_row("…")
+            continue
+        remark = f"fewer than {COMMON} boxes" if own.boxes < COMMON else ""
+        table.add_row(escape(name), str(own.boxes), _shown(own.ap), _shown(own.ap50), remark)
+    return table
+
+
+def _shown(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"

@@ -53,7 +53,7 @@ def write(
 
 
 def _best_so_far(axes: Axes, records: Sequence[Record], objective: ObjectiveSettings) -> None:
-    _plain(axes, "best so far", "trials of the arm", objective.score_name)
+    plain(axes, "best so far", "trials of the arm", objective.score_name)
     for arm, colour in COLOURS.items():
         rewards = scores_of(records, arm, objective)
         if not rewards:
@@ -82,7 +82,7 @@ def _spread(
     finalists: Sequence[Finalist],
     objective: ObjectiveSettings,
 ) -> None:
-    _plain(axes, "spread over architectures and over seeds", "", objective.score_name)
+    plain(axes, "spread over architectures and over seeds", "", objective.score_name)
     ticks: list[tuple[float, str]] = []
     place = 0.0
     for arm, colour in COLOURS.items():
@@ -106,7 +106,8 @@ def _spread(
         axes.set_xlabel("numbers: trials looked at again, a point a seed, bar = mean", color=SOFT)
 
 
-def _plain(axes: Axes, title: str, x: str, y: str) -> None:
+def plain(axes: Axes, title: str, x: str, y: str) -> None:
+    """Titles axes and takes away what isn't needed to read them."""
     axes.set_title(title, loc="left", color=INK, weight="bold")
     axes.set_xlabel(x, color=SOFT)
     axes.set_ylabel(y, color=SOFT)

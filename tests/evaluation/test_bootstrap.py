@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from nas.errors import DataError
 from nas.evaluation.bootstrap import ap50_difference, block_weights
 from nas.evaluation.coco import evaluate
 from nas.evaluation.matching import match_classes
@@ -76,3 +77,52 @@ def test_weights_sum_to_the_number_of_images(number: int, block: int) -> None:
     weights = block_weights(np.random.default_rng(0), number, block)
     assert weights.sum() == number and len(weights) == number
     assert (weights >= 0).all() and not math.isnan(weights.max())
+
+
+def test_one_block_of_all_images_draws_each_once() -> None:
+    """Whole circles: every draw is the split itself, so the interval has no width."""
+    case, first = random_case(5, images=9)
+    second = dict(list(first.items())[::2])
+    whole = ap50_difference(case, first, second, draws=5, block=9)
+    assert whole.low == pytest.approx(whole.value) and whole.high == pytest.approx(whole.value)
+
+
+def test_weights_are_circular_runs() -> None:
+    """Two runs of three in a circle of six: each image counts as often as runs cover it."""
+    runs = [np.roll([1, 1, 1, 0, 0, 0], start) for start in range(6)]
+    legal = {tuple(one + other) for one in runs for other in runs}
+    rng = np.random.default_rng(1)
+    drawn = {tuple(block_weights(rng, 6, 3).astype(int).tolist()) for _ in range(400)}
+    assert drawn == legal
+
+
+def test_equal_seeds_give_equal_intervals_and_blocks_are_the_root_of_the_images() -> None:
+    case, first = random_case(6, images=30)
+    second = dict(list(first.items())[::2])
+    one, again, other = (
+        ap50_difference(case, first, second, draws=60, seed=seed) for seed in (1, 1, 2)
+    )
+    assert one == again and one.block == 5
+    assert (one.low, one.high) != (other.low, other.high) and one.value == other.value
+
+
+def test_a_higher_confidence_widens_the_interval() -> None:
+    case, first = random_case(7)
+    second = dict(list(first.items())[::2])
+    narrow, wide = (
+        ap50_difference(case, first, second, draws=200, confidence=share) for share in (0.5, 0.99)
+    )
+    assert wide.low < narrow.low <= narrow.high < wide.high
+
+
+def test_draws_without_a_box_do_not_count() -> None:
+    case = split(image(0, [[10, 10, 50, 50]], [1]), image(1, [], []), image(2, [], []))
+    right = {0: found([[10, 10, 50, 50]], [1], [0.5])}
+    difference = ap50_difference(case, right, {}, draws=50, block=1)
+    assert (difference.low, difference.value, difference.high) == pytest.approx((1, 1, 1))
+
+
+def test_detections_of_another_split_are_refused() -> None:
+    case, detections = random_case(8)
+    with pytest.raises(DataError, match="image 5000, which val doesn't hold"):
+        ap50_difference(case, detections, {5000: found([], [], [])})

@@ -47,6 +47,19 @@ def test_an_oracle_in_input_pixels_scores_one(tmp_path: Any, rule: Any) -> None:
     assert oracle.training
 
 
+def test_detections_that_are_not_finite_are_left_out_with_one_warning(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    split = load_split(write_scenes(tmp_path / "scenes", images=10), "train")
+    cache = PixelCache.open(split, 96, "letterbox", tmp_path)
+    boxes = [np.array([[8.0, 8, 60, 60], [8, 8, np.nan, 60]]) for _ in split.images]
+    oracle = Oracle(boxes, [np.array([1, 2])] * len(boxes))
+    detections = predict_split(oracle, cache, split)
+    assert all(one["labels"].tolist() == [1] for one in detections.values())
+    [record] = caplog.records
+    assert record.getMessage() == "8 detections on train aren't finite numbers, and are left out"
+
+
 def test_boxes_are_clipped_and_impossible_ones_left_out() -> None:
     from nas.data.resize import Placement
 

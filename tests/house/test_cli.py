@@ -205,7 +205,7 @@ def test_resume_takes_data_from_where_they_are_now(folder: Path, job: Any) -> No
         ("top r", "report", "top", (Path("r"),), {"count": 10}),
         ("show a b", "report", "show", ("a", "b"), {"out": None}),
         ("compare a b", "compare", "compare", (Path("a"), Path("b")), {}),
-        ("eval a --data d", "evaluate", "evaluate", ("a", Path("d")), {}),
+        ("eval a --data d", "evaluate", "evaluate", ("a", Path("d")), {"out": None}),
         ("predict a x y", "predict", "predict", ("a", [Path("x"), Path("y")]), {"score": 0.3}),
         ("export a --format onnx,py", "export", "export", ("a", ["onnx", "py"]), {"data": None}),
         ("data check d", "data", "check", (Path("d"),), {"size": 640}),
