@@ -70,6 +70,11 @@ class Run:
         return self.path / "checkpoints"
 
     @property
+    def begun(self) -> bool:
+        """Whether a training has a checkpoint to go on from."""
+        return any(self.checkpoints.glob("*.safetensors"))
+
+    @property
     def metrics(self) -> Path:
         """What a training came to so far, one JSON object a line."""
         return self.path / "metrics.jsonl"

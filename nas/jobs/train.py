@@ -53,7 +53,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
     _show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split)
+    model = _first_model(config, genome, split, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
     if dry_run:
         return None
@@ -100,11 +100,14 @@ def device_of(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _first_model(config: TrainConfig, genome: Genome, split: Split) -> Detector:
-    """The model before its first step: first weights of the seed, or a file's."""
+def _first_model(config: TrainConfig, genome: Genome, split: Split, *, begun: bool) -> Detector:
+    """The model before its first step: first weights of the seed, or a file's.
+
+    A training that has begun goes on from its checkpoint, and needs that file no more.
+    """
     torch.manual_seed(config.seed)
     model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
-    if config.init is not None:
+    if config.init is not None and not begun:
         try:
             taken = start_from(model, config.init)
         except RunError as error:
