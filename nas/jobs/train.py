@@ -100,7 +100,9 @@ def device_of(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _first_model(config: TrainConfig, genome: Genome, split: Split, *, begun: bool) -> Detector:
+def _first_model(
+    config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
+) -> Detector:
     """The model before its first step: first weights of the seed, or a file's.
 
     A training that has begun goes on from its checkpoint, and needs that file no more.
