@@ -208,7 +208,8 @@ def main() -> None:
     steps = variants(case, given.variants)
     found = rounds_of(steps, images=case.batch, repeats=given.steps, count=given.rounds)
     for base in ("torchvision fp32", "torchvision bf16"):
-        print(told(found, base), end="\n\n")
+        if base in steps:
+            print(told(found, base), end="\n\n")
     write(given.out, {"case": given.case, "batch": case.batch, **found})
 
 
