@@ -81,6 +81,10 @@ AddressOption = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the plan, its size and its cost; do nothing.")
 ]
+TensorBoardOption = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Scalars and pictures for TensorBoard, in RUN/tensorboard."),
+]
 GenomesOption = Annotated[
     list[str] | None,
     typer.Option("--genome", metavar="REF", help="Networks to time, instead of a space's."),
@@ -107,6 +111,7 @@ SETTINGS = {
     "address": "compute.address",
     "genome": "genome",
     "init": "init",
+    "tensorboard": "tensorboard",
 }
 """An option's name, and the setting that it stands for."""
 

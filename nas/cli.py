@@ -30,6 +30,7 @@ from nas.arguments import (
     SeedOption,
     SetOption,
     TargetOption,
+    TensorBoardOption,
     TrainSetOption,
     WarmStartOption,
     WorkersOption,
@@ -195,6 +196,7 @@ def train(
     ] = None,
     seed: SeedOption = None,
     sets: TrainSetOption = None,
+    tensorboard: TensorBoardOption = False,
     dry_run: DryRun = False,
 ) -> None:
     """Train one architecture on all of the training images.
@@ -204,7 +206,8 @@ def train(
     """
     from nas.config import load_train
 
-    options = overrides(sets, data=data, genome=genome, init=init, seed=seed)
+    board = tensorboard or None
+    options = overrides(sets, data=data, genome=genome, init=init, seed=seed, tensorboard=board)
     settings = load_train(config, options)
     folder = _run_folder(run, config, "train")
     _long_job(settings, folder, dry_run=dry_run)

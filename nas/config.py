@@ -96,6 +96,7 @@ class TrainConfig(Settings):
         scale: how it is made smaller before it is trained; by default it isn't.
         init: a checkpoint whose weights training starts from.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
+        tensorboard: writes scalars and pictures for TensorBoard too, into the run's folder.
     """
 
     job: Literal["train"] = "train"
@@ -106,6 +107,7 @@ class TrainConfig(Settings):
     data_dir: Path | None = None
     data: DataSettings = DataSettings()
     recipe: RecipeField = resolve("short")
+    tensorboard: bool = False
     compute: ComputeSettings = ComputeSettings()
 
 

@@ -70,6 +70,26 @@ class Run:
         return self.path / "checkpoints"
 
     @property
+    def begun(self) -> bool:
+        """Whether a training has a checkpoint to go on from."""
+        return any(self.checkpoints.glob("*.safetensors"))
+
+    @property
+    def metrics(self) -> Path:
+        """What a training came to so far, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """A training's pictures: what it learns from, and what it finds."""
+        return self.path / "samples"
+
+    @property
+    def tensorboard(self) -> Path:
+        """A training's files for TensorBoard, where it was told to write them."""
+        return self.path / "tensorboard"
+
+    @property
     def weights(self) -> Path:
         """A finished training's model."""
         return self.path / "model.safetensors"

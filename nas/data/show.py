@@ -1,7 +1,8 @@
-"""A contact sheet of a split: what `nas data show` draws."""
+"""Contact sheets: pictures with boxes and names, side by side in one file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def contact_sheet(
     tile: int = 320,
     seed: int = 0,
 ) -> Path:
-    """Writes a PNG of some images of a split with their boxes and names.
+    """Writes a PNG of some images of a split with their boxes and names: `nas data show`.
 
     Args:
         split: Where the images come from.
@@ -37,15 +38,32 @@ def contact_sheet(
     """
     rng = np.random.default_rng(abs(seed))
     chosen = np.sort(rng.permutation(len(split.images))[:images])
-    rows = -(-len(chosen) // columns)
-    sheet = np.full((rows * tile, min(columns, len(chosen)) * tile, 3), 32, dtype=np.uint8)
-    for place, position in enumerate(chosen):
-        top, left = place // columns * tile, place % columns * tile
-        sheet[top : top + tile, left : left + tile] = _tile(split, split.images[position], tile)
+    return write_png(
+        side_by_side([_tile(split, split.images[place], tile) for place in chosen], columns), path
+    )
+
+
+def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
+    """One picture of equal squares uint8 (S, S, 3), row by row on dark grey."""
+    size = len(tiles[0])
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * size, min(columns, len(tiles)) * size, 3), 32, dtype=np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = place // columns * size, place % columns * size
+        sheet[top : top + size, left : left + size] = tile
+    return sheet
+
+
+def write_png(picture: np.ndarray, path: Path | str) -> Path:
+    """Writes uint8 (H, W, 3), and returns the path.
+
+    Raises:
+        DataError: The disk doesn't take it.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Pillow.fromarray(sheet).save(path, format="PNG")
+        Pillow.fromarray(picture).save(path, format="PNG")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path

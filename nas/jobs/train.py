@@ -6,28 +6,31 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import torch
-from rich.progress import Progress
 from rich.table import Table
 
 from nas.config import TrainConfig
 from nas.cost import profile
 from nas.data.batches import TrainBatches
 from nas.data.coco import Split
+from nas.data.show import write_png
 from nas.errors import ConfigError, RunError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.genome import Genome
+from nas.jobs.board import Board
 from nas.jobs.folders import data_folder, load_both, pixels
+from nas.jobs.follow import Follow
 from nas.jobs.kept import keep_config
 from nas.jobs.numbers import numbers_table
-from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
+from nas.jobs.samples import found_on, learnt_from
+from nas.jobs.screen import console, progress_bar, show_warnings
 from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
 from nas.training.checkpoint import Checkpoints
 from nas.training.initial_weights import start_from
-from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
 
@@ -50,17 +53,21 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
     _show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split)
+    model = _first_model(config, genome, split, begun=Run(folder).begun)
+    board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
     if dry_run:
         return None
     run = Run.make(folder)
     keep = keep_config(run, config)
     run.record_environment()
-    _train(model, config, split, run)
-    keep()
-    write_text(run.genome, genome.to_json(indent=1) + "\n")
+    with board:
+        steps = _train(model, config, split, run, board)
+        keep()
+        write_text(run.genome, genome.to_json(indent=1) + "\n")
+        metrics, drawn = _judged(model, val, config)
+        write_png(drawn, run.samples / "val.png")
+        board.judged(metrics, drawn, steps)
     record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
-    metrics = _judged(model, val, config)
     trained = TrainedModel(
         model,
         split.categories,
@@ -93,11 +100,16 @@ def device_of(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _first_model(config: TrainConfig, genome: Genome, split: Split) -> Detector:
-    """The model before its first step: first weights of the seed, or a file's."""
+def _first_model(
+    config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
+) -> Detector:
+    """The model before its first step: first weights of the seed, or a file's.
+
+    A training that has begun goes on from its checkpoint, and needs that file no more.
+    """
     torch.manual_seed(config.seed)
     model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
-    if config.init is not None:
+    if config.init is not None and not begun:
         try:
             taken = start_from(model, config.init)
         except RunError as error:
@@ -106,7 +118,8 @@ def _first_model(config: TrainConfig, genome: Genome, split: Split) -> Detector:
     return model
 
 
-def _train(model: Detector, config: TrainConfig, split: Split, run: Run) -> None:
+def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: Board) -> int:
+    """Trains to the end, and returns the number of updates."""
     recipe, genome = config.recipe, model.genome
     cache = pixels(split, genome.input.size, genome.input.resize, config.data)
     batches = TrainBatches(
@@ -119,8 +132,12 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run) -> None
         "seed": config.seed,
     }
     checkpoints = Checkpoints(run.checkpoints, identity)
+    if not run.metrics.is_file():
+        drawn = learnt_from(next(batches.epoch(0)), split.categories)
+        write_png(drawn, run.samples / "train.png")
+        board.picture("train", drawn, 0)
     with progress_bar() as bar:
-        follow = _Progress(bar, recipe.epochs, len(batches), run)
+        follow = Follow(bar, run, board, recipe.epochs, len(batches), recipe.batch_size)
         for epoch in train_epochs(
             model,
             batches,
@@ -132,42 +149,16 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run) -> None
         ):
             follow.epoch(epoch)
     model.cpu().eval()
+    return recipe.epochs * len(batches)
 
 
-def _judged(model: Detector, val: Split, config: TrainConfig) -> Metrics:
+def _judged(model: Detector, val: Split, config: TrainConfig) -> tuple[Metrics, np.ndarray]:
+    """The numbers on `val`, and a picture of what was found."""
     source = model.genome.input
     cache = pixels(val, source.size, source.resize, config.data)
     with console.status("judging on val"):
         found = predict_split(model, cache, val, config.recipe.batch_size, device=device_of(config))
-        return evaluate(val, found)
-
-
-class _Progress:
-    """The bar of a training, and one line of ``metrics.jsonl`` an epoch."""
-
-    def __init__(self, bar: Progress, epochs: int, steps: int, run: Run) -> None:
-        self.bar, self.epochs, self.run, self.steps = bar, epochs, run, steps
-        self.task = bar.add_task("training", total=epochs * steps, note="")
-
-    def step(self, number: int, lr: float, loss: float) -> None:
-        """After each update."""
-        epoch = number // self.steps + 1
-        note = f"epoch {epoch}/{self.epochs}  loss {loss:.3f}"
-        self.bar.update(self.task, completed=number + 1, note=note)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """After each epoch."""
-        line = {
-            "epoch": epoch.number,
-            "step": epoch.step,
-            "lr": epoch.lr,
-            **epoch.losses,
-            "loss": epoch.loss,
-            "images_per_second": epoch.images / max(epoch.seconds, 1e-9),
-        }
-        say_in_logs(f"epoch {epoch.number}/{self.epochs}  loss {epoch.loss:.3f}")
-        with (self.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        return evaluate(val, found), found_on(val, found)
 
 
 def _show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> None:

@@ -20,18 +20,19 @@ from nas.genome.plan import lower
 from nas.models import Detector
 from nas.models.blocks import FusedBlock
 from nas.models.heads.ssd import SSD
+from nas.training import checkpoint, weights
 from nas.training.state_dicts import (
     COUNTER,
     Layer,
     blocks_of,
+    check_tensor,
     is_ours,
     layers_of,
     read_state_dict,
 )
-from nas.training.weights import TrainedModel
 
 LAYOUTS = (
-    "a model.safetensors of nas train, or a state dict of torchvision's "
+    "a model.safetensors or checkpoint of nas train, or a state dict of torchvision's "
     "ssdlite320_mobilenet_v3_large, mobilenet_v3_large or mobilenet_v2"
 )
 
@@ -67,6 +68,8 @@ def start_from(model: Detector, path: Path) -> Taken:
     Raises:
         RunError: the file can't be read, isn't known, or doesn't fit; the model is as it was.
     """
+    if path.is_dir():
+        raise RunError(f"{path}: is a folder; name a file in it, such as model.safetensors")
     if is_ours(path):
         return _from_own(model, path)
     layers = layers_of(read_state_dict(path))
@@ -122,24 +125,48 @@ class _Filling:
 
 
 def _from_own(model: Detector, path: Path) -> Taken:
-    """A model of ours: everything fits by name, but for the class outputs."""
-    filling, other = _Filling(model, path), TrainedModel.load(path).detector
-    own, theirs = dict(model.named_modules()), dict(other.named_modules())
-    outputs = {id(module) for module in model.head.class_outputs()}
-    same = model.num_classes == other.num_classes
-    for name, module in own.items():
-        wanted = _state(module)
-        if not wanted or (id(module) in outputs and not same):
+    """A model or checkpoint of ours: all fits by name, but for the outputs of other classes."""
+    source, tensors = _own_tensors(path)
+    filling, theirs = _Filling(model, path), {layer.name: layer for layer in layers_of(tensors)}
+    outputs, new = {id(module) for module in model.head.class_outputs()}, False
+    for name, module in model.named_modules():
+        if not _state(module):
             continue
-        met = theirs.get(name)
-        layer = Layer(name, {} if met is None else _state(met))
-        if problem := filling.fits([module], [layer]):
+        layer = theirs.pop(name, Layer(name, {}))
+        problem = filling.fits([module], [layer])
+        if problem and id(module) in outputs and layer.tensors:
+            new = True
+        elif problem:
             raise filling.refuse(f"it {problem}")
-        filling.take([module], [layer])
-    extra = [name for name, module in theirs.items() if _state(module) and name not in own]
-    if extra:
-        raise filling.refuse(f"it has {extra[0]}, which the genome hasn't")
-    return filling.done("a model of nas train", "" if same else _classes_note(model))
+        else:
+            filling.take([module], [layer])
+    for name in theirs:
+        raise filling.refuse(f"it has {ascii(name)[1:-1]}, which the genome hasn't")
+    return filling.done(source, _classes_note(model) if new else "")
+
+
+def _own_tensors(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """What the file is, and its weights: of a checkpoint the averaged ones, where it has them."""
+    tensors, header = checkpoint.read_tensors(path)
+    header = header if isinstance(header, dict) else {}
+    unfinished = "identity" in header
+    wanted = checkpoint.VERSION if unfinished else weights.VERSION
+    if header.get("version") != wanted:
+        raise RunError(
+            f"{path}: is of version {header.get('version')!a}, not {wanted}; give a model or "
+            "checkpoint that this release has written"
+        )
+    if unfinished:
+        averaged = any(name.startswith("ema.module.") for name in tensors)
+        prefix = "ema.module." if averaged else "model."
+        tensors = {
+            name.removeprefix(prefix): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+    for name, tensor in tensors.items():
+        check_tensor(tensor, f"{path}: {ascii(name)[1:-1]}")
+    return f"a {'checkpoint' if unfinished else 'model'} of nas train", tensors
 
 
 def _classes_note(model: Detector) -> str:

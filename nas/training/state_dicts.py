@@ -64,11 +64,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not isinstance(name, str) or len(name) > 200:
             raise RunError(f"{path}: one of its names is no text of at most 200 characters")
-        _check_tensor(tensor, f"{path}: {ascii(name)[1:-1]}")
+        check_tensor(tensor, f"{path}: {ascii(name)[1:-1]}")
     return tensors
 
 
-def _check_tensor(tensor: object, where: str) -> None:
+def check_tensor(tensor: object, where: str) -> None:
+    """Refuses what is no plain tensor of a sensible size with finite numbers.
+
+    Raises:
+        RunError: its text begins with ``where``.
+    """
     if type(tensor) is not Tensor or tensor.layout != torch.strided or tensor.is_quantized:
         raise RunError(f"{where} is no plain tensor; save model.state_dict() alone")
     # A few stored bytes can stand for a tensor of any shape.

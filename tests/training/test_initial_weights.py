@@ -23,7 +23,10 @@ from nas.errors import RunError
 from nas.genome import Genome
 from nas.models import Detector
 from nas.training import state_dicts
+from nas.training.checkpoint import Checkpoints, TrainingState, read_tensors, write_tensors
 from nas.training.initial_weights import start_from
+from nas.training.optimizer import make_optimizer
+from nas.training.recipes import resolve
 from nas.training.weights import TrainedModel
 from tests.genome.counting import document, published
 from tests.models.ssdlite import NAME, SIZE, livened, raw_of, theirs
@@ -207,6 +210,32 @@ def test_our_own_model_is_taken_whole_or_but_for_the_classes(
     assert torch.equal(next(fewer.body.parameters()), next(first.body.parameters()))
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9], ids=["last", "averaged"])
+@pytest.mark.parametrize("genome", [tiny(), published(NAME)], ids=["retinanet", "ssd"])
+def test_a_checkpoint_is_taken_as_far_as_the_classes_allow(
+    genome: Genome, ema: float, tmp_path: Path
+) -> None:
+    recipe = resolve("short", {"ema": ema})
+    first = built(genome, 4, seed=3)
+    state = TrainingState.start(first, make_optimizer(first, recipe), recipe, torch.device("cpu"))
+    livened(first)
+    if state.ema is not None:
+        state.ema.update_parameters(first)
+        expected = state.ema.module.state_dict()
+        livened(first)
+    else:
+        expected = first.state_dict()
+    kept = Checkpoints(tmp_path, {"genome": genome.key})
+    kept.save(state)
+    model, fewer = built(genome, 4), built(genome, 3)
+    taken = start_from(model, kept.last)
+    assert str(taken) == f"{small(expected)} tensors taken from a checkpoint of nas train"
+    for name, tensor in model.state_dict().items():
+        assert name.endswith("num_batches_tracked") or torch.equal(tensor, expected[name])
+    new = 2 * len(fewer.head.class_outputs())
+    assert f"{new} made new (the class outputs, for 2 classes)" in str(start_from(fewer, kept.last))
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 
@@ -291,6 +320,52 @@ def test_another_architecture_s_detector_is_refused(tmp_path: Path) -> None:
         start_from(built(tiny().scaled(width=2.0), 4), own)
 
 
+OWN_BAD: dict[str, tuple[Callable[[dict[str, Tensor], dict[str, Any]], Any], str]] = {
+    "another version": (lambda _, header: header.update(version=7), "is of version 7, not 1"),
+    "no version": (lambda _, header: header.clear(), "is of version None, not 1"),
+    "numbers that aren't finite": (
+        lambda tensors, _: tensors["head.box_tower.predict.bias"].fill_(float("inf")),
+        "head.box_tower.predict.bias has numbers that aren't finite",
+    ),
+    "a part that is missing": (
+        lambda tensors, _: tensors.pop("head.box_tower.predict.weight"),
+        "it has nothing as weight of head.box_tower.predict",
+    ),
+    "no class outputs": (
+        lambda tensors, _: [
+            tensors.pop(f"head.class_tower.predict.{name}") for name in ("weight", "bias")
+        ],
+        "it has nothing as weight of head.class_tower.predict",
+    ),
+    "a part too many": (
+        lambda tensors, _: tensors.update({"head.\x1b[2J.weight": torch.zeros(1)}),
+        "it has head.\\x1b[2J, which the genome hasn't",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "says"), OWN_BAD.values(), ids=OWN_BAD.keys())
+def test_our_own_file_is_refused_in_one_line(
+    spoil: Callable[[dict[str, Tensor], dict[str, Any]], Any], says: str, tmp_path: Path
+) -> None:
+    path, _ = own_file(tmp_path, tiny(), 4)
+    tensors, header = read_tensors(path)
+    spoil(tensors, header)
+    write_tensors(path, tensors, header)
+    model = built(tiny(), 3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(RunError, match=r"model\.safetensors: ") as caught:
+        start_from(model, path)
+    assert says in str(caught.value) and str(caught.value).isprintable()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is a folder; name a file in it, such as model\.safe"):
+        start_from(built(tiny()), tmp_path)
+
+
 def test_size_is_limited_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,3 +412,22 @@ def test_the_command_says_what_it_took(
     error = capsys.readouterr().err
     assert error.startswith("nas: --init ") and error.count("\n") == 1
     assert "other.pth: unknown layout" in error
+
+
+def test_a_trained_model_starts_one_for_other_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From three classes to ten; the file is needed for the first epoch only."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPINENAS_CACHE", str(tmp_path / "cache"))
+    write_scenes(Path("scenes"), images=8, difficulty="hard")
+    path, _ = own_file(tmp_path, tiny(), 4)
+    Path("tiny.json").write_text(tiny().to_json())
+    words = "train --genome tiny.json --data scenes --run run --init model.safetensors"
+    quick = ["--set=recipe.epochs=1", "--set=recipe.batch_size=2"]
+    assert main([*words.split(), *quick]) == 0
+    assert "2 made new (the class outputs, for 10 classes)" in capsys.readouterr().out
+    path.unlink()
+    assert main(["resume", "run"]) == 0
+    assert main([*words.replace("--run run", "--run other").split(), *quick]) == 2
+    assert "--init" in capsys.readouterr().err
