@@ -327,7 +327,15 @@ class TrainingProxy:
         from nas.data.batches import TrainBatches
 
         return TrainBatches(
-            fit.cache, fit.split, recipe.batch_size, seed, flip=recipe.flip, jitter=recipe.jitter
+            fit.cache,
+            fit.split,
+            recipe.batch_size,
+            seed,
+            flip=recipe.flip,
+            jitter=recipe.jitter,
+            iou_crop=recipe.iou_crop,
+            last_batch=recipe.last_batch,
+            empty_images=recipe.empty_images,
         )
 
     def _open(self, size: int, rule: Literal["letterbox", "stretch"]) -> tuple[_Part, _Part]:

@@ -110,7 +110,15 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run) -> None
     recipe, genome = config.recipe, model.genome
     cache = pixels(split, genome.input.size, genome.input.resize, config.data)
     batches = TrainBatches(
-        cache, split, recipe.batch_size, config.seed, flip=recipe.flip, jitter=recipe.jitter
+        cache,
+        split,
+        recipe.batch_size,
+        config.seed,
+        flip=recipe.flip,
+        jitter=recipe.jitter,
+        iou_crop=recipe.iou_crop,
+        last_batch=recipe.last_batch,
+        empty_images=recipe.empty_images,
     )
     identity = {
         "genome": genome.key,
