@@ -341,11 +341,11 @@ class TrainingProxy:
     def _open(self, size: int, rule: Literal["letterbox", "stretch"]) -> tuple[_Part, _Part]:
         """Both parts with their pixels at an input size, kept for the next trial."""
         if (size, rule) not in self._parts:
-            from nas.data.cache import PixelCache
+            from nas.data.decoding import open_pixels
 
-            root = self.data_settings.cache_dir
             fit, held = (
-                _Part(split, PixelCache.open(split, size, rule, root)) for split in self.splits()
+                _Part(split, open_pixels(split, size, rule, self.data_settings))
+                for split in self.splits()
             )
             self._parts[size, rule] = fit, held
         return self._parts[size, rule]

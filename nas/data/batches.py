@@ -50,7 +50,7 @@ class _Source:
                 f"{cache.path}: holds other images than {split.name!r} of {split.json_path}; "
                 "open the cache for this split"
             )
-        self.pixels = cache.pixels
+        self.read = cache.read
         self.size, self.rule = cache.size, cache.rule
         self.placements = cache.placements
         self.positions = np.flatnonzero(cache.usable)
@@ -190,7 +190,7 @@ class TrainBatches:
 
     def _augmented(self, positions: np.ndarray, rng: np.random.Generator) -> Batch:
         source = self._source
-        pixels = source.pixels[positions]
+        pixels = source.read(positions)
         boxes, labels = source.gather(positions)
         content = source.content[positions]
         if self._iou_crop:
@@ -232,6 +232,6 @@ class EvalBatches:
             start = step * self._batch_size
             positions = source.positions[start : start + self._batch_size]
             boxes, labels = source.gather(positions)
-            batch = source.batch(positions, source.pixels[positions], boxes, labels)
+            batch = source.batch(positions, source.read(positions), boxes, labels)
             batch.placements = [source.placements[position] for position in positions]
             yield batch
