@@ -284,6 +284,7 @@ class TrainingProxy:
         """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
         fit, held = self.splits()
         settings = self.settings.model_dump(mode="json")
+        settings["recipe"] = self.settings.recipe.record()
         if settings["scale"]["input_factor"] is None:
             del settings["scale"]["input_factor"]  # runs from before there was one go on
         return {

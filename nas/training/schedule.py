@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from nas.errors import ConfigError
 from nas.training.settings import RecipeSettings
 
 
@@ -27,6 +28,20 @@ def learning_rate(recipe: RecipeSettings, step: int, steps_per_epoch: int) -> fl
         done = (step - recipe.warmup_steps) / max(1, total - 1 - recipe.warmup_steps)
         return recipe.scaled_lr * _cosine(1.0, recipe.end_factor, done)
     return recipe.scaled_lr
+
+
+def check_schedule(recipe: RecipeSettings, steps_per_epoch: int) -> None:
+    """Refuses a warm-up that is as long as the training.
+
+    Raises:
+        ConfigError: says how long both are.
+    """
+    total = recipe.epochs * steps_per_epoch
+    if recipe.schedule != "onecycle" and recipe.warmup_steps >= total > 0:
+        raise ConfigError(
+            f"recipe.warmup_steps {recipe.warmup_steps} is as long as the training "
+            f"({recipe.epochs} epochs of {steps_per_epoch} steps); lower it"
+        )
 
 
 def decay_steps(recipe: RecipeSettings, steps_per_epoch: int) -> list[int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nas.settings import Settings
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+LATER = ("last_batch", "empty_images", "decay_on", "cosine_by", "iou_crop")
+"""Settings that the first release didn't have."""
 
 
 class RecipeSettings(Settings):
@@ -68,6 +71,12 @@ class RecipeSettings(Settings):
                     "set it with epochs, or take schedule onecycle or cosine"
                 )
         return self
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values; later settings are left out at their default, so that old runs go on."""
+        fields = type(self).model_fields
+        same = {name for name in LATER if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude=same)
 
     @property
     def scaled_lr(self) -> float:
