@@ -130,13 +130,19 @@ def measure(training: Training) -> Probe:
     """Sends a micro-batch of the training part through everything, on the training's device.
 
     Raises:
-        ConfigError: not even two images fit into memory.
+        ConfigError: the micro-batch, or not even two images, don't fit into memory.
     """
     device, state = training.device, training.state
     spare = _spare(device)
     batch, decode, augment = _micro_batch(training, _fitting(training, spare))
     before = reset_peak(device)
-    seconds = _updates(training, batch)
+    try:
+        seconds = _updates(training, batch)
+    except torch.OutOfMemoryError:
+        raise ConfigError(
+            f"{len(batch.images)} images at once don't fit into the device's {spare / GB:.1f} GB: "
+            "set a smaller recipe.micro_batch"
+        ) from None
     most = peak(device)
     fixed = state.gradients + state.moments + state.average
     fixed += state.weights if device.type == "cuda" else 0  # a processor has them already
@@ -164,7 +170,7 @@ def _spare(device: torch.device) -> int:
 def _fitting(training: Training, spare: int) -> int:
     """Images of the micro-batch: as many as the training holds at once, where they fit by count."""
     model, state = training.model, training.state
-    bytes_each = 4 if training.recipe.precision == "fp32" else 2
+    bytes_each = {"bf16": 2, "fp16": 2}.get(training.recipe.precision, 4)
     each = activation_bytes(model.genome, model.num_classes, 2) / 2 * bytes_each / 4
     state_needs = state.kept + state.gradients
     if state_needs + 2 * each > spare:

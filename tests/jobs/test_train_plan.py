@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 import yaml
 
 from nas import environment
@@ -16,7 +17,7 @@ from nas.cli import main
 from nas.config import load_train
 from nas.data.coco import load_split
 from nas.errors import ConfigError
-from nas.jobs import train_needs, train_plan
+from nas.jobs import train_needs, train_plan, train_probe
 from nas.jobs.folders import load_both
 from nas.jobs.train import trained_genome
 from nas.jobs.train_needs import lacking_disk, lacking_memory, time_rows
@@ -228,7 +229,14 @@ def test_disk_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lacking_disk(training()) == []
 
 
-@pytest.mark.parametrize("lacking", ["memory", "disk"])
+LACKING = {
+    "memory": "2 images at once need",
+    "disk": "pixels and checkpoints need",
+    "device": "2 images at once don't fit",
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
 def test_what_the_machine_lacks_costs_one_line_and_exit_code_2(
     lacking: str,
     tmp_path: Path,
@@ -239,17 +247,22 @@ def test_what_the_machine_lacks_costs_one_line_and_exit_code_2(
     monkeypatch.setenv("SPINENAS_CACHE", str(tmp_path / "cache"))
     if lacking == "memory":
         monkeypatch.setattr(environment, "free_memory_bytes", lambda: 1_000_000)
-    else:
+    elif lacking == "disk":
         monkeypatch.setattr(train_needs.shutil, "disk_usage", lambda _: Usage(9, 0, 1000))
+    else:
+        monkeypatch.setattr(train_probe, "train_epochs", out_of_memory)
     root = write_coco(tmp_path / "coco")
     words = ["train", "ssdlite", "--data", str(root), "--run", "run", "--dry-run"]
     small = ["--set=scale.input_size=64", "--set=recipe.batch_size=4"]
     assert main([*words, *small]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    said = "2 images at once need" if lacking == "memory" else "pixels and checkpoints need"
-    assert error.startswith(f"nas: {said}")
+    assert error.startswith(f"nas: {LACKING[lacking]}")
     assert not (tmp_path / "run").exists()
+
+
+def out_of_memory(*_: Any, **__: Any) -> None:
+    raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused_before(tmp_path: Path) -> None:
