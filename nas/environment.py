@@ -62,6 +62,21 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def free_memory_bytes() -> int:
+    """Returns the memory that could still be taken, a container's limit included."""
+    free = memory_bytes()
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+        limit, used = (
+            Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="utf-8")
+            for name in ("max", "current")
+        )
+        return min(free, int(limit) - int(used))
+    except (OSError, StopIteration, ValueError):  # another system, or no limit ("max")
+        return free
+
+
 def processor() -> str:
     """Returns the processor's name."""
     try:

@@ -284,6 +284,7 @@ class TrainingProxy:
         """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
         fit, held = self.splits()
         settings = self.settings.model_dump(mode="json")
+        settings["recipe"] = self.settings.recipe.record()
         if settings["scale"]["input_factor"] is None:
             del settings["scale"]["input_factor"]  # runs from before there was one go on
         return {
@@ -327,17 +328,25 @@ class TrainingProxy:
         from nas.data.batches import TrainBatches
 
         return TrainBatches(
-            fit.cache, fit.split, recipe.batch_size, seed, flip=recipe.flip, jitter=recipe.jitter
+            fit.cache,
+            fit.split,
+            recipe.batch_size,
+            seed,
+            flip=recipe.flip,
+            jitter=recipe.jitter,
+            iou_crop=recipe.iou_crop,
+            last_batch=recipe.last_batch,
+            empty_images=recipe.empty_images,
         )
 
     def _open(self, size: int, rule: Literal["letterbox", "stretch"]) -> tuple[_Part, _Part]:
         """Both parts with their pixels at an input size, kept for the next trial."""
         if (size, rule) not in self._parts:
-            from nas.data.cache import PixelCache
+            from nas.data.decoding import open_pixels
 
-            root = self.data_settings.cache_dir
             fit, held = (
-                _Part(split, PixelCache.open(split, size, rule, root)) for split in self.splits()
+                _Part(split, open_pixels(split, size, rule, self.data_settings))
+                for split in self.splits()
             )
             self._parts[size, rule] = fit, held
         return self._parts[size, rule]

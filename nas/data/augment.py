@@ -78,7 +78,9 @@ def jitter_pixels(pixels: np.ndarray, content: np.ndarray, jitter: Jitter) -> np
     start, stop = jitter.offset * ratio, (jitter.offset + shown) * ratio
     for position, (width, height) in enumerate(shown):
         box = (*start[position], *np.minimum(stop[position], content[position]))
-        image = Pillow.fromarray(pixels[position]).resize(
+        # Without the padding, of which Pillow would mix half a pixel in.
+        whole = pixels[position, : content[position, 1], : content[position, 0]]
+        image = Pillow.fromarray(whole).resize(
             (int(width), int(height)), Pillow.Resampling.BILINEAR, box=box
         )
         out[position, :height, :width] = np.asarray(image)

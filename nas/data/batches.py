@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch
 from nas.data.augment import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
 from nas.data.cache import PixelCache
 from nas.data.coco import Split
+from nas.data.iou_crop import IoUCrop, crop_boxes, crop_pixels
 from nas.data.resize import Placement, content_size
 from nas.errors import DataError
 
@@ -48,8 +50,8 @@ class _Source:
                 f"{cache.path}: holds other images than {split.name!r} of {split.json_path}; "
                 "open the cache for this split"
             )
-        self.pixels = cache.pixels
-        self.size = cache.size
+        self.read = cache.read
+        self.size, self.rule = cache.size, cache.rule
         self.placements = cache.placements
         self.positions = np.flatnonzero(cache.usable)
         self.image_ids = np.array([image.id for image in split.images], dtype=np.int64)
@@ -69,6 +71,9 @@ class _Source:
         self.content = np.array(
             [content_size(i.width, i.height, cache.size, cache.rule) for i in split.images]
         )
+        # Width and height (N, 2) of the photos.
+        self.photos = np.array([(image.width, image.height) for image in split.images])
+        self.has_boxes = self._counts > 0
 
     def gather(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (B, M, 4) and labels (B, M) of images, padded with zeros to the largest count."""
@@ -94,6 +99,14 @@ class _Source:
         )
 
 
+LastBatch = Literal["drop", "fill"]
+
+
+def steps_an_epoch(images: int, batch_size: int, last_batch: LastBatch) -> int:
+    """Batches of an epoch; images that are less than one batch still make one."""
+    return max(1, images // batch_size if last_batch == "drop" else math.ceil(images / batch_size))
+
+
 class TrainBatches:
     """Shuffled and augmented batches, a pure function of seed, epoch and step.
 
@@ -105,8 +118,11 @@ class TrainBatches:
         flip: Whether to mirror every other image, at random.
         jitter: Range of random scales, such as (0.8, 1.2): larger images are cropped at random,
             smaller ones padded at the right and at the bottom. None leaves the scale.
-        drop_last: Whether to leave out the images that don't fill a last batch; a split of less
-            than one batch still gives one.
+        iou_crop: Whether to crop first, around at least one box (`nas.data.iou_crop`).
+        last_batch: What becomes of the images that don't fill a last batch: `drop` leaves them
+            out, `fill` adds the epoch's first ones. A split of less than one batch still gives
+            one, as it is.
+        empty_images: Whether images without a box are shown.
         workers: Threads that prepare batches ahead; 0 prepares each when it is asked for, which
             costs 1-2 % of a step of a proxy trial. The batches are the same.
 
@@ -125,7 +141,9 @@ class TrainBatches:
         *,
         flip: bool = True,
         jitter: tuple[float, float] | None = None,
-        drop_last: bool = True,
+        iou_crop: bool = False,
+        last_batch: LastBatch = "drop",
+        empty_images: bool = True,
         workers: int = 0,
     ) -> None:
         self._source = _Source(cache, split)
@@ -133,17 +151,22 @@ class TrainBatches:
         self._seed = abs(seed)
         self._flip = flip
         self._jitter = jitter
-        self._drop_last = drop_last
+        self._iou_crop = iou_crop
+        self._last_batch = last_batch
         self._workers = workers
+        self._positions = self._source.positions
+        if not empty_images:
+            self._positions = self._positions[self._source.has_boxes[self._positions]]
 
     def __len__(self) -> int:
         """Steps an epoch."""
-        steps = len(self._source.positions) / self._batch_size
-        return max(1, math.floor(steps) if self._drop_last else math.ceil(steps))
+        return steps_an_epoch(len(self._positions), self._batch_size, self._last_batch)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
-        shuffled = np.random.default_rng((self._seed, epoch, 0)).permutation(self._source.positions)
+        shuffled = np.random.default_rng((self._seed, epoch, 0)).permutation(self._positions)
+        if len(shuffled) > self._batch_size:
+            shuffled = np.resize(shuffled, len(self) * self._batch_size)  # repeats from its start
 
         def prepare(step: int) -> Batch:
             positions = shuffled[step * self._batch_size : (step + 1) * self._batch_size]
@@ -167,9 +190,14 @@ class TrainBatches:
 
     def _augmented(self, positions: np.ndarray, rng: np.random.Generator) -> Batch:
         source = self._source
-        pixels = source.pixels[positions]
+        pixels = source.read(positions)
         boxes, labels = source.gather(positions)
         content = source.content[positions]
+        if self._iou_crop:
+            crop = IoUCrop.draw(rng, source.photos[positions], content, boxes, labels)
+            boxes, labels = crop_boxes(boxes, labels, content, crop, source.size, source.rule)
+            pixels = crop_pixels(pixels, content, crop, source.rule)
+            content = crop.content(source.size, source.rule)
         if self._flip:
             chosen = rng.random(len(positions)) < 0.5
             pixels = flip_pixels(pixels, content, chosen)
@@ -204,6 +232,6 @@ class EvalBatches:
             start = step * self._batch_size
             positions = source.positions[start : start + self._batch_size]
             boxes, labels = source.gather(positions)
-            batch = source.batch(positions, source.pixels[positions], boxes, labels)
+            batch = source.batch(positions, source.read(positions), boxes, labels)
             batch.placements = [source.placements[position] for position in positions]
             yield batch

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with how many images are done, and of how many."""
+
+THREADS = min(8, os.cpu_count() or 1)
+"""That decode at once."""
 
 _FORMAT = 1  # raise it when the same image would come out as other pixels
 _CHUNK = 128
@@ -58,6 +62,10 @@ class PixelCache:
     fingerprint: str
     path: Path
 
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        """The pixels uint8 (n, size, size, 3) of the images at `positions`, as a copy."""
+        return np.asarray(self.pixels[positions])
+
     @classmethod
     def open(
         cls,
@@ -82,16 +90,14 @@ class PixelCache:
         Raises:
             DataError: No image can be decoded, or the folder can't be written (disk full).
         """
-        folder = cache_directory(root) / "pixels"
-        key = hashlib.sha256(f"{_FORMAT} {split.fingerprint} {size} {rule}".encode()).hexdigest()[
-            :24
-        ]
-        path = folder / f"{key}.npy"
+        path = cache_path(split, size, rule, root)
+        folder = path.parent
         found = _read(path, len(split.images), size)
         if found is None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale(folder)
+                _refuse_if_full(folder, cache_bytes(split, size))
                 _make(path, split, size, rule, progress)
             except OSError as error:
                 raise DataError(
@@ -102,8 +108,50 @@ class PixelCache:
         if found is None:
             raise DataError(f"{path}: the pixel cache just written cannot be read; delete it")
         pixels, usable = found
-        places = tuple(placement(i.width, i.height, size, rule) for i in split.images)
+        places = placements(split, size, rule)
         return cls(pixels, places, usable, size, rule, split.fingerprint, path)
+
+
+def cache_path(split: Split, size: int, rule: ResizeRule, root: Path | str | None = None) -> Path:
+    """The file in which the pixels of a split are kept."""
+    key = hashlib.sha256(f"{_FORMAT} {split.fingerprint} {size} {rule}".encode()).hexdigest()
+    return cache_directory(root) / "pixels" / f"{key[:24]}.npy"
+
+
+def cache_bytes(split: Split, size: int) -> int:
+    """Bytes that the pixels of a split take up: 145 GB for COCO's `train` at 640 px."""
+    return len(split) * size * size * 3
+
+
+def placements(split: Split, size: int, rule: ResizeRule) -> tuple[Placement, ...]:
+    """Where each image of a split lies in its square."""
+    return tuple(placement(image.width, image.height, size, rule) for image in split.images)
+
+
+def decode(image: Image, size: int, rule: ResizeRule) -> np.ndarray:
+    """Reads an image file and fits it into a square uint8 (size, size, 3).
+
+    Raises:
+        DataError: It can't be decoded, or was exchanged since the split was loaded.
+    """
+    pixels = read_rgb(image.path)
+    if pixels.shape[:2] != (image.height, image.width):
+        raise DataError(
+            f"{image.path}: has {pixels.shape[1]}x{pixels.shape[0]} pixels now, "
+            f"{image.width}x{image.height} when the data was read; start again"
+        )
+    return resize(pixels, size, rule)[0]
+
+
+def _refuse_if_full(folder: Path, needed: int) -> None:
+    """Says at once what a disk would say after hours of decoding."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"{folder}: the pixel cache needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
+            "free; free some space, set data.cache_dir or SPINENAS_CACHE, or decode images anew "
+            "in each epoch with data.pixels=decode"
+        )
 
 
 def _read(path: Path, images: int, size: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -164,14 +212,11 @@ def _squares(split: Split, size: int, rule: ResizeRule) -> Iterator[np.ndarray |
 
     def square(image: Image) -> np.ndarray | None:
         try:
-            pixels = read_rgb(image.path)
+            return decode(image, size, rule)
         except DataError:
             return None
-        if pixels.shape[:2] != (image.height, image.width):
-            return None  # the file was exchanged since the split was loaded
-        return resize(pixels, size, rule)[0]
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(split.images), _CHUNK):  # bounds what waits to be written
             yield from pool.map(square, split.images[start : start + _CHUNK])
 

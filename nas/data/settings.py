@@ -22,6 +22,8 @@ class DataSettings(Settings):
             rare classes better, fewer have fewer ends with a training image next to them.
         scenes: Which built-in scenes stand in when no folder is given.
         scene_images: Number of built-in scenes, training and validation together.
+        pixels: `cache` decodes each image once and keeps its pixels on the disk, `decode` decodes
+            it in each epoch anew: slower, for folders whose pixels the disk can't hold.
         cache_dir: Where decoded pixels and built-in scenes are kept; None takes the environment
             variable SPINENAS_CACHE, or else ~/.cache/spinenas.
     """
@@ -31,6 +33,7 @@ class DataSettings(Settings):
     holdout_blocks: int = Field(default=40, ge=1)
     scenes: Literal["easy", "hard"] = "easy"
     scene_images: int = Field(default=600, ge=10)
+    pixels: Literal["cache", "decode"] = "cache"
     cache_dir: Path | None = None
 
 

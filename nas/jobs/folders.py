@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
+from nas.data.decoding import open_pixels
 from nas.data.resize import ResizeRule
 from nas.data.scenes import scenes_folder
 from nas.data.settings import DataSettings
@@ -52,6 +53,6 @@ def _tell_what_cannot_be_learnt(train: Split, val: Split) -> None:
 
 
 def pixels(split: Split, size: int, rule: ResizeRule, settings: DataSettings) -> PixelCache:
-    """The pixels of a split, decoded behind a progress bar on first use."""
+    """The pixels of a split; a cache is made behind a progress bar on first use."""
     with counted(f"decoding {split.name}") as step:
-        return PixelCache.open(split, size, rule, settings.cache_dir, progress=step)
+        return open_pixels(split, size, rule, settings, progress=step)

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.table import Table
 
 from nas.config import TrainConfig
-from nas.cost import profile
 from nas.data.batches import TrainBatches
 from nas.data.coco import Split
 from nas.data.show import write_png
-from nas.errors import ConfigError, RunError
+from nas.errors import RunError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
@@ -27,12 +25,18 @@ from nas.jobs.kept import keep_config
 from nas.jobs.numbers import numbers_table
 from nas.jobs.samples import found_on, learnt_from
 from nas.jobs.screen import console, progress_bar, show_warnings
+from nas.jobs.train_needs import dry_run as look_ahead
+from nas.jobs.train_plan import device_of, show_plan
+from nas.jobs.train_probe import Training
 from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
 from nas.training.checkpoint import Checkpoints
 from nas.training.initial_weights import start_from
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
+
+PREFETCH = 2
+"""Batches that are prepared at once while another is trained on, where each is decoded anew."""
 
 
 def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> TrainedModel | None:
@@ -43,7 +47,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     Args:
         config: all settings.
         folder: of the run; typed again, it goes on after the last finished epoch.
-        dry_run: shows the plan and does nothing.
+        dry_run: shows the plan, tries one micro-batch, says what all would take; writes nothing.
 
     Raises:
         NasError: one line that names the setting to change.
@@ -52,10 +56,11 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
-    _show_plan(config, genome, split, val)
+    show_plan(config, genome, split, val)
     model = _first_model(config, genome, split, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
     if dry_run:
+        look_ahead(Training(model, config, split, val, folder))
         return None
     run = Run.make(folder)
     keep = keep_config(run, config)
@@ -95,11 +100,6 @@ def trained_genome(config: TrainConfig) -> Genome:
     return genome.with_activation(activation) if activation else genome
 
 
-def device_of(config: TrainConfig) -> str:
-    """``cuda`` where there is one, else ``cpu``."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _first_model(
     config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
 ) -> Detector:
@@ -123,7 +123,16 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: 
     recipe, genome = config.recipe, model.genome
     cache = pixels(split, genome.input.size, genome.input.resize, config.data)
     batches = TrainBatches(
-        cache, split, recipe.batch_size, config.seed, flip=recipe.flip, jitter=recipe.jitter
+        cache,
+        split,
+        recipe.batch_size,
+        config.seed,
+        flip=recipe.flip,
+        jitter=recipe.jitter,
+        iou_crop=recipe.iou_crop,
+        last_batch=recipe.last_batch,
+        empty_images=recipe.empty_images,
+        workers=PREFETCH if config.data.pixels == "decode" else 0,
     )
     identity = {
         "genome": genome.key,
@@ -159,26 +168,3 @@ def _judged(model: Detector, val: Split, config: TrainConfig) -> tuple[Metrics, 
     with console.status("judging on val"):
         found = predict_split(model, cache, val, config.recipe.batch_size, device=device_of(config))
         return evaluate(val, found), found_on(val, found)
-
-
-def _show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> None:
-    recipe = config.recipe
-    cost = profile(genome, num_classes=1 + len(split.categories))
-    steps = max(1, len(split) // recipe.batch_size)
-    if recipe.batch_size < 2:
-        raise ConfigError("recipe.batch_size is 1; batch norm needs at least 2 images")
-    table = Table(title="plan of the training", show_header=False, title_justify="left")
-    rows = {
-        "architecture": f"{genome.name or config.genome}, {cost.params / 1e6:.2f} M parameters, "
-        f"{cost.macs / 1e9:.3f} G multiply-adds",
-        "input": f"{genome.input.size} px, {genome.input.resize}",
-        "images": f"{len(split)} to train on, {len(val)} to judge on, "
-        f"{len(split.categories)} classes",
-        "recipe": f"{recipe.base}: {recipe.epochs} epochs of {steps} steps, batch "
-        f"{recipe.batch_size}, {recipe.optimizer}, learning rate {recipe.scaled_lr:g}, "
-        f"{recipe.schedule}, {recipe.precision}",
-        "device": device_of(config),
-    }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from nas.errors import ConfigError, NasError
+from nas.errors import NasError
 from nas.training.checkpoint import Checkpoints, TrainingState
 from nas.training.numerics import set_numerics
 from nas.training.optimizer import make_optimizer
-from nas.training.schedule import learning_rate
+from nas.training.schedule import check_schedule, learning_rate
 from nas.training.settings import Precision, RecipeSettings
 
 OnStep = Callable[[int, float, float], None]
@@ -90,11 +90,7 @@ def train(
         RunError: the checkpoint belongs to another run.
         ConfigError: the warm-up is longer than the training.
     """
-    if recipe.schedule != "onecycle" and recipe.warmup_steps >= recipe.epochs * len(batches) > 0:
-        raise ConfigError(
-            f"recipe.warmup_steps {recipe.warmup_steps} is as long as the training "
-            f"({recipe.epochs} epochs of {len(batches)} steps); lower it"
-        )
+    check_schedule(recipe, len(batches))
     device = torch.device(device)
     set_numerics(recipe.threads)
     model.to(device).to(memory_format=_memory_format(recipe))

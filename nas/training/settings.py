@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nas.settings import Settings
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+LATER = ("last_batch", "empty_images", "decay_on", "cosine_by", "iou_crop")
+"""Settings that the first release didn't have."""
 
 
 class RecipeSettings(Settings):
@@ -20,6 +23,8 @@ class RecipeSettings(Settings):
     base: str = "custom"  # the named recipe that the rest deviates from; a record only
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)  # images per step, over all workers
+    last_batch: Literal["drop", "fill"] = "drop"  # of an epoch: left out, or filled from its start
+    empty_images: bool = True  # whether images without a box are trained on
 
     optimizer: Literal["sgd", "adamw"]
     lr: float = Field(gt=0)  # the peak
@@ -27,7 +32,8 @@ class RecipeSettings(Settings):
     momentum: float = Field(default=0.9, ge=0, lt=1)  # SGD's momentum, or AdamW's first beta
     beta2: float = Field(default=0.999, gt=0, lt=1)  # AdamW
     eps: float = Field(default=1e-8, gt=0)  # AdamW
-    weight_decay: float = Field(ge=0)  # on kernels of convolutions and linear layers only
+    weight_decay: float = Field(ge=0)  # adds decay · w to the gradient; AdamW: beside it
+    decay_on: Literal["kernels", "all"] = "kernels"  # those of convolutions and linear layers
     clip_norm: float | None = Field(default=None, gt=0)  # of all gradients together
 
     schedule: Literal["constant", "step", "cosine", "onecycle"]
@@ -38,7 +44,9 @@ class RecipeSettings(Settings):
     warmup_share: float = Field(default=0.3, gt=0, lt=1)  # onecycle: rising part of all steps
     start_factor: float = Field(default=0.04, gt=0, le=1)  # onecycle: first lr / peak
     end_factor: float = Field(default=0.0, ge=0, le=1)  # onecycle and cosine: last lr / peak
+    cosine_by: Literal["step", "epoch"] = "step"  # cosine: falls with each update or each epoch
 
+    iou_crop: bool = False  # crop around at least one box, as SSD does
     flip: bool = True  # mirror half of the images
     jitter: tuple[float, float] | None = None  # range of the scale, with crop or padding
     drop_path: float = Field(default=0.0, ge=0, lt=1)  # of the last block, read by the builder
@@ -63,6 +71,12 @@ class RecipeSettings(Settings):
                     "set it with epochs, or take schedule onecycle or cosine"
                 )
         return self
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values; later settings are left out at their default, so that old runs go on."""
+        fields = type(self).model_fields
+        same = {name for name in LATER if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude=same)
 
     @property
     def scaled_lr(self) -> float:

@@ -67,6 +67,12 @@ def test_jitter_by_hand() -> None:
     assert extent(pixels[1]) == [0, 10, 28, 32]
 
 
+def test_enlarged_content_has_no_dark_edge() -> None:
+    pixels = np.where(painted() > 0, np.uint8(60), np.uint8(0))
+    jitter = Jitter(scaled=CONTENT * 2, offset=np.array([[32, 16], [8, 32]]), size=32)
+    assert (jitter_pixels(pixels, CONTENT, jitter) == 60).all()
+
+
 def test_boxes_that_are_cut_away_become_padding() -> None:
     jitter = Jitter(scaled=CONTENT * 4, offset=np.array([[60, 0], [0, 0]]), size=32)
     boxes, labels = jitter_boxes(BOXES, LABELS, CONTENT, jitter)

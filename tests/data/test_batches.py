@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data.batches import Batch, EvalBatches, TrainBatches
+from nas.data.batches import Batch, EvalBatches, TrainBatches, steps_an_epoch
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
 from nas.errors import DataError
@@ -70,13 +70,30 @@ def test_eval_batches_by_hand(split: Split, cache: PixelCache) -> None:
 
 
 def test_an_epoch_shows_each_image_once(split: Split, cache: PixelCache) -> None:
-    batches = TrainBatches(cache, split, 4, seed=0, drop_last=False)
+    batches = TrainBatches(cache, split, 4, seed=0, last_batch="fill")
     assert len(batches) == 3
     for epoch in range(2):
         ids = [key for batch in batches.epoch(epoch) for key in batch.image_ids]
-        assert sorted(ids) == [image.id for image in split.images]
+        assert sorted(ids[:10]) == [image.id for image in split.images]
+        assert ids[10:] == ids[:2]  # the last batch is filled up with the first ones
     assert len(TrainBatches(cache, split, 4, seed=0)) == 2
     assert [len(b.image_ids) for b in TrainBatches(cache, split, 4, seed=0).epoch(0)] == [4, 4]
+
+
+def test_images_without_boxes_may_be_left_out(split: Split, cache: PixelCache) -> None:
+    # Images 5 and 55 of the ten have no box; the crowd of image 45 isn't its only one.
+    batches = TrainBatches(cache, split, 4, seed=0, empty_images=False)
+    ids = [key for batch in batches.epoch(0) for key in batch.image_ids]
+    assert sorted(ids) == [15, 25, 35, 45, 65, 75, 85, 95]
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "drop", "fill"),
+    [(118_287, 256, 462, 463), (117_266, 192, 610, 611), (10, 5, 2, 2), (3, 8, 1, 1)],
+)
+def test_steps_of_an_epoch(images: int, batch: int, drop: int, fill: int) -> None:
+    assert steps_an_epoch(images, batch, "drop") == drop
+    assert steps_an_epoch(images, batch, "fill") == fill
 
 
 def test_less_than_one_batch_still_gives_one(split: Split, cache: PixelCache) -> None:
@@ -86,7 +103,7 @@ def test_less_than_one_batch_still_gives_one(split: Split, cache: PixelCache) ->
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_step_can_be_resumed(split: Split, cache: PixelCache, workers: int) -> None:
-    options = {"seed": 7, "jitter": (0.5, 2.0), "drop_last": False}
+    options = {"seed": 7, "jitter": (0.5, 2.0), "iou_crop": True, "last_batch": "fill"}
     whole = list(TrainBatches(cache, split, 2, **options).epoch(3))  # type: ignore[arg-type]
     for start in range(len(whole) + 1):
         batches = TrainBatches(cache, split, 2, workers=workers, **options)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from nas.errors import ConfigError
 from nas.training.recipes import RECIPES, RecipeField, resolve
+from nas.training.settings import LATER
 
 
 class Job(BaseModel):
@@ -44,6 +45,13 @@ def test_errors_name_the_setting(base: str, changes: dict[str, object], message:
     with pytest.raises(ConfigError, match=message) as error:
         resolve(base, changes)
     assert "\n" not in str(error.value)
+
+
+def test_a_record_leaves_later_settings_out_at_their_default() -> None:
+    """So that a search of an earlier release goes on; what is set makes another one."""
+    record = resolve("trial").record()
+    assert not set(LATER) & set(record) and record["lr"] == 3e-3
+    assert resolve("trial", {"iou_crop": True}).record() == record | {"iou_crop": True}
 
 
 def test_what_is_not_published_is_said() -> None:
