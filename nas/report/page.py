@@ -162,8 +162,8 @@ def _winner(result: Result, objective: ObjectiveSettings) -> str:
     picture = drawing.svg(genome)
     return text + (
         "<p>Each box is a block of the network, in the order in which they are computed, from left "
-        "to right. The higher it stands, the coarser its map of the picture. P3 to P7 go to the "
-        f"part that finds objects.</p>{picture[picture.index('<svg') :]}"
+        "to right. The higher it stands, the coarser its map of the picture. What has a tag, such "
+        f"as P4, goes to the part that finds objects.</p>{picture[picture.index('<svg') :]}"
     )
 
 
