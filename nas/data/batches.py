@@ -94,6 +94,11 @@ class _Source:
         )
 
 
+def part_of(count: int, number: int, parts: int) -> slice:
+    """The rows of part ``number`` of ``parts``, of nearly equal length, of ``count`` rows."""
+    return slice(number * count // parts, (number + 1) * count // parts)
+
+
 class TrainBatches:
     """Shuffled and augmented batches, a pure function of seed, epoch and step.
 
@@ -109,6 +114,12 @@ class TrainBatches:
             than one batch still gives one.
         workers: Threads that prepare batches ahead; 0 prepares each when it is asked for, which
             costs 1-2 % of a step of a proxy trial. The batches are the same.
+        share: Which part of every batch is wanted: number from 0, and of how many. Parts are
+            runs of images, alike in length, and put together they are the batch of the whole:
+            whatever is random is drawn for all of it. Only a part's own pixels are read.
+
+    Raises:
+        DataError: Some part would have no image.
 
     Example:
         >>> batches = TrainBatches(cache, split, batch_size=16, seed=0)
@@ -127,8 +138,15 @@ class TrainBatches:
         jitter: tuple[float, float] | None = None,
         drop_last: bool = True,
         workers: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self._source = _Source(cache, split)
+        images = min(batch_size, len(self._source.positions))
+        if images < share[1]:
+            raise DataError(
+                f"{split.json_path}: a batch has {images} images, too few for {share[1]} workers"
+            )
+        self._share = share
         self._batch_size = batch_size
         self._seed = abs(seed)
         self._flip = flip
@@ -167,18 +185,19 @@ class TrainBatches:
 
     def _augmented(self, positions: np.ndarray, rng: np.random.Generator) -> Batch:
         source = self._source
-        pixels = source.pixels[positions]
+        own = part_of(len(positions), *self._share)
+        pixels = source.pixels[positions[own]]
         boxes, labels = source.gather(positions)
         content = source.content[positions]
         if self._flip:
             chosen = rng.random(len(positions)) < 0.5
-            pixels = flip_pixels(pixels, content, chosen)
+            pixels = flip_pixels(pixels, content[own], chosen[own])
             boxes = flip_boxes(boxes, labels, content, chosen)
         if self._jitter is not None:
             jitter = Jitter.draw(rng, content, source.size, self._jitter)
-            pixels = jitter_pixels(pixels, content, jitter)
+            pixels = jitter_pixels(pixels, content[own], jitter.of(own))
             boxes, labels = jitter_boxes(boxes, labels, content, jitter)
-        return source.batch(positions, pixels, boxes, labels)
+        return source.batch(positions[own], pixels, boxes[own], labels[own])
 
 
 class EvalBatches:
