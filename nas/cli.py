@@ -31,6 +31,7 @@ from nas.arguments import (
     SetOption,
     TargetOption,
     TrainSetOption,
+    TrainWorkersOption,
     WarmStartOption,
     WorkersOption,
     overrides,
@@ -195,6 +196,8 @@ def train(
     ] = None,
     seed: SeedOption = None,
     sets: TrainSetOption = None,
+    workers: TrainWorkersOption = None,
+    address: AddressOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train one architecture on all of the training images.
@@ -204,7 +207,8 @@ def train(
     """
     from nas.config import load_train
 
-    options = overrides(sets, data=data, genome=genome, init=init, seed=seed)
+    machines = {"workers": workers, "address": address}
+    options = overrides(sets, data=data, genome=genome, init=init, seed=seed, **machines)
     settings = load_train(config, options)
     folder = _run_folder(run, config, "train")
     _long_job(settings, folder, dry_run=dry_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,10 +15,12 @@ from nas.config import TrainConfig
 from nas.cost import profile
 from nas.data.batches import TrainBatches
 from nas.data.coco import Split
+from nas.environment import cores
 from nas.errors import ConfigError, RunError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
+from nas.executors.train_workers import Tell, train_together
 from nas.genome import Genome
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.kept import keep_config
@@ -30,6 +33,7 @@ from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
+from nas.training.workers import Workers, check_workers
 
 
 def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> TrainedModel | None:
@@ -46,6 +50,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
@@ -107,31 +112,89 @@ def _first_model(config: TrainConfig, genome: Genome, split: Split) -> Detector:
 
 
 def _train(model: Detector, config: TrainConfig, split: Split, run: Run) -> None:
-    recipe, genome = config.recipe, model.genome
-    cache = pixels(split, genome.input.size, genome.input.resize, config.data)
-    batches = TrainBatches(
-        cache, split, recipe.batch_size, config.seed, flip=recipe.flip, jitter=recipe.jitter
-    )
-    identity = {
-        "genome": genome.key,
-        "recipe": recipe.model_dump(mode="json"),
-        "data": split.fingerprint,
-        "seed": config.seed,
-    }
-    checkpoints = Checkpoints(run.checkpoints, identity)
+    recipe = config.recipe
+    batches = _batches(model, config, split, Workers())
     with progress_bar() as bar:
         follow = _Progress(bar, recipe.epochs, len(batches), run)
+        if config.compute.workers > 1:
+            _train_together(config, run, follow)  # what is left is the end of the last epoch
         for epoch in train_epochs(
             model,
             batches,
             recipe,
             seed=config.seed,
             device=device_of(config),
-            checkpoints=checkpoints,
+            checkpoints=_checkpoints(model, config, split, run),
+            incidents=run.path / "not_finite",
             on_step=follow.step,
         ):
             follow.epoch(epoch)
-    model.cpu().eval()
+    model.cpu().float().eval()
+
+
+def _batches(model: Detector, config: TrainConfig, split: Split, workers: Workers) -> TrainBatches:
+    recipe, source = config.recipe, model.genome.input
+    return TrainBatches(
+        pixels(split, source.size, source.resize, config.data),
+        split,
+        recipe.batch_size,
+        config.seed,
+        flip=recipe.flip,
+        jitter=recipe.jitter,
+        # A step on a GPU is shorter than a large batch's augmentation.
+        workers=min(8, cores() // workers.count) if device_of(config) == "cuda" else 0,
+        share=(workers.rank, workers.count),
+    )
+
+
+def _checkpoints(model: Detector, config: TrainConfig, split: Split, run: Run) -> Checkpoints:
+    identity = {
+        "genome": model.genome.key,
+        "recipe": config.recipe.model_dump(mode="json", exclude={"checkpoint_minutes"}),
+        "data": split.fingerprint,
+        "seed": config.seed,
+    }
+    return Checkpoints(run.checkpoints, identity)
+
+
+def _train_together(config: TrainConfig, run: Run, follow: _Progress) -> None:
+    """Trains in several processes, as far as the last checkpoint."""
+    gpus = config.compute.gpus
+    if config.compute.gpus_per_worker == "auto":
+        gpus = float(device_of(config) == "cuda")
+    if not gpus:
+        note = "on processors each worker's batch norms see its own share of a batch"
+        console.print(f"{config.compute.workers} workers: {note}", markup=False)
+
+    def hear(message: Epoch | tuple[int, float, float]) -> None:
+        if isinstance(message, Epoch):
+            follow.epoch(message)
+        else:
+            follow.step(*message)
+
+    work = partial(_work, config, Run(run.path.absolute()))
+    train_together(work, config.compute, hear, gpus=gpus, threads=config.recipe.threads)
+
+
+def _work(
+    config: TrainConfig, run: Run, rank: int, count: int, device: torch.device, tell: Tell
+) -> None:
+    """What each of several processes does: it trains on its share of every batch."""
+    workers = Workers(rank, count)
+    split, _ = load_both(data_folder(config.data_dir, config.data))
+    model = _first_model(config, trained_genome(config), split)
+    for epoch in train_epochs(
+        model,
+        _batches(model, config, split, workers),
+        config.recipe,
+        seed=config.seed,
+        device=device,
+        checkpoints=_checkpoints(model, config, split, run),
+        incidents=run.path / "not_finite",
+        on_step=lambda *step: tell(step),
+        workers=workers,
+    ):
+        tell(epoch)
 
 
 def _judged(model: Detector, val: Split, config: TrainConfig) -> Metrics:
