@@ -207,8 +207,15 @@ def train(
     """
     from nas.config import load_train
 
-    machines = {"workers": workers, "address": address}
-    options = overrides(sets, data=data, genome=genome, init=init, seed=seed, **machines)
+    options = overrides(
+        sets,
+        data=data,
+        genome=genome,
+        init=init,
+        seed=seed,
+        workers=workers,
+        address=address,
+    )
     settings = load_train(config, options)
     folder = _run_folder(run, config, "train")
     _long_job(settings, folder, dry_run=dry_run)
