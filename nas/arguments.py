@@ -74,6 +74,9 @@ BudgetOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Trials under way at once.")]
+TrainWorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes that share each batch, one a GPU.")
+]
 AddressOption = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="A Ray cluster to join (auto: this machine's)."),

@@ -32,6 +32,7 @@ from nas.arguments import (
     TargetOption,
     TensorBoardOption,
     TrainSetOption,
+    TrainWorkersOption,
     WarmStartOption,
     WorkersOption,
     overrides,
@@ -197,6 +198,8 @@ def train(
     seed: SeedOption = None,
     sets: TrainSetOption = None,
     tensorboard: TensorBoardOption = False,
+    workers: TrainWorkersOption = None,
+    address: AddressOption = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train one architecture on all of the training images.
@@ -206,8 +209,16 @@ def train(
     """
     from nas.config import load_train
 
-    board = tensorboard or None
-    options = overrides(sets, data=data, genome=genome, init=init, seed=seed, tensorboard=board)
+    options = overrides(
+        sets,
+        data=data,
+        genome=genome,
+        init=init,
+        seed=seed,
+        workers=workers,
+        address=address,
+        tensorboard=tensorboard or None,
+    )
     settings = load_train(config, options)
     folder = _run_folder(run, config, "train")
     _long_job(settings, folder, dry_run=dry_run)

@@ -23,7 +23,7 @@ from nas.controllers import ControllerSettings
 from nas.cost import CostSettings
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
-from nas.executors.settings import ComputeSettings
+from nas.executors.settings import ComputeSettings, TrainComputeSettings
 from nas.objectives import ObjectiveSettings
 from nas.settings import Settings
 from nas.stopping import StoppingSettings
@@ -108,7 +108,7 @@ class TrainConfig(Settings):
     data: DataSettings = DataSettings()
     recipe: RecipeField = resolve("short")
     tensorboard: bool = False
-    compute: ComputeSettings = ComputeSettings()
+    compute: TrainComputeSettings = TrainComputeSettings()
 
 
 Config = SearchConfig | TrainConfig

@@ -257,7 +257,7 @@ class TrainingProxy:
     def _judge(self, model: nn.Module, held: _Part, recipe: RecipeSettings) -> dict[str, float]:
         from nas.evaluation.coco import evaluate
         from nas.evaluation.predict import predict_split
-        from nas.training.loop import autocast_dtype
+        from nas.training.numerics import autocast_dtype
 
         found = predict_split(
             model,

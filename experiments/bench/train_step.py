@@ -28,8 +28,7 @@ from nas.genome import Genome
 from nas.genome.anchors import OctaveAnchors
 from nas.genome.heads import RetinaNetHead as HeadSettings
 from nas.models import Detector, build
-from nas.training.loop import autocast
-from nas.training.numerics import set_numerics
+from nas.training.numerics import autocast, set_numerics
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from search_spaces import zoo

@@ -68,6 +68,10 @@ class Jitter:
         offset = np.floor(rng.random(content.shape) * (spare + 1)).astype(np.int64)
         return cls(scaled, offset, size)
 
+    def of(self, rows: slice) -> Jitter:
+        """Those of some images of the batch."""
+        return Jitter(self.scaled[rows], self.offset[rows], self.size)
+
 
 def jitter_pixels(pixels: np.ndarray, content: np.ndarray, jitter: Jitter) -> np.ndarray:
     """Scales, crops and pads images uint8 (B, S, S, 3); only pixels that stay are computed."""

@@ -107,6 +107,11 @@ def steps_an_epoch(images: int, batch_size: int, last_batch: LastBatch) -> int:
     return max(1, images // batch_size if last_batch == "drop" else math.ceil(images / batch_size))
 
 
+def part_of(count: int, number: int, parts: int) -> slice:
+    """The rows of part ``number`` of ``parts``, of nearly equal length, of ``count`` rows."""
+    return slice(number * count // parts, (number + 1) * count // parts)
+
+
 class TrainBatches:
     """Shuffled and augmented batches, a pure function of seed, epoch and step.
 
@@ -125,6 +130,12 @@ class TrainBatches:
         empty_images: Whether images without a box are shown.
         workers: Threads that prepare batches ahead; 0 prepares each when it is asked for, which
             costs 1-2 % of a step of a proxy trial. The batches are the same.
+        share: Which part of every batch is wanted: number from 0, and of how many. Parts are
+            runs of images, alike in length, and put together they are the batch of the whole:
+            whatever is random is drawn for all of it. Only a part's own pixels are read.
+
+    Raises:
+        DataError: Some part would have no image.
 
     Example:
         >>> batches = TrainBatches(cache, split, batch_size=16, seed=0)
@@ -145,8 +156,10 @@ class TrainBatches:
         last_batch: LastBatch = "drop",
         empty_images: bool = True,
         workers: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self._source = _Source(cache, split)
+        self._share = share
         self._batch_size = batch_size
         self._seed = abs(seed)
         self._flip = flip
@@ -157,6 +170,11 @@ class TrainBatches:
         self._positions = self._source.positions
         if not empty_images:
             self._positions = self._positions[self._source.has_boxes[self._positions]]
+        images = min(batch_size, len(self._positions))
+        if images < share[1]:
+            raise DataError(
+                f"{split.json_path}: a batch has {images} images, too few for {share[1]} workers"
+            )
 
     def __len__(self) -> int:
         """Steps an epoch."""
@@ -190,23 +208,24 @@ class TrainBatches:
 
     def _augmented(self, positions: np.ndarray, rng: np.random.Generator) -> Batch:
         source = self._source
-        pixels = source.read(positions)
+        own = part_of(len(positions), *self._share)
+        pixels = source.read(positions[own])
         boxes, labels = source.gather(positions)
         content = source.content[positions]
         if self._iou_crop:
             crop = IoUCrop.draw(rng, source.photos[positions], content, boxes, labels)
             boxes, labels = crop_boxes(boxes, labels, content, crop, source.size, source.rule)
-            pixels = crop_pixels(pixels, content, crop, source.rule)
+            pixels = crop_pixels(pixels, content[own], crop.of(own), source.rule)
             content = crop.content(source.size, source.rule)
         if self._flip:
             chosen = rng.random(len(positions)) < 0.5
-            pixels = flip_pixels(pixels, content, chosen)
+            pixels = flip_pixels(pixels, content[own], chosen[own])
             boxes = flip_boxes(boxes, labels, content, chosen)
         if self._jitter is not None:
             jitter = Jitter.draw(rng, content, source.size, self._jitter)
-            pixels = jitter_pixels(pixels, content, jitter)
+            pixels = jitter_pixels(pixels, content[own], jitter.of(own))
             boxes, labels = jitter_boxes(boxes, labels, content, jitter)
-        return source.batch(positions, pixels, boxes, labels)
+        return source.batch(positions[own], pixels, boxes[own], labels[own])
 
 
 class EvalBatches:

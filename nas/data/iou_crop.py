@@ -67,6 +67,10 @@ class IoUCrop:
                 kept[position, real] = found[1]
         return cls(photos, regions, kept)
 
+    def of(self, rows: slice) -> IoUCrop:
+        """Those of some images of the batch."""
+        return IoUCrop(self.photos[rows], self.regions[rows], self.kept[rows])
+
     def content(self, size: int, rule: ResizeRule) -> np.ndarray:
         """Width and height (B, 2) in pixels that the crops take up in inputs of `size`."""
         return np.array([content_size(w, h, size, rule) for w, h in self.regions[:, 2:].tolist()])

@@ -68,3 +68,14 @@ class ComputeSettings(Settings):
     def timeout(self) -> float | None:
         """The limit of a trial in seconds."""
         return None if self.trial_timeout is None else duration(self.trial_timeout)
+
+
+class TrainComputeSettings(ComputeSettings):
+    """The machines' side of one training.
+
+    Attributes:
+        workers: processes that share each batch. One trains in this process; more are started by
+            Ray, each with one GPU where there are any ("auto").
+    """
+
+    workers: PositiveInt = 1

@@ -10,7 +10,7 @@ from nas.data.settings import DataSettings
 from nas.errors import ConfigError, DataError, RunError
 from nas.runs import Run, write_text
 
-_OF_SEARCHES = ("budget", "compute.workers", "compute.address")
+_OF_SEARCHES = ("budget",)
 
 
 def config_to_resume(folder: Path, options: Sequence[Override]) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from nas.config import TrainConfig
 from nas.data.batches import TrainBatches
 from nas.data.coco import Split
 from nas.data.show import write_png
+from nas.environment import cores
 from nas.errors import RunError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
+from nas.executors.train_workers import Tell, train_together
 from nas.genome import Genome
 from nas.jobs.board import Board
 from nas.jobs.folders import data_folder, load_both, pixels
@@ -32,8 +35,10 @@ from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
 from nas.training.checkpoint import Checkpoints
 from nas.training.initial_weights import start_from
+from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
+from nas.training.workers import Workers, check_workers
 
 PREFETCH = 2
 """Batches that are prepared at once while another is trained on, where each is decoded anew."""
@@ -53,6 +58,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
@@ -60,7 +66,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     model = _first_model(config, genome, split, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
     if dry_run:
-        look_ahead(Training(model, config, split, val, folder))
+        look_ahead(Training(model, config, split, val, folder, config.compute.workers))
         return None
     run = Run.make(folder)
     keep = keep_config(run, config)
@@ -120,10 +126,35 @@ def _first_model(
 
 def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: Board) -> int:
     """Trains to the end, and returns the number of updates."""
-    recipe, genome = config.recipe, model.genome
-    cache = pixels(split, genome.input.size, genome.input.resize, config.data)
-    batches = TrainBatches(
-        cache,
+    recipe = config.recipe
+    batches = _batches(model, config, split, Workers())
+    if not run.metrics.is_file():
+        drawn = learnt_from(next(batches.epoch(0)), split.categories)
+        write_png(drawn, run.samples / "train.png")
+        board.picture("train", drawn, 0)
+    with progress_bar() as bar:
+        follow = Follow(bar, run, board, recipe.epochs, len(batches), recipe.batch_size)
+        if config.compute.workers > 1:
+            _train_together(config, run, follow)  # what is left is the end of the last epoch
+        for epoch in train_epochs(
+            model,
+            batches,
+            recipe,
+            seed=config.seed,
+            device=device_of(config),
+            checkpoints=_checkpoints(model, config, split, run),
+            incidents=run.path / "not_finite",
+            on_step=follow.step,
+        ):
+            follow.epoch(epoch)
+    model.cpu().float().eval()
+    return recipe.epochs * len(batches)
+
+
+def _batches(model: Detector, config: TrainConfig, split: Split, workers: Workers) -> TrainBatches:
+    recipe, source = config.recipe, model.genome.input
+    return TrainBatches(
+        pixels(split, source.size, source.resize, config.data),
         split,
         recipe.batch_size,
         config.seed,
@@ -132,33 +163,66 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: 
         iou_crop=recipe.iou_crop,
         last_batch=recipe.last_batch,
         empty_images=recipe.empty_images,
-        workers=PREFETCH if config.data.pixels == "decode" else 0,
+        workers=_prefetching(config, workers),
+        share=(workers.rank, workers.count),
     )
+
+
+def _prefetching(config: TrainConfig, workers: Workers) -> int:
+    """Threads that prepare batches: a GPU's step is shorter than a large batch's augmentation."""
+    if device_of(config) == "cuda":
+        return min(8, cores() // workers.count)
+    return PREFETCH if config.data.pixels == "decode" else 0
+
+
+def _checkpoints(model: Detector, config: TrainConfig, split: Split, run: Run) -> Checkpoints:
     identity = {
-        "genome": genome.key,
-        "recipe": recipe.model_dump(mode="json"),
+        "genome": model.genome.key,
+        "recipe": config.recipe.model_dump(mode="json", exclude={"checkpoint_minutes"}),
         "data": split.fingerprint,
         "seed": config.seed,
     }
-    checkpoints = Checkpoints(run.checkpoints, identity)
-    if not run.metrics.is_file():
-        drawn = learnt_from(next(batches.epoch(0)), split.categories)
-        write_png(drawn, run.samples / "train.png")
-        board.picture("train", drawn, 0)
-    with progress_bar() as bar:
-        follow = Follow(bar, run, board, recipe.epochs, len(batches), recipe.batch_size)
-        for epoch in train_epochs(
-            model,
-            batches,
-            recipe,
-            seed=config.seed,
-            device=device_of(config),
-            checkpoints=checkpoints,
-            on_step=follow.step,
-        ):
-            follow.epoch(epoch)
-    model.cpu().eval()
-    return recipe.epochs * len(batches)
+    return Checkpoints(run.checkpoints, identity)
+
+
+def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
+    """Trains in several processes, as far as the last checkpoint."""
+    gpus = config.compute.gpus
+    if config.compute.gpus_per_worker == "auto":
+        gpus = float(device_of(config) == "cuda")
+    if not gpus:
+        note = "on processors each worker's batch norms see its own share of a batch"
+        console.print(f"{config.compute.workers} workers: {note}", markup=False)
+
+    def hear(message: Epoch | tuple[int, float, float]) -> None:
+        if isinstance(message, Epoch):
+            follow.epoch(message)
+        else:
+            follow.step(*message)
+
+    work = partial(_work, config, Run(run.path.absolute()))
+    train_together(work, config.compute, hear, gpus=gpus, threads=config.recipe.threads)
+
+
+def _work(
+    config: TrainConfig, run: Run, rank: int, count: int, device: torch.device, tell: Tell
+) -> None:
+    """What each of several processes does: it trains on its share of every batch."""
+    workers = Workers(rank, count)
+    split, _ = load_both(data_folder(config.data_dir, config.data))
+    model = _first_model(config, trained_genome(config), split, begun=run.begun)
+    for epoch in train_epochs(
+        model,
+        _batches(model, config, split, workers),
+        config.recipe,
+        seed=config.seed,
+        device=device,
+        checkpoints=_checkpoints(model, config, split, run),
+        incidents=run.path / "not_finite",
+        on_step=lambda *step: tell(step),
+        workers=workers,
+    ):
+        tell(epoch)
 
 
 def _judged(model: Detector, val: Split, config: TrainConfig) -> tuple[Metrics, np.ndarray]:

@@ -154,7 +154,7 @@ def _short(value: object) -> str:
 
 
 def _micro(recipe: RecipeSettings) -> str:
-    at_once = getattr(recipe, "micro_batch", None)
+    at_once = recipe.micro_batch
     return f", {at_once} at once, gradients summed" if at_once else ""
 
 

@@ -74,7 +74,7 @@ class Training:
     @property
     def at_once(self) -> int:
         """Images that a process holds at once."""
-        return min(self.share, getattr(self.recipe, "micro_batch", None) or self.share)
+        return min(self.share, self.recipe.micro_batch or self.share)
 
     @property
     def steps(self) -> int:
@@ -170,7 +170,7 @@ def _spare(device: torch.device) -> int:
 def _fitting(training: Training, spare: int) -> int:
     """Images of the micro-batch: as many as the training holds at once, where they fit by count."""
     model, state = training.model, training.state
-    bytes_each = {"bf16": 2, "fp16": 2}.get(training.recipe.precision, 4)
+    bytes_each = {"bf16": 2, "fp16": 2, "fp64": 8}.get(training.recipe.precision, 4)
     each = activation_bytes(model.genome, model.num_classes, 2) / 2 * bytes_each / 4
     state_needs = state.kept + state.gradients
     if state_needs + 2 * each > spare:

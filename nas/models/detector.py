@@ -99,17 +99,33 @@ class Detector(nn.Module):
         normal = ((rows - means) / stds).unflatten(2, (-1, 3))
         return normal.permute(0, 3, 1, 2)
 
-    def losses(self, images: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(
+        self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch at the input's size.
 
         Args:
             images: ``(B, 3, S, S)`` uint8, or float in 0…1.
             boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
             labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
+            positives: of the larger batch that this is a part of, so that the losses of all
+                parts add up to its losses; None: of this batch.
         """
         maps = self.features(self.normalize(images))
-        terms: dict[str, Tensor] = self.head.losses(maps, boxes, labels)
+        terms: dict[str, Tensor] = self.head.losses(maps, boxes, labels, positives)
         return terms
+
+    @torch.no_grad()
+    def positives(self, boxes: Tensor, labels: Tensor) -> int:
+        """Number of positive anchors, all that the losses' divisor depends on.
+
+        Found by matching alone, without the pictures.
+
+        Args:
+            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
+            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
+        """
+        return len(self.head.match(boxes, labels).images)
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[dict[str, Tensor]]:

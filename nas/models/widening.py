@@ -66,8 +66,9 @@ def can_widen(x: Tensor, expand: nn.Module) -> bool:
     conv, norm = expand[0], expand[1]
     assert isinstance(conv, nn.Conv2d)
     enough = conv.out_channels >= LEAST_WIDENING * conv.in_channels
-    # Statistics over several processes aren't made here.
-    return enough and type(norm) is nn.BatchNorm2d and type(expand[-1]) in _ACTIVATIONS
+    # Statistics over several processes, or of earlier batches alone, aren't used here.
+    of_this_batch = type(norm) is nn.BatchNorm2d and norm.training
+    return enough and of_this_batch and type(expand[-1]) in _ACTIVATIONS
 
 
 def widen(x: Tensor, expand: nn.Module, depthwise: nn.Module, keep: bool) -> tuple[Tensor, Tensor]:

@@ -6,87 +6,28 @@ flushed and renamed; the one before it is kept, and used when the last can't be 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+import time
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from nas.errors import RunError
-from nas.training.settings import RecipeSettings
+from nas.training.state import TrainingState
 
-VERSION = 1
+VERSION = 2
+HOLD_SECONDS = 30.0
+"""How long a start waits for an earlier process that still writes to the same folder."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class TrainingState:
-    """All that changes while a model is trained; what resuming needs, and no more."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    ema: AveragedModel | None
-    epoch: int = 0  # epochs finished
-    step: int = 0  # updates made
-
-    @classmethod
-    def start(
-        cls,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        recipe: RecipeSettings,
-        device: torch.device,
-    ) -> Self:
-        """Returns the state before the first update."""
-        ema = None
-        if recipe.ema:
-            average = get_ema_multi_avg_fn(recipe.ema)
-            ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-        scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        return cls(model, optimizer, scaler, ema)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name: `model.…`, `ema.…`, `optimizer.<moment>.<weight>`."""
-        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        if self.ema is not None:
-            found |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
-        for name, weight in self.model.named_parameters():
-            for moment, tensor in self.optimizer.state.get(weight, {}).items():
-                if isinstance(tensor, Tensor):  # SGD without momentum keeps None
-                    found[f"optimizer.{moment}.{name}"] = tensor
-        return found
-
-    def load(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
-        """Takes over what `tensors` and the header's counters hold, in place.
-
-        Moments get the memory layout of their weights, which fused updates expect.
-        """
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        self.model.load_state_dict(parts["model"])
-        if self.ema is not None:
-            self.ema.load_state_dict(parts["ema"])
-        weights = dict(self.model.named_parameters())
-        for name, tensor in parts["optimizer"].items():
-            moment, _, weight_name = name.partition(".")
-            weight = weights[weight_name]
-            like = weight.detach() if tensor.shape == weight.shape else tensor
-            held = torch.empty_like(like, dtype=tensor.dtype, device=weight.device)
-            self.optimizer.state[weight][moment] = held.copy_(tensor)
-        self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
-        if counters["scaler"]:
-            self.scaler.load_state_dict(dict(counters["scaler"]))
 
 
 class Checkpoints:
@@ -103,6 +44,33 @@ class Checkpoints:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.last = folder / "last.safetensors"
         self.previous = folder / "previous.safetensors"
+        self._holds = False
+
+    def hold(self) -> None:
+        """Makes this process the only one that writes here, for as long as this object lives.
+
+        One that was killed may take a moment to end, its workers a little longer.
+
+        Raises:
+            RunError: another one goes on, or the folder can't be made.
+        """
+        if self._holds:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise RunError(f"{self.folder}: can't be written ({error.strerror})") from None
+        weakref.finalize(self, os.close, handle)
+        deadline = time.monotonic() + HOLD_SECONDS
+        while not (taken := _locked(handle)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not taken:
+            raise RunError(
+                f"{self.folder}: another process trains here; wait for its end, or take another "
+                "--run"
+            )
+        self._holds = True
 
     def save(self, state: TrainingState) -> None:
         """Writes the state beside the last one, then takes its place."""
@@ -110,12 +78,14 @@ class Checkpoints:
         header = {
             "version": VERSION,
             "identity": self.identity,
-            "epoch": state.epoch,
-            "step": state.step,
-            "scaler": state.scaler.state_dict(),
+            **state.counters(),
         }
         new = self.folder / "new.safetensors"
-        write_tensors(new, state.tensors(), header)
+        try:
+            write_tensors(new, state.tensors(), header)
+        except RunError:
+            new.unlink(missing_ok=True)  # a full disk needs the room
+            raise
         if self.last.exists():
             os.replace(self.last, self.previous)
         os.replace(new, self.last)
@@ -208,6 +178,17 @@ def _first_difference(saved: Any, current: Any, where: str = "") -> str | None:
                 return found
         return None
     return None if saved == current else f"{where or 'identity'} {saved!r}, not {current!r}"
+
+
+def _locked(handle: int) -> bool:
+    """Takes the lock of an open folder; a file system without locks has none to wait for."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

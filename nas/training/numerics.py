@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from nas.training.settings import Precision
 
@@ -16,6 +19,33 @@ def set_numerics(threads: int | None) -> None:
     # else each empty() is filled
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a model runs in `precision`; its weights stay as they are."""
+    dtype = autocast_dtype(precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def autocast_dtype(precision: Precision) -> torch.dtype | None:
+    """The type that autocast runs in; None for fp32 and fp64, which need no autocast."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+
+def generator_states(device: torch.device) -> dict[str, Tensor]:
+    """The state of the random numbers that a model on `device` may draw, by type of device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_generators(states: Mapping[str, Tensor]) -> None:
+    """Goes back to what `generator_states` gave; a type of device that isn't here is left out."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def numerics_class(

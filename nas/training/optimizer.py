@@ -36,7 +36,14 @@ def make_optimizer(model: nn.Module, recipe: RecipeSettings) -> torch.optim.Opti
     found = weight_groups(model, recipe.weight_decay, recipe.decay_on)
     groups = [group for group in found if group["params"]]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=True)
+        sgd = torch.optim.SGD(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=True)
+        if recipe.momentum and recipe.precision == "fp16":
+            # A first update that the scaler skips would leave a fused one's momentum as it found
+            # the memory; from zero the first momentum is the gradient all the same.
+            for group in sgd.param_groups:
+                for weight in group["params"]:
+                    sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return sgd
     return torch.optim.AdamW(
         groups,
         lr=recipe.scaled_lr,

@@ -8,9 +8,12 @@ from pydantic import Field, model_validator
 
 from nas.settings import Settings
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "fp64"]  # fp64: for checks of equality
 
-LATER = ("last_batch", "empty_images", "decay_on", "cosine_by", "iou_crop")
+LATER = (
+    *("last_batch", "empty_images", "decay_on", "cosine_by", "iou_crop"),
+    *("micro_batch", "frozen", "freeze_bn", "compile", "checkpoint_minutes"),
+)
 """Settings that the first release didn't have."""
 
 
@@ -59,10 +62,21 @@ class RecipeSettings(Settings):
     channels_last: bool = True
     threads: int | None = Field(default=None, ge=1)  # per process; None: as the process has it
 
+    micro_batch: int | None = Field(default=None, ge=1)  # images a process holds at once; None: all
+    frozen: tuple[str, ...] = ()  # parts that don't learn: backbone, head, or a block such as b03
+    freeze_bn: bool = False  # batch norms in evaluation mode, their weights still learn
+    compile: bool = False  # torch.compile; the first steps take minutes
+    checkpoint_minutes: float = Field(default=30.0, gt=0)  # between checkpoints within an epoch
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.jitter is not None and not 0 < self.jitter[0] <= self.jitter[1]:
             raise ValueError(f"jitter {self.jitter} is no range; give [low, high] above 0")
+        if self.freeze_bn and self.bn_batches:
+            raise ValueError(
+                f"freeze_bn leaves no statistics to measure in bn_batches {self.bn_batches}; "
+                "set one of them"
+            )
         if self.schedule == "step":
             late = [e for e in self.decay_before_end if not 0 < e < self.epochs]
             if late:

@@ -112,6 +112,26 @@ def test_any_step_can_be_resumed(split: Split, cache: PixelCache, workers: int) 
         assert all(equal(a, b) for a, b in zip(rest, whole[start:], strict=True))
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_shares_put_together_are_the_batch(split: Split, cache: PixelCache, count: int) -> None:
+    def batches(share: tuple[int, int]) -> list[Batch]:
+        made = TrainBatches(cache, split, 4, seed=1, jitter=(0.5, 2.0), share=share)
+        return list(made.epoch(2))
+
+    parts = [batches((rank, count)) for rank in range(count)]
+    for whole, *shares in zip(batches((0, 1)), *parts, strict=True):
+        assert sorted(len(share.images) for share in shares) == {2: [2, 2], 3: [1, 1, 2]}[count]
+        assert whole.image_ids == [number for share in shares for number in share.image_ids]
+        for name in ("images", "boxes", "labels"):
+            together = torch.cat([getattr(share, name) for share in shares])
+            assert torch.equal(together, getattr(whole, name))
+
+
+def test_more_workers_than_images_are_refused(split: Split, cache: PixelCache) -> None:
+    with pytest.raises(DataError, match="a batch has 4 images, too few for 5 workers"):
+        TrainBatches(cache, split, 4, seed=0, share=(0, 5))
+
+
 def test_seeds_and_epochs_differ(split: Split, cache: PixelCache) -> None:
     first = [
         next(TrainBatches(cache, split, 8, seed=seed).epoch(epoch))

@@ -109,7 +109,12 @@ def finished(run: Path) -> dict[int, Record]:
 
 def family(order: Order) -> dict[int, str]:
     """The living processes of a run's drivers, and their command lines."""
-    mark, found = f"{MARK}={order.run}".encode(), dict[int, str]()
+    return processes_of(order.run)
+
+
+def processes_of(run: Path) -> dict[int, str]:
+    """The living processes that were started with `MARK` for a run, and their command lines."""
+    mark, found = f"{MARK}={run}".encode(), dict[int, str]()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if mark in (process / "environ").read_bytes().split(b"\0"):
@@ -125,8 +130,14 @@ def workers(order: Order, doing: str = "") -> list[int]:
 
 
 def ray_folders(order: Order) -> set[Path]:
+    """The folders of an order's Rays that live now."""
+    return ray_folders_of(order.run)
+
+
+def ray_folders_of(run: Path) -> set[Path]:
     """The folders of a run's Rays that live now."""
-    return {Path(name) for name in re.findall(r"/tmp/nas-\w+", " ".join(family(order).values()))}
+    lines = " ".join(processes_of(run).values())
+    return {Path(name) for name in re.findall(r"/tmp/nas-\w+", lines)}
 
 
 @contextmanager

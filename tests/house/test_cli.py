@@ -44,11 +44,10 @@ BAD = {
         "moved/config.yaml: there is no folder gone; name it with --data DIR",
     ),
     "data moved to nowhere": ("resume moved --data nowhere", "--data"),
-    "workers of a training": (
-        "resume moved --data folder --workers 4",
-        "moved: holds a training, and --workers is for searches; leave it out",
+    "budget of a training": (
+        "resume moved --data folder --budget 8h",
+        "moved: holds a training, and --budget is for searches; leave it out",
     ),
-    "budget of a training": ("resume moved --budget 8h", "--budget is for searches"),
     "seed below 0": ("search --seed -1", "'--seed': Input should be greater"),
 }
 

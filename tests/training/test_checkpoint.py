@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,8 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     advance(tmp_path, 1)
-    monkeypatch.setattr(checkpoint, "VERSION", 2)
-    with pytest.raises(RunError, match="checkpoint version 1 is not 2"):
+    monkeypatch.setattr(checkpoint, "VERSION", checkpoint.VERSION + 1)
+    with pytest.raises(RunError, match="checkpoint version 2 is not 3"):
         advance(tmp_path, 1)
 
 
@@ -90,6 +92,44 @@ def test_a_crash_between_the_two_renames_loses_one_epoch(tmp_path: Path) -> None
     advance(tmp_path, 2)
     (tmp_path / "last.safetensors").unlink()
     assert advance(tmp_path, 1) == 2
+
+
+def test_a_disk_that_is_full_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance(tmp_path, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(RunError, match=r"No space left on device.*make room"):
+            advance(tmp_path, 1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert advance(tmp_path, 1) == 3
+
+
+def test_two_trainings_in_one_folder_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "HOLD_SECONDS", 0.3)
+    first = Checkpoints(tmp_path, IDENTITY)
+    first.hold()
+    first.hold()
+    with pytest.raises(RunError, match="another process trains here"):
+        advance(tmp_path, 1)
+    del first
+    assert advance(tmp_path, 1) == 1
+
+
+def test_a_half_written_file_is_never_read(tmp_path: Path) -> None:
+    """As a process leaves it that was killed while it wrote."""
+    advance(tmp_path, 2)
+    (tmp_path / "new.safetensors").write_bytes((tmp_path / "last.safetensors").read_bytes()[:99])
+    assert advance(tmp_path, 1) == 3
 
 
 def test_when_nothing_can_be_read_it_is_said(tmp_path: Path) -> None:

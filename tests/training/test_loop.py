@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nas.errors import ConfigError
@@ -13,6 +15,7 @@ from nas.training.checkpoint import Checkpoints
 from nas.training.loop import NotFinite, train
 from nas.training.optimizer import weight_groups
 from nas.training.recipes import resolve
+from nas.training.schedule import learning_rate
 from nas.training.settings import RecipeSettings
 from tests.training.tiny import TinyBatches, TinyDetector
 
@@ -92,6 +95,76 @@ def test_resuming_a_finished_run_gives_its_model(tmp_path: Path) -> None:
     assert len(run(model, settings, checkpoints=kept)) == 4
     assert run(again, settings, checkpoints=kept) == []
     assert_same_bits(state_of(again), state_of(model))
+
+
+class WithPositives(TinyDetector):
+    """A detector that can be told a divisor; by default with the first weights of `fresh`."""
+
+    def __init__(self, seed: int = 5) -> None:
+        torch.manual_seed(seed)
+        super().__init__()
+
+    def positives(self, boxes: Tensor, labels: Tensor) -> int:
+        return int((labels > 0).sum())
+
+    def losses(
+        self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
+    ) -> dict[str, Tensor]:
+        losses, own = super().losses(images, boxes, labels), self.positives(boxes, labels)
+        return {name: loss * own / (positives or own) for name, loss in losses.items()}
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "micro_batch": 3}, {"precision": "fp16"}])
+@pytest.mark.parametrize("steps", [1, 6])
+def test_an_epoch_goes_on_in_its_middle(
+    tmp_path: Path, changes: dict[str, Any], steps: int
+) -> None:
+    """Stopped in epochs of four updates, each of which writes a checkpoint."""
+    settings = recipe(
+        **{"schedule": "cosine", "epochs": 3, "optimizer": "sgd", "lr": 0.05},
+        **{"checkpoint_minutes": 1e-9, **changes},
+    )
+    unbroken, resumed = WithPositives(), WithPositives(seed=6)
+    reports = list(train(unbroken, TinyBatches(), settings, seed=3))
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, lr: float, loss: float) -> None:
+        if step == steps:
+            raise Stop
+
+    kept = Checkpoints(tmp_path, {})
+    with pytest.raises(Stop):
+        run(WithPositives(), settings, checkpoints=kept, on_step=stop)
+    torch.rand(7)
+    after = list(train(resumed, TinyBatches(), settings, seed=3, checkpoints=kept))
+    assert len(after) == 3 - steps // 4
+    assert [epoch.losses for epoch in after] == [e.losses for e in reports[-len(after) :]]
+    assert [epoch.images for epoch in after] == [16] * len(after)
+    assert_same_bits(state_of(resumed), state_of(unbroken))
+
+
+def test_what_led_to_a_loss_that_is_not_finite_is_kept(tmp_path: Path) -> None:
+    """The second micro-batch of the second update."""
+    batches, folder = TinyBatches(), tmp_path / "not_finite"
+    second = list(batches.epoch(0))[1]
+
+    class Broken(WithPositives):
+        def losses(self, images: Tensor, *others: Any) -> dict[str, Tensor]:
+            losses = super().losses(images, *others)
+            met = any(torch.equal(image, second.images[3]) for image in images)
+            return {**losses, "box_regression": losses["box_regression"] / (0 if met else 1)}
+
+    with pytest.raises(NotFinite, match=f"step 1 .*images that led to it lie in {folder}"):
+        run(Broken(), recipe(micro_batch=2, epochs=1), incidents=folder)
+    kept = load_file(folder / "step-1-worker-0.safetensors")
+    for name in ("images", "boxes", "labels"):
+        assert torch.equal(kept[name], getattr(second, name)[2:])
+    facts = json.loads((folder / "step-1-worker-0.json").read_text())
+    assert facts.items() >= {"step": 1, "epoch": 0, "seed": 3, "precision": "fp32"}.items()
+    assert facts["losses"]["box_regression"] == "inf" and facts["losses"]["classification"] > 0
+    assert facts["lr"] == pytest.approx(learning_rate(recipe(epochs=1), 1, 4))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

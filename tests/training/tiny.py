@@ -41,10 +41,10 @@ class TinyBatches:
     def __len__(self) -> int:
         return len(self.pixels) // self.batch_size
 
-    def epoch(self, number: int) -> Iterator[TinyBatch]:
-        draw = torch.Generator().manual_seed(self.seed * 1000 + number)
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[TinyBatch]:
+        draw = torch.Generator().manual_seed(self.seed * 1000 + epoch)
         order = torch.randperm(len(self.pixels), generator=draw)
-        for rows in order.split(self.batch_size):
+        for rows in order.split(self.batch_size)[start_step:]:
             yield TinyBatch(self.pixels[rows], self.boxes[rows], self.labels[rows])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from nas.errors import GenomeError
 from nas.genome import Unit
@@ -17,6 +16,7 @@ from nas.models.blocks.max_pool import MaxPool
 from nas.models.blocks.residual import Residual
 from nas.models.blocks.tucker import Tucker
 from nas.models.layers import activation
+from nas.models.stochastic_depth import StochasticDepth
 
 _TYPES: dict[str, Callable[[Unit, int, int, BatchNorm, nn.Module], nn.Module]] = {
     "bottleneck": Bottleneck,
@@ -57,7 +57,7 @@ class FusedBlock(nn.Module):
         if block.combine != "sum":
             raise GenomeError(f"block {block.id!r}: no model for combine={block.combine!r} yet")
         self.act = activation(block.fuse_activation)
-        dropped = StochasticDepth(drop_path, "row") if drop_path else nn.Identity()
+        dropped = StochasticDepth(drop_path) if drop_path else nn.Identity()
         make = _TYPES[block.op.type]
         first, later = unit.ins[0].channels, unit.outs[0].channels
         self.copies = nn.Sequential(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nas.genome.heads import RetinaNetHead, SSDHead
 from nas.models.detections import best_detections
-from nas.models.targets import BoxCode
+from nas.models.targets import BoxCode, Matches
 
 Settings = TypeVar("Settings", RetinaNetHead, SSDHead)
 
@@ -63,14 +63,26 @@ class Head(nn.Module, ABC, Generic[Settings]):
         """``maps`` finest first, each ``(B, C, S, S)``, to raw outputs of all anchors."""
 
     @abstractmethod
-    def losses(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The losses of a batch.
+    def losses(
+        self,
+        maps: Sequence[Tensor],
+        boxes: Tensor,
+        labels: Tensor,
+        positives: int | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of a batch: sums over its pictures, divided by a count of positives.
 
         Args:
             maps: what ``forward`` takes.
             boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
             labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
+            positives: of the larger batch that this is a part of, so that the losses of all
+                parts add up to its losses; None: of this batch.
         """
+
+    @abstractmethod
+    def match(self, boxes: Tensor, labels: Tensor) -> Matches:
+        """Which anchors are positive for which of a batch's objects."""
 
     @abstractmethod
     def class_outputs(self) -> list[nn.Module]:
@@ -103,6 +115,11 @@ class Head(nn.Module, ABC, Generic[Settings]):
     def for_inference(self) -> Self:
         """Without what only training needs: itself, where there is nothing of the kind."""
         return self
+
+
+def full(x: Tensor) -> Tensor:
+    """In single precision at least: losses aren't taken of halves."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def by_anchor(x: Tensor, values: int) -> Tensor:

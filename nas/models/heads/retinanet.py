@@ -15,10 +15,10 @@ from nas.genome.anchors import OctaveAnchors
 from nas.genome.heads import RetinaNetHead
 from nas.genome.network import BatchNorm
 from nas.models.anchors import octave_anchors
-from nas.models.heads.base import Head, RawOutputs, by_anchor
+from nas.models.heads.base import Head, RawOutputs, by_anchor, full
 from nas.models.layers import activation, batch_norm, initialize
 from nas.models.losses import focal_sum, huber_sum
-from nas.models.targets import RETINANET_CODE, match
+from nas.models.targets import RETINANET_CODE, Matches, match
 
 PRIOR = 0.01
 """Probability that every class starts with: bias −log(99) = −4.595."""
@@ -121,11 +121,23 @@ class RetinaNet(Head[RetinaNetHead]):
         """The last convolution of the class tower."""
         return [self.class_tower.predict]
 
-    def losses(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(
+        self,
+        maps: Sequence[Tensor],
+        boxes: Tensor,
+        labels: Tensor,
+        positives: int | None = None,
+    ) -> dict[str, Tensor]:
         """See ``loss_terms``."""
-        return self.loss_terms(self(maps), boxes, labels)
+        return self.loss_terms(self(maps), boxes, labels, positives)
 
-    def loss_terms(self, raw: RawOutputs, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def match(self, boxes: Tensor, labels: Tensor) -> Matches:
+        """See the base."""
+        return match(self.anchors, boxes.to(self.anchors), labels, self.settings.match_iou)
+
+    def loss_terms(
+        self, raw: RawOutputs, boxes: Tensor, labels: Tensor, positives: int | None = None
+    ) -> dict[str, Tensor]:
         """Both losses of a batch.
 
         Returns:
@@ -134,15 +146,15 @@ class RetinaNet(Head[RetinaNetHead]):
         """
         head, anchors = self.settings, self.anchors
         with torch.no_grad():
-            found = match(anchors, boxes, labels, head.match_iou)
-            images, places, objects = found
+            boxes = boxes.to(anchors)
+            images, places, objects = self.match(boxes, labels)
             wanted = self.box_code.encode(boxes[images, objects], anchors[places])
             classes = labels[images, objects]
             flat = (images * len(anchors) + places) * self.num_classes + classes
-        count = len(images) + 1.0
-        logits = raw.logits.float()
+        count = (len(images) if positives is None else positives) + 1.0
+        logits = full(raw.logits)
         focal = focal_sum(logits, flat, head.focal_alpha, head.focal_gamma)
-        huber = huber_sum(raw.code[images, places].float(), wanted, head.huber_delta)
+        huber = huber_sum(full(raw.code[images, places]), wanted, head.huber_delta)
         return {
             "classification": focal / count,
             "box_regression": head.box_weight * huber / (4 * count),

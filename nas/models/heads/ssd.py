@@ -16,11 +16,11 @@ from nas.genome.heads import SSDHead
 from nas.genome.network import BatchNorm
 from nas.models.anchors import default_boxes
 from nas.models.convolutions import Pointwise
-from nas.models.heads.base import Head, RawOutputs, by_anchor
+from nas.models.heads.base import Head, RawOutputs, by_anchor, full
 from nas.models.heads.selected import predicted_at
 from nas.models.layers import ConvNorm
 from nas.models.losses import hardest_negatives
-from nas.models.targets import SSD_CODE, match
+from nas.models.targets import SSD_CODE, Matches, match
 
 FIRST_STD = 0.03
 """Of all convolutions' first weights in a network with this head: torchvision's SSDlite."""
@@ -78,7 +78,19 @@ class SSD(Head[SSDHead]):
         predictors = self.class_predictors
         return [p[-1] if isinstance(p, nn.Sequential) else p for p in predictors]
 
-    def losses(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def match(self, boxes: Tensor, labels: Tensor) -> Matches:
+        """See the base."""
+        return match(
+            self.anchors, boxes.to(self.anchors), labels, self.settings.match_iou, claim="last"
+        )
+
+    def losses(
+        self,
+        maps: Sequence[Tensor],
+        boxes: Tensor,
+        labels: Tensor,
+        positives: int | None = None,
+    ) -> dict[str, Tensor]:
         """Both losses of a batch.
 
         Nearly all predictions have no part in them.  Where the last convolution is a 1×1, its
@@ -87,13 +99,15 @@ class SSD(Head[SSDHead]):
         Returns:
             ``classification``: cross entropy of positives and mined negatives;
             ``box_regression``: smooth L1 of positives.  Both are sums over the number of
-            positives in the batch, or over 1 without any.
+            positives in the batch, or over 1 without any.  Negatives are mined picture by
+            picture, so they don't depend on what the batch is a part of.
         """
         if not self.settings.separable:
             logits, code = self(maps)
             chosen = self._chosen(logits.detach(), boxes, labels)
             of_positives = (chosen.images[: chosen.positives], chosen.places[: chosen.positives])
-            return _terms(logits[chosen.images, chosen.places], code[of_positives], chosen)
+            logits = logits[chosen.images, chosen.places]
+            return _terms(logits, code[of_positives], chosen, positives)
         outputs, hidden = _hidden(self.class_predictors, maps)
         with torch.no_grad():
             everywhere = [out(x) for out, x in zip(outputs, hidden, strict=True)]
@@ -103,17 +117,17 @@ class SSD(Head[SSDHead]):
         logits = predicted_at(outputs, hidden, images, places, self.num_classes)
         outputs, hidden = _hidden(self.box_predictors, maps)
         images, places = images[: chosen.positives], places[: chosen.positives]
-        return _terms(logits, predicted_at(outputs, hidden, images, places, 4), chosen)
+        code = predicted_at(outputs, hidden, images, places, 4)
+        return _terms(logits, code, chosen, positives)
 
     @torch.no_grad()
     def _chosen(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> _Chosen:
-        images, places, objects = match(
-            self.anchors, boxes, labels, self.settings.match_iou, claim="last"
-        )
+        boxes = boxes.to(self.anchors)
+        images, places, objects = self.match(boxes, labels)
         wanted = self.box_code.encode(boxes[images, objects], self.anchors[places])
         positive = torch.zeros(logits.shape[:2], dtype=torch.bool, device=logits.device)
         positive[images, places] = True
-        background = -F.log_softmax(logits.float(), dim=-1)[..., 0]
+        background = -F.log_softmax(full(logits), dim=-1)[..., 0]
         pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
         classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
         rows = torch.cat([images, pictures]), torch.cat([places, negatives])
@@ -151,10 +165,12 @@ def _hidden(
     return outputs, hidden
 
 
-def _terms(logits: Tensor, code: Tensor, chosen: _Chosen) -> dict[str, Tensor]:
-    count = max(1, chosen.positives)
-    entropy = F.cross_entropy(logits.float(), chosen.classes, reduction="sum")
-    smooth = F.smooth_l1_loss(code.float(), chosen.wanted, reduction="sum")
+def _terms(
+    logits: Tensor, code: Tensor, chosen: _Chosen, positives: int | None
+) -> dict[str, Tensor]:
+    count = max(1, chosen.positives if positives is None else positives)
+    entropy = F.cross_entropy(full(logits), chosen.classes, reduction="sum")
+    smooth = F.smooth_l1_loss(full(code), chosen.wanted, reduction="sum")
     return {"classification": entropy / count, "box_regression": smooth / count}
 
 

@@ -1,0 +1,116 @@
+"""All that changes while a model is trained, as tensors by name and counters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nas.training.settings import RecipeSettings
+
+
+@dataclass
+class Within:
+    """How far an epoch is that isn't finished.
+
+    Attributes:
+        steps: updates made in it.
+        sums: of each loss over these steps.
+        generators: states of the random numbers, by type of device; filled for a checkpoint alone.
+        seconds: of these steps; images: that they saw.
+    """
+
+    steps: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    generators: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    images: int = 0
+
+
+@dataclass
+class TrainingState:
+    """All that changes while a model is trained; what resuming needs, and no more."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: AveragedModel | None
+    epoch: int = 0  # epochs finished
+    step: int = 0  # updates made
+    within: Within = field(default_factory=Within)
+
+    @classmethod
+    def start(
+        cls,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        recipe: RecipeSettings,
+        device: torch.device,
+    ) -> Self:
+        """Returns the state before the first update."""
+        ema = None
+        if recipe.ema:
+            average = get_ema_multi_avg_fn(recipe.ema)
+            ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        return cls(model, optimizer, scaler, ema)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name: `model.…`, `ema.…`, `optimizer.<moment>.<weight>`."""
+        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.ema is not None:
+            found |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        for name, weight in self.model.named_parameters():
+            for moment, tensor in self.optimizer.state.get(weight, {}).items():
+                if isinstance(tensor, Tensor):  # SGD without momentum keeps None
+                    found[f"optimizer.{moment}.{name}"] = tensor
+        found |= {f"sums.{name}": tensor for name, tensor in self.within.sums.items()}
+        found |= {f"generator.{kind}": state for kind, state in self.within.generators.items()}
+        return found
+
+    def counters(self) -> dict[str, Any]:
+        """All that isn't a tensor, as JSON values."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "steps_within": self.within.steps,
+            "seconds_within": self.within.seconds,
+            "images_within": self.within.images,
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Takes over what `tensors` and the header's counters hold, in place.
+
+        Moments get the memory layout of their weights, which fused updates expect.
+        """
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        if self.ema is not None:
+            self.ema.load_state_dict(parts["ema"])
+        weights = dict(self.model.named_parameters())
+        for name, tensor in parts["optimizer"].items():
+            moment, _, weight_name = name.partition(".")
+            weight = weights[weight_name]
+            like = weight.detach() if tensor.shape == weight.shape else tensor
+            held = torch.empty_like(like, dtype=tensor.dtype, device=weight.device)
+            self.optimizer.state[weight][moment] = held.copy_(tensor)
+        self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
+        device = next(iter(weights.values())).device
+        self.within = Within(
+            steps=int(counters["steps_within"]),
+            sums={name: tensor.to(device) for name, tensor in parts["sums"].items()},
+            generators=parts["generator"],
+            seconds=float(counters["seconds_within"]),
+            images=int(counters["images_within"]),
+        )
+        if counters["scaler"]:
+            self.scaler.load_state_dict(dict(counters["scaler"]))
