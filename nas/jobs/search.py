@@ -38,7 +38,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     Args:
         config: all settings.
         folder: of the run; typed again, it goes on where it ended.
-        dry_run: shows the plan and does nothing.
+        dry_run: shows the plan, says whether limits and target can be met, and does nothing.
 
     Raises:
         NasError: one line that names the setting to change.
@@ -61,9 +61,10 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         check_comparable(config.warm_start, known)
     if dry_run:
         show_plan(config, space, proxy, classes, costs)
-        return None
     for note in check_reach(config.objective, space, costs, config.seed):
         console.print(f"note: {note}", markup=False)
+    if dry_run:
+        return None
     run = Run.make(folder)
     config = on_gpus(config, run, root, space, costs)
     proxy.device = "cuda" if config.compute.gpus else "cpu"

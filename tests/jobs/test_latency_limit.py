@@ -65,9 +65,10 @@ def test_the_dry_run_says_what_a_limit_leaves(
 ) -> None:
     words = ["search", "--data", str(scenes), "--dry-run", *SMALL_SPACE]
     named = "--set=costs.latency_table=pixel.json"
-    assert main([*words, named, "--limit", "latency_ms=5"]) == 0
-    shown = capsys.readouterr().out
-    assert "latency_ms" in shown and "0 % (0.0" in shown
+    assert main([*words, named, "--limit", "latency_ms=5"]) == 2
+    shown = capsys.readouterr()
+    assert "latency_ms" in shown.out and "0 % (0.0" in shown.out
+    assert "at most 5 ms is out of reach" in shown.err
     assert main([*words, named, "--limit", "latency_ms=500"]) == 0
     assert "100 % (" in capsys.readouterr().out
 
