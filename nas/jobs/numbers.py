@@ -51,14 +51,15 @@ def classes_table(metrics: Metrics) -> Table:
     table.add_column("class")
     for name in ("boxes", "AP", "AP50"):
         table.add_column(name, justify="right")
-    table.add_column("", style="dim")
+    if any(own.boxes < COMMON for _, own in known):
+        table.add_column("", style="dim")
     for place, (name, own) in enumerate(known):
         if many and _WORST <= place < len(known) - _BEST:
             if place == _WORST:
                 table.add_row("…")
             continue
-        remark = f"fewer than {COMMON} boxes" if own.boxes < COMMON else ""
-        table.add_row(escape(name), str(own.boxes), _shown(own.ap), _shown(own.ap50), remark)
+        remark = [f"fewer than {COMMON} boxes"] if own.boxes < COMMON else []
+        table.add_row(escape(name), str(own.boxes), _shown(own.ap), _shown(own.ap50), *remark)
     return table
 
 
