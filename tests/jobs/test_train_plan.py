@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from nas import environment
 from nas.cli import main
@@ -98,7 +99,9 @@ PUBLISHED = {
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "600")
+    """Lines that aren't broken, whatever width the shared console has by then."""
+    for module in (train_plan, train_needs):
+        monkeypatch.setattr(module, "console", Console(width=600, highlight=False))
 
 
 def printed(name: str, capsys: pytest.CaptureFixture[str]) -> str:
