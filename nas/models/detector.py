@@ -136,7 +136,7 @@ class Detector(nn.Module):
     def for_inference(self) -> Self:
         """A copy for evaluation alone: without what only training needs, batch norms folded.
 
-        It gives the same, up to rounding, in about three quarters of the time on a processor.
+        It gives the same, up to rounding, with fewer passes over maps.
         """
         still = copy.deepcopy(self).eval()
         fold_norms(still)
