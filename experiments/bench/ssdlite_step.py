@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.ssd import SSD
-from turns import rounds_of, told, write
+from turns import pictures, rounds_of, told, write
 
 from nas.models import Detector, build
 from nas.training.initial_weights import start_from
@@ -58,12 +58,7 @@ def ours(other: SSD) -> Detector:
 
 def batch() -> tuple[Tensor, Tensor, Tensor]:
     """uint8 pictures in channels-last memory, boxes and labels."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), generator=generator, dtype=torch.uint8)
-    corner = torch.rand(BATCH, OBJECTS, 2, generator=generator) * SIZE / 2
-    side = 16 + torch.rand(BATCH, OBJECTS, 2, generator=generator) * SIZE / 3
-    labels = torch.randint(1, CLASSES, (BATCH, OBJECTS), generator=generator)
-    return pixels.permute(0, 3, 1, 2), torch.cat([corner, corner + side], dim=-1), labels
+    return pictures(BATCH, SIZE, CLASSES, OBJECTS, least=16)
 
 
 def our_training() -> Callable[[], None]:
@@ -90,11 +85,11 @@ def their_training(channels_last: bool) -> Callable[[], None]:
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), **SGD)
     images, boxes, labels = batch()
-    pictures = list((images.float() / 255).contiguous())
+    inputs = list((images.float() / 255).contiguous())
     targets = [{"boxes": b, "labels": c} for b, c in zip(boxes, labels, strict=True)]
 
     def step() -> None:
-        losses: dict[str, Tensor] = model(pictures, targets)
+        losses: dict[str, Tensor] = model(inputs, targets)
         loss = torch.stack(list(losses.values())).sum()
         loss.item()
         optimizer.zero_grad()

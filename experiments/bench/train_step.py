@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
-from turns import rounds_of, told, write
+from turns import pictures, rounds_of, told, write
 
 from nas.genome import Genome
 from nas.genome.anchors import OctaveAnchors
@@ -119,16 +119,10 @@ def fresh_detector(case: Case) -> Detector:
 
 
 def batch(case: Case) -> tuple[Tensor, Tensor, Tensor]:
-    """uint8 pictures in channels-last memory, boxes and labels."""
-    count, size = case.batch, case.genome.input.size
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, size, size, 3), generator=generator, dtype=torch.uint8)
-    corner = torch.rand(count, OBJECTS, 2, generator=generator) * size / 2
-    side = 8 + torch.rand(count, OBJECTS, 2, generator=generator) * size / 3
-    labels = torch.randint(1, case.classes, (count, OBJECTS), generator=generator)
-    boxes = torch.cat([corner, corner + side], dim=-1)
-    pictures = pixels.permute(0, 3, 1, 2).to(case.device)
-    return pictures, boxes.to(case.device), labels.to(case.device)
+    """uint8 pictures in channels-last memory, boxes and labels, on the case's device."""
+    found = pictures(case.batch, case.genome.input.size, case.classes, OBJECTS, least=8)
+    images, boxes, labels = (tensor.to(case.device) for tensor in found)
+    return images, boxes, labels
 
 
 def ours(case: Case, precision: str) -> Callable[[], None]:
@@ -163,12 +157,12 @@ def reference_step(
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=3e-3, weight_decay=0.02)
     images, boxes, labels = batch(case)
-    pictures = list((images.float() / 255).contiguous())
+    inputs = list((images.float() / 255).contiguous())
     targets = [{"boxes": b, "labels": c} for b, c in zip(boxes, labels, strict=True)]
 
     def step() -> None:
         with autocast(torch.device(case.device), precision):  # type: ignore[arg-type]
-            losses: dict[str, Tensor] = model(pictures, targets)
+            losses: dict[str, Tensor] = model(inputs, targets)
             loss = torch.stack(list(losses.values())).sum()
         loss.item()
         optimizer.zero_grad()

@@ -16,11 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 OTHER_LOAD = 0.1
 """Share of one core that other processes may use during a round."""
 
 Steps = Mapping[str, Callable[[], object]]
+
+
+def pictures(
+    count: int, size: int, classes: int, objects: int, least: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch to learn from, the same each time.
+
+    Args:
+        count: pictures; size: their side in pixels.
+        classes: background counts.
+        objects: boxes of a picture; least: their smallest side in pixels.
+
+    Returns:
+        uint8 ``(count, 3, size, size)`` in channels-last memory, boxes xyxy, labels.
+    """
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, size, size, 3), generator=generator, dtype=torch.uint8)
+    corner = torch.rand(count, objects, 2, generator=generator) * size / 2
+    side = least + torch.rand(count, objects, 2, generator=generator) * size / 3
+    labels = torch.randint(1, classes, (count, objects), generator=generator)
+    return pixels.permute(0, 3, 1, 2), torch.cat([corner, corner + side], dim=-1), labels
 
 
 def rounds_of(steps: Steps, *, images: int, repeats: int, count: int) -> dict[str, Any]:
