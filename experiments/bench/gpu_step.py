@@ -15,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,9 +40,7 @@ def steps_of(batch: int) -> dict[str, Make]:
         name: Case(zoo.genome(name).scaled(input_size=SIZE), batch, CLASSES, "cuda")
         for name in ("spinenet-49", "spinenet-96")
     }
-    made: dict[str, Make] = {
-        name: lambda case=case: ours(case, PRECISION) for name, case in cases.items()
-    }
+    made: dict[str, Make] = {name: partial(ours, case, PRECISION) for name, case in cases.items()}
     any_case = cases["spinenet-49"]  # of which the pictures alone are taken
 
     def resnet() -> Callable[[], None]:

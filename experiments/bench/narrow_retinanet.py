@@ -23,7 +23,8 @@ from nas.data.batches import TrainBatches
 from nas.genome import Genome
 from nas.genome.heads import RetinaNetHead as HeadSettings
 from nas.models import build
-from nas.training.loop import NotFinite, autocast
+from nas.training.loop import NotFinite
+from nas.training.numerics import autocast
 from nas.training.optimizer import make_optimizer
 from nas.training.schedule import learning_rate
 from nas.training.settings import RecipeSettings

@@ -177,7 +177,7 @@ def train_one(training: Training) -> dict[str, Any]:
     arrays = {
         f"{image}/{field}": value for image, one in found.items() for field, value in one.items()
     }
-    np.savez_compressed(training.detections, **arrays)
+    np.savez_compressed(training.detections, allow_pickle=False, **arrays)
     row = {
         "name": training.name,
         "seed": training.seed,

@@ -47,8 +47,8 @@ from nas.genome import Genome
 from nas.models import build
 from nas.report.intervals import mean_interval
 from nas.runs import write_text
-from nas.training.loop import NotFinite, autocast_dtype, train
-from nas.training.numerics import set_numerics
+from nas.training.loop import NotFinite, train
+from nas.training.numerics import autocast_dtype, set_numerics
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
 from search_spaces.spinenet_listing import DeploySettings, genome_from_listing
@@ -162,8 +162,9 @@ def train_one(training: Training) -> list[dict[str, Any]]:
     """Trains, judges, and writes the rows in one piece."""
     model, epochs, judge, pixels, images = prepared(training)
     every = training.epochs if training.on_holdout else math.ceil(training.epochs / POINTS)
-    fixed = {"name": training.name, "seed": training.seed, "lr": training.rate}
-    spent, rows = 0.0, []
+    fixed: dict[str, Any] = {"name": training.name, "seed": training.seed, "lr": training.rate}
+    spent = 0.0
+    rows: list[dict[str, Any]] = []
     try:
         for number, seconds in enumerate(epochs, start=1):
             spent += seconds

@@ -16,6 +16,7 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ from nas.training.recipes import resolve
 from search_spaces import zoo
 
 BATCH, SIZE, CLASSES, OBJECTS = 8, 320, 91, 5
-SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 4e-5}
+SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 4e-5}
 RAISED = 8.0
 """Of the background's logits, so that no prediction passes the threshold."""
 

@@ -153,7 +153,7 @@ def reference_step(
 ) -> Callable[[], None]:
     """One step of a detector of torchvision's, as its reference loop makes it."""
     if channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=3e-3, weight_decay=0.02)
     images, boxes, labels = batch(case)
