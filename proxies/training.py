@@ -325,19 +325,9 @@ class TrainingProxy:
         return build(genome, num_classes, drop_path=recipe.drop_path)
 
     def _batches(self, fit: _Part, recipe: RecipeSettings, seed: int) -> TrainBatches:
-        from nas.data.batches import TrainBatches
+        from nas.training.batches import recipe_batches
 
-        return TrainBatches(
-            fit.cache,
-            fit.split,
-            recipe.batch_size,
-            seed,
-            flip=recipe.flip,
-            jitter=recipe.jitter,
-            iou_crop=recipe.iou_crop,
-            last_batch=recipe.last_batch,
-            empty_images=recipe.empty_images,
-        )
+        return recipe_batches(recipe, fit.cache, fit.split, seed)
 
     def _open(self, size: int, rule: Literal["letterbox", "stretch"]) -> tuple[_Part, _Part]:
         """Both parts with their pixels at an input size, kept for the next trial."""

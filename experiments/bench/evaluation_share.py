@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from turns import write
 
 from nas.config import Override, SearchConfig, load_search
-from nas.data.batches import TrainBatches
 from nas.data.cache import PixelCache
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.genome import Genome
 from nas.models import Detector, build
+from nas.training.batches import recipe_batches
 from proxies.training import TrainingProxy
 from search_spaces.detectors import make_space
 from search_spaces.spinenet import SpineNetSpaceSettings
@@ -67,9 +67,7 @@ def measured(config: SearchConfig, data: Path | None, repeats: int) -> dict[str,
         for split in (fit, held)
     )
     trial = proxy(genome, config.seed)
-    batches = TrainBatches(
-        pixels, fit, recipe.batch_size, config.seed, flip=recipe.flip, jitter=recipe.jitter
-    )
+    batches = recipe_batches(recipe, pixels, fit, config.seed)
     started = time.perf_counter()
     for epoch in range(recipe.epochs):
         for _ in batches.epoch(epoch):

@@ -146,12 +146,12 @@ def train_one(training: Training) -> dict[str, Any]:
     """Trains, writes the detections on `val`, and returns (and writes) the numbers."""
     import torch
 
-    from nas.data.batches import TrainBatches
     from nas.data.cache import PixelCache
     from nas.data.coco import load_split
     from nas.evaluation.coco import evaluate
     from nas.evaluation.predict import predict_split
     from nas.models import build
+    from nas.training.batches import recipe_batches
     from nas.training.loop import train
 
     genome, split = Genome.from_json(training.genome_json), load_split(training.data, "train")
@@ -159,14 +159,8 @@ def train_one(training: Training) -> dict[str, Any]:
     val = load_split(training.data, "val", categories=split.categories)
     size, rule = genome.input.size, genome.input.resize
     root = DataSettings.model_validate(training.cache).cache_dir
-    batches = TrainBatches(
-        PixelCache.open(split, size, rule, root),
-        split,
-        recipe.batch_size,
-        training.seed,
-        flip=recipe.flip,
-        jitter=recipe.jitter,
-    )
+    seen = PixelCache.open(split, size, rule, root)
+    batches = recipe_batches(recipe, seen, split, training.seed)
     torch.set_num_threads(1)
     torch.manual_seed(training.seed)
     model = build(genome, 1 + len(split.categories), drop_path=recipe.drop_path)

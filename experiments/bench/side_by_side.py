@@ -36,7 +36,6 @@ import torch
 from narrow_retinanet import Theirs, first_width, macs, reference_epochs
 from torch import nn
 
-from nas.data.batches import TrainBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
 from nas.data.holdout import holdout, subset
@@ -47,6 +46,7 @@ from nas.genome import Genome
 from nas.models import build
 from nas.report.intervals import mean_interval
 from nas.runs import write_text
+from nas.training.batches import recipe_batches
 from nas.training.loop import NotFinite, train
 from nas.training.numerics import autocast_dtype, set_numerics
 from nas.training.recipes import resolve
@@ -147,7 +147,7 @@ def prepared(
     fit = subset(fit, limit, seed=0)
     rule = genome_of(given.size).input.resize
     pixels, seen = (PixelCache.open(part, given.size, rule) for part in (fit, judge))
-    batches = TrainBatches(pixels, fit, recipe.batch_size, training.seed, flip=recipe.flip)
+    batches = recipe_batches(recipe, pixels, fit, training.seed)
     torch.manual_seed(training.seed)
     classes, images = 1 + len(whole.categories), len(batches) * recipe.batch_size
     if training.name == THEIRS:

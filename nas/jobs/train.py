@@ -33,6 +33,7 @@ from nas.jobs.train_plan import device_of, show_plan
 from nas.jobs.train_probe import Training
 from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
+from nas.training.batches import recipe_batches
 from nas.training.checkpoint import Checkpoints
 from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
@@ -152,17 +153,12 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: 
 
 
 def _batches(model: Detector, config: TrainConfig, split: Split, workers: Workers) -> TrainBatches:
-    recipe, source = config.recipe, model.genome.input
-    return TrainBatches(
+    source = model.genome.input
+    return recipe_batches(
+        config.recipe,
         pixels(split, source.size, source.resize, config.data),
         split,
-        recipe.batch_size,
         config.seed,
-        flip=recipe.flip,
-        jitter=recipe.jitter,
-        iou_crop=recipe.iou_crop,
-        last_batch=recipe.last_batch,
-        empty_images=recipe.empty_images,
         workers=_prefetching(config, workers),
         share=(workers.rank, workers.count),
     )

@@ -16,12 +16,13 @@ import torch
 
 from nas import environment
 from nas.config import TrainConfig
-from nas.data.batches import Batch, TrainBatches
+from nas.data.batches import Batch
 from nas.data.coco import Split
 from nas.data.decoding import DecodedPixels, is_cached
 from nas.errors import ConfigError
 from nas.jobs.train_plan import device_of, epoch_steps
 from nas.models import Detector
+from nas.training.batches import recipe_batches
 from nas.training.footprint import StateBytes, activation_bytes, peak, reset_peak, state_bytes
 from nas.training.loop import train as train_epochs
 from nas.training.schedule import learning_rate
@@ -186,7 +187,7 @@ def _fitting(training: Training, spare: int) -> int:
 
 def _micro_batch(training: Training, images: int) -> tuple[Batch, float, float]:
     """A batch as the training would see it, with seconds of decoding and augmenting an image."""
-    recipe, source = training.recipe, training.model.genome.input
+    source = training.model.genome.input
     boxed = np.flatnonzero([not image.crowd.all() for image in training.split.images])
     count = max(SAMPLE, images)
     chosen = boxed[np.linspace(0, len(boxed) - 1, count).astype(int)]
@@ -195,14 +196,8 @@ def _micro_batch(training: Training, images: int) -> tuple[Batch, float, float]:
     started = time.perf_counter()
     pixels.read(np.arange(count))
     decode = (time.perf_counter() - started) / count
-    batches = TrainBatches(
-        pixels,
-        sample,
-        images,
-        training.config.seed,
-        flip=recipe.flip,
-        jitter=recipe.jitter,
-        iou_crop=recipe.iou_crop,
+    batches = recipe_batches(
+        training.recipe, pixels, sample, training.config.seed, batch_size=images
     )
     started = time.perf_counter()
     batch = next(batches.epoch(0))
