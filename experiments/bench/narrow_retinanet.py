@@ -19,11 +19,10 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from train_step import same_anchors
 
-from nas.data.batches import TrainBatches
 from nas.genome import Genome
 from nas.genome.heads import RetinaNetHead as HeadSettings
 from nas.models import build
-from nas.training.loop import NotFinite
+from nas.training.loop import Batches, NotFinite
 from nas.training.numerics import autocast
 from nas.training.optimizer import make_optimizer
 from nas.training.schedule import learning_rate
@@ -115,9 +114,7 @@ def first_width(classes: int, other: Genome) -> int:
     return min(widths[max(0, above - 1) : above + 1], key=lambda first: abs(beyond(first)))
 
 
-def reference_epochs(
-    model: Theirs, batches: TrainBatches, recipe: RecipeSettings
-) -> Iterator[float]:
+def reference_epochs(model: Theirs, batches: Batches, recipe: RecipeSettings) -> Iterator[float]:
     """Trains as torchvision's references do, and yields the seconds of each epoch."""
     optimizer, step = make_optimizer(model, recipe), 0
     for number in range(recipe.epochs):

@@ -12,8 +12,9 @@ the same.
 Each is tried with the five rates of RATES for a quarter of the seconds on `train` without a
 hold-out, which is taken in blocks of neighbouring files, and takes the one with the best AP50 on
 that hold-out.  Then all of `train`, three seeds, judged on `val` along the way by one judge.
-Seconds are those of training, loading included; judging doesn't count.  An epoch's seconds are
-measured first, so that the schedule ends with the time; what it came to stands in the rows.
+Seconds are those of training, loading included; judging doesn't count.  An image's seconds are
+measured first, both at once, so that the schedule ends with the time; what it came to stands in
+the rows.  For that, what is called an epoch here is a portion of one: PORTION steps.
 
 `rows.jsonl`, `table.md`, `curves.svg` and `curves.png` are written into DIR2; what is in it already
 isn't run again.
@@ -27,6 +28,7 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +49,7 @@ from nas.models import build
 from nas.report.intervals import mean_interval
 from nas.runs import write_text
 from nas.training.batches import recipe_batches
-from nas.training.loop import NotFinite, train
+from nas.training.loop import Batches, NotFinite, train
 from nas.training.numerics import autocast_dtype, set_numerics
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
@@ -65,8 +67,10 @@ TRIAL_SEED = 1_000_003
 POINTS = 12
 """Times that a training is judged, at most."""
 HEAD_WIDTH = 64
-TIMED = 160
+TIMED = 480
 """Images from whose second epoch a training's seconds are foreseen."""
+PORTION = 32
+"""Steps, about, of what is an epoch to the schedule."""
 
 
 class Training(NamedTuple):
@@ -74,7 +78,8 @@ class Training(NamedTuple):
 
     Attributes:
         name: OURS or THEIRS.
-        seed: of weights, order and mirroring; rate: peak of the schedule; epochs: its length.
+        seed: of weights, order and mirroring; rate: peak of the schedule; epochs: its length in
+            portions.
         on_holdout: whether it is judged on a hold-out of `train` once, or on `val` along the way.
         given: the command line.
     """
@@ -97,6 +102,24 @@ class Training(NamedTuple):
         """What both are trained by."""
         given = {"precision": self.given.precision, "threads": 1, "bn_momentum": 0.1}
         return resolve("short", {"epochs": self.epochs, "lr": self.rate, **given})
+
+
+class Portions:
+    """Batches whose epochs are a part of each pass, so that a training may end within one."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.count = max(1, len(batches) // PORTION)
+
+    def __len__(self) -> int:
+        """Steps of a portion; what is left of a pass isn't shown."""
+        return len(self.batches) // self.count
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Any]:
+        """The batches of a portion, from `start_step` on."""
+        number, part = divmod(epoch, self.count)
+        whole = self.batches.epoch(number, start_step=part * len(self) + start_step)
+        return islice(whole, len(self) - start_step)
 
 
 def genome_of(size: int) -> Genome:
@@ -131,7 +154,7 @@ def costs(classes: int, size: int, first: int) -> dict[str, tuple[float, float]]
 def prepared(
     training: Training, limit: int | None = None
 ) -> tuple[nn.Module, Iterator[float], Split, PixelCache, int]:
-    """The model, its epochs' seconds, what judges it with pixels, and the images of an epoch.
+    """The model, its portions' seconds, what judges it with pixels, and a portion's images.
 
     Args:
         training: what is to be trained.
@@ -147,7 +170,7 @@ def prepared(
     fit = subset(fit, limit, seed=0)
     rule = genome_of(given.size).input.resize
     pixels, seen = (PixelCache.open(part, given.size, rule) for part in (fit, judge))
-    batches = recipe_batches(recipe, pixels, fit, training.seed)
+    batches = Portions(recipe_batches(recipe, pixels, fit, training.seed))
     torch.manual_seed(training.seed)
     classes, images = 1 + len(whole.categories), len(batches) * recipe.batch_size
     if training.name == THEIRS:
@@ -172,11 +195,11 @@ def train_one(training: Training) -> list[dict[str, Any]]:
                 continue
             kind = autocast_dtype(training.recipe.precision)
             scores = evaluate(judge, predict_split(model, pixels, judge, precision=kind))
-            part = {"epoch": number, "seconds": spent, "images": number * images}
+            part = {"portion": number, "seconds": spent, "images": number * images}
             rows.append({**fixed, **part, "ap": scores.ap, "ap50": scores.ap50})
     except NotFinite as error:
         print(f"{training.path.name}: {error}")
-        part = {"epoch": 0, "seconds": spent, "images": 0}
+        part = {"portion": 0, "seconds": spent, "images": 0}
         rows.append({**fixed, **part, "ap": 0.0, "ap50": 0.0})
     write_text(training.path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
@@ -189,17 +212,22 @@ def seconds_per_image(name: str, given: argparse.Namespace) -> float:
     return list(epochs)[-1] / images
 
 
-def lengths(given: argparse.Namespace, images: int, holdout_images: int) -> dict[str, list[int]]:
-    """Epochs of a trial and of a training that fill their seconds, by name; kept in a file."""
+def portion_images(name: str, given: argparse.Namespace, on_holdout: bool) -> int:
+    """Images of what is an epoch to the schedule."""
+    return prepared(Training(name, TRIAL_SEED, RATES[0], 1, on_holdout, given))[-1]
+
+
+def lengths(given: argparse.Namespace) -> dict[str, list[int]]:
+    """Portions of a trial and of a training that fill their seconds, by name; kept in a file."""
     path = Path(given.out) / "lengths.json"
     if not path.is_file():
         names, found = (OURS, THEIRS), {}
         with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
             each = list(pool.map(seconds_per_image, names, [given] * len(names)))
         for name, seconds in zip(names, each, strict=True):
-            epochs = given.seconds / seconds / images
-            trial = TRIAL_SHARE * given.seconds / seconds / holdout_images
-            found[name] = [max(1, round(trial)), max(1, round(epochs))]
+            trial, whole = (portion_images(name, given, part) * seconds for part in (True, False))
+            lasts = TRIAL_SHARE * given.seconds / trial, given.seconds / whole
+            found[name] = [max(1, round(portions)) for portions in lasts]
         write_text(path, json.dumps(found) + "\n")
     known: dict[str, list[int]] = json.loads(path.read_text())
     return known
@@ -233,7 +261,7 @@ def best_rates(trials: Iterable[dict[str, Any]]) -> dict[str, float]:
 def table(rows: Sequence[dict[str, Any]], cost: dict[str, tuple[float, float]]) -> str:
     """What each came to at its end: mean ± deviation over seeds, and what it took."""
     lines = [
-        "| detector | M MACs | M parameters | rate | epochs | images/s | seconds | AP | AP50 |",
+        "| detector | M MACs | M parameters | rate | images | images/s | seconds | AP | AP50 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (operations, weights) in cost.items():
@@ -243,7 +271,7 @@ def table(rows: Sequence[dict[str, Any]], cost: dict[str, tuple[float, float]]) 
             f"{operations / 1e6:.1f}",
             f"{weights / 1e6:.2f}",
             f"{ends[0]['lr']:g}",
-            str(ends[0]["epoch"]),
+            str(ends[0]["images"]),
             f"{statistics.fmean(end['images'] / (end['seconds'] or math.inf) for end in ends):.1f}",
             f"{statistics.fmean(end['seconds'] for end in ends):.0f}",
         ]
@@ -312,18 +340,18 @@ def main() -> None:
     given = parsed()
     set_numerics(1)
     whole = load_split(given.data, "train")
-    classes, (fit, _) = 1 + len(whole.categories), holdout(whole, DataSettings(), seed=0)
+    classes = 1 + len(whole.categories)
     given.first = first_width(classes, genome_of(given.size))
     cost = costs(classes, given.size, given.first)
-    epochs = lengths(given, len(whole), len(fit))
+    portions = lengths(given)
     trials = [
-        Training(name, TRIAL_SEED, rate, epochs[name][0], True, given)
+        Training(name, TRIAL_SEED, rate, portions[name][0], True, given)
         for rate in RATES
         for name in (OURS, THEIRS)
     ]
     rates = best_rates(train_missing(trials, given.workers))
     trainings = [
-        Training(name, seed, rates[name], epochs[name][1], False, given)
+        Training(name, seed, rates[name], portions[name][1], False, given)
         for seed in range(SEEDS)
         for name in (OURS, THEIRS)
     ]
