@@ -70,15 +70,22 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", FutureWarning)
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                num_cpus=compute.workers,
-                include_dashboard=False,
-                object_store_memory=100_000_000,  # candidates and metrics only
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
-                **quiet,
-            )
+            try:
+                ray.init(
+                    address="local",  # whatever RAY_ADDRESS says
+                    num_cpus=compute.workers,
+                    include_dashboard=False,
+                    object_store_memory=100_000_000,  # candidates and metrics only
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=folder,
+                    **quiet,
+                )
+            except Exception as error:  # Ray raises no narrower one where a process is late
+                reason = " ".join(str(error).split())[:200]
+                raise RunError(
+                    f"Ray didn't start on this machine ({reason}); nothing finished is lost: "
+                    "type this again when the machine is less busy"
+                ) from error
         stack.callback(ray.shutdown)
         yield ray
 

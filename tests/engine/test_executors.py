@@ -231,6 +231,18 @@ def test_an_address_without_ray_is_named() -> None:
     assert "RunError: compute.address: no Ray answers at '127.0.0.1:1'" in done.stderr
 
 
+def test_a_ray_that_doesn_t_start_is_told_in_one_line() -> None:
+    program = (
+        "import ray, nas.executors.cluster as c; from nas.executors import ComputeSettings\n"
+        "def late(**_): raise Exception('The current node timed out\\n during startup')\n"
+        "ray.init = late; c.running_ray(ComputeSettings()).__enter__()"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "RunError: Ray didn't start" in last and "timed out during startup" in last
+
+
 @pytest.mark.faults
 def test_overhead(ray_executor: RayExecutor) -> None:
     """A trivial trial through an actor costs under 2 ms on a quiet machine; 6 on a busy one."""
