@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 import nas
 from nas.config import load_search
 from nas.controllers import CONTROLLERS
+from nas.data.scenes import write_scenes
 from nas.errors import ConfigError, RunError
 from tests.engine.toys import StaircaseSpace, total
 
@@ -132,6 +134,7 @@ def commands() -> dict[str, Any]:
         "ray start": ray.commands["start"],
         "nas search": verbs.commands["search"],
         "nas resume": verbs.commands["resume"],
+        "nas train": verbs.commands["train"],
     }
 
 
@@ -145,7 +148,7 @@ def check_commands() -> None:
     """Parses each command of the page, and finds every option that it names."""
     parsers, shell = commands(), "".join(CLUSTER).replace("\\\n", " ")
     typed = re.findall(r"\b((?:ray|nas) [a-z-]+)\b([^>;)\n]*)", shell)
-    used = ["ray get-auth-token", "ray start", "ray start", "nas search"]
+    used = ["ray get-auth-token", "ray start", "ray start", "nas search", "nas train"]
     assert [command for command, _ in typed] == used
     for command, words in typed:
         parsers[command].make_context(command, words.split()).close()
@@ -157,7 +160,7 @@ def check_commands() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_s_cluster_runs_trials_on_both_machines(tmp_path: Path) -> None:
+def test_the_page_s_cluster_searches_and_trains_on_both_machines(tmp_path: Path) -> None:
     """Two addresses of this machine stand for two machines."""
     with socket.create_server(("127.0.0.2", 0)) as server:
         address = f"127.0.0.2:{server.getsockname()[1]}"
@@ -188,6 +191,27 @@ def test_the_page_s_cluster_runs_trials_on_both_machines(tmp_path: Path) -> None
             assert python(search, environment).stdout.splitlines()[-1] == "[2.0, 3.0]"
             refused = python(search, {**environment, "RAY_AUTH_TOKEN": "another"})
             assert "no Ray answers" in refused.stderr
+            if find_spec("pandas") and find_spec("pyarrow"):  # Ray Train needs the extra train
+                train_on(address, environment, tmp_path)
+
+
+def train_on(address: str, environment: dict[str, str], folder: Path) -> None:
+    """Two workers need both machines, of one processor each."""
+    write_scenes(folder / "scenes", seed=1, images=30)
+    given = [f"--data={folder / 'scenes'}", f"--run={folder / 'trained'}", "--genome=spinenet-49s"]
+    small = {"scale.width": 0.0625, "scale.head_width": 8, "scale.input_size": 128}
+    settings = {**small, "recipe.epochs": 1, "recipe.batch_size": 8}
+    given += [f"--set={name}={value}" for name, value in settings.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "nas", "train", *given, "--workers=2", f"--address={address}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "trained/model.safetensors").is_file()
 
 
 @contextmanager
