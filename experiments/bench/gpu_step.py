@@ -12,8 +12,6 @@ as torch counts them, against the rate at which this card multiplies two large b
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,14 +20,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import retinanet_resnet50_fpn_v2
 from train_step import Case, ours, reference_step
-from turns import rounds_of, write
+from turns import matrix_rate, rounds_of, write
 
 from nas.training.numerics import set_numerics
 from search_spaces import zoo
 
 SIZE, CLASSES, PRECISION = 640, 91, "bf16"
-SIDE, REPEATS = 8192, 20
-"""Of the matrices that the card's peak is measured with, and how often they are multiplied."""
+SIDE = 8192
+"""Of the matrices that the card's peak is measured with."""
 
 Make = Callable[[], Callable[[], None]]
 
@@ -58,19 +56,6 @@ def steps_of(batch: int) -> dict[str, Make]:
     return {**made, "torchvision retinanet_resnet50_fpn_v2": resnet}
 
 
-def peak_rate() -> float:
-    """Operations a second of a product of two bf16 matrices, a multiply-add being two."""
-    left, right = (torch.randn(SIDE, SIDE, device="cuda", dtype=torch.bfloat16) for _ in "ab")
-    times = []
-    for _ in range(REPEATS):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        left @ right
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return 2 * SIDE**3 / statistics.median(times)
-
-
 def alone(make: Make) -> tuple[float, float]:
     """Operations and peak memory in bytes of one variant's step, with no other on the card."""
     torch.cuda.empty_cache()
@@ -95,7 +80,11 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("no GPU: torch sees none here, so nothing is measured")
     set_numerics(None)
-    card, peak, makes = torch.cuda.get_device_name(), peak_rate(), steps_of(given.batch)
+    card, peak, makes = (
+        torch.cuda.get_device_name(),
+        matrix_rate(PRECISION, SIDE, "cuda"),
+        steps_of(given.batch),
+    )
     needs = {name: alone(make) for name, make in makes.items()}
     steps = {name: make() for name, make in makes.items()}
     found = rounds_of(steps, images=given.batch, repeats=given.steps, count=given.rounds)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
-from turns import pictures, rounds_of, told, write
+from turns import matrix_rate, pictures, rounds_of, told, write
 
 from nas.genome import Genome
 from nas.genome.anchors import OctaveAnchors
@@ -35,6 +35,8 @@ from search_spaces import zoo
 
 OBJECTS = 3
 """In each picture."""
+SIDE = 2048
+"""Of the matrices that tell what the processor is capable of in a precision."""
 
 
 class Case(NamedTuple):
@@ -203,7 +205,11 @@ def main() -> None:
     for base in ("torchvision fp32", "torchvision bf16"):
         if base in steps:
             print(told(found, base), end="\n\n")
-    write(given.out, {"case": given.case, "batch": case.batch, **found})
+    peaks = {precision: matrix_rate(precision, SIDE) for precision in ("fp32", "bf16")}
+    for precision, peak in peaks.items():
+        print(f"products of matrices in {precision}: {peak / 1e9:.0f} G operations a second")
+    rates = {"operations_per_second": peaks, **found}
+    write(given.out, {"case": given.case, "batch": case.batch, **rates})
 
 
 if __name__ == "__main__":

@@ -45,6 +45,28 @@ def pictures(
     return pixels.permute(0, 3, 1, 2), torch.cat([corner, corner + side], dim=-1), labels
 
 
+def matrix_rate(precision: str, side: int, device: str = "cpu", repeats: int = 20) -> float:
+    """Operations a second of a product of two matrices, a multiply-add being two.
+
+    Args:
+        precision: `fp32` or `bf16`.
+        side: of the matrices.
+        device: of torch; on a processor with the threads that torch has.
+        repeats: products, of which the median counts.
+    """
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in "ab")
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    times = []
+    for _ in range(repeats):
+        wait()
+        started = time.perf_counter()
+        left @ right
+        wait()
+        times.append(time.perf_counter() - started)
+    return 2 * side**3 / statistics.median(times)
+
+
 def rounds_of(steps: Steps, *, images: int, repeats: int, count: int) -> dict[str, Any]:
     """Images per second of each variant, by round.
 
