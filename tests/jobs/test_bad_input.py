@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenes: Path) -> Path:
     }.items():
         (tmp_path / name / "train").mkdir(parents=True)
         (tmp_path / name / "train.json").write_text(text)
+    shutil.copytree(scenes, tmp_path / "boxless")
+    judged = json.loads((scenes / "val.json").read_text())
+    (tmp_path / "boxless/val.json").write_text(json.dumps({**judged, "annotations": []}))
     (tmp_path / "nothing").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("job: search\n")
@@ -105,6 +109,7 @@ ROWS = {
     "annotations cut short": ("search --data broken --run r", "train.json"),
     "annotations that are a list": ("train --data list --run r", "train.json"),
     "annotations without images": ("train --data empty --run r", "train.json"),
+    "nothing to judge on": ("train --data boxless --run r", "val.json: no usable box on 2 images"),
     "file name that leaves the folder": ("search --data escape --run r", "whole.png"),
     "folder to check": ("data check nothing", "nothing"),
     "checkpoint without a genome": ("predict bare.safetensors whole.png", "bare.safetensors"),
