@@ -43,9 +43,19 @@ SMALL = Fit("yoloret-mobilenetv2-0.75", 0.25, 160, 5e-3, 250)
 """The quickest, for the quick set."""
 WIDTH_SCALED = (
     Fit("spinenet-49", 1 / 16, 128, 1e-2, 400, head_width=32, beta2=0.98),
+    Fit("r0-sp53", 1 / 16, 128, 1e-2, 400, head_width=32, beta2=0.98),
+    Fit("spinenet-mobile-49", 0.25, 160, 1e-2, 200, beta2=0.98),
     Fit("ssdlite320-mobilenetv3-large", 0.25, 160, 5e-3, 250),
     Fit("mobiledet-cpu", 0.25, 160, 5e-3, 250),
 )
+FULL_WIDTH = (
+    Fit("spinenet-49", 1.0, 128, 2e-3, 120, beta2=0.98),
+    Fit("spinenet-mobile-49", 1.0, 160, 3e-3, 200, beta2=0.98),
+    Fit("ssdlite320-mobilenetv3-large", 1.0, 160, 3e-3, 200),
+    Fit("mobiledet-cpu", 1.0, 160, 3e-3, 200),
+    Fit("yoloret-mobilenetv2-0.75", 1.0, 160, 3e-3, 200),
+)
+"""All blocks and channels as published, on pictures small enough for a processor."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +92,8 @@ def test_a_small_detector_learns_eight_images_by_heart(scenes: Split, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fit", WIDTH_SCALED, ids=lambda fit: fit.genome)
+@pytest.mark.parametrize(
+    "fit", [*WIDTH_SCALED, *FULL_WIDTH], ids=lambda fit: f"{fit.genome}-x{fit.width:g}"
+)
 def test_each_family_learns_eight_images_by_heart(fit: Fit, scenes: Split, tmp_path: Path) -> None:
     assert learnt_by_heart(fit, scenes, tmp_path) > ENOUGH
