@@ -177,7 +177,14 @@ def _first_difference(saved: Any, current: Any, where: str = "") -> str | None:
             if found:
                 return found
         return None
-    return None if saved == current else f"{where or 'identity'} {saved!r}, not {current!r}"
+    if saved == current:
+        return None
+    return f"{where or 'identity'} {_shown(saved)}, not {_shown(current)}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written; of a fingerprint its first eight digits."""
+    return f"'{value[:8]}…'" if isinstance(value, str) and len(value) > 16 else repr(value)
 
 
 def _locked(handle: int) -> bool:

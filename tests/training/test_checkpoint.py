@@ -54,6 +54,7 @@ def test_other_tools_can_read_the_weights(tmp_path: Path) -> None:
     [
         ({**IDENTITY, "genome": "g2"}, "genome 'g1', not 'g2'"),
         ({**IDENTITY, "data": "d2"}, "data 'd1', not 'd2'"),
+        ({**IDENTITY, "data": "0123456789abcdef0"}, "data 'd1', not '01234567…'"),
         ({**IDENTITY, "recipe": {"lr": 0.2, "epochs": 4}}, "recipe.lr 0.1, not 0.2"),
         ({"data": "d1", "recipe": IDENTITY["recipe"]}, "genome 'g1', not None"),
     ],
