@@ -174,7 +174,7 @@ def test_a_fixed_backbone_is_written_whole(tmp_path: Path, name: str) -> None:
 def test_a_proxy_s_recipe_with_a_base_is_that_one(tmp_path: Path, text: str) -> None:
     changed = [Override.parse("--set", "proxy.recipe.lr=1e-3")]
     recipe = load_search(write(tmp_path, f"proxy: {{recipe: {text}}}"), changed).proxy.recipe
-    assert (recipe.base, recipe.epochs, recipe.bn_momentum) == ("short", 12, None)
+    assert (recipe.base, recipe.epochs, recipe.bn_momentum) == ("short", 12, 0.1)
     assert recipe.lr == 1e-3
 
 

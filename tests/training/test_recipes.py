@@ -61,3 +61,10 @@ def test_what_is_not_published_is_said() -> None:
 def test_recipes_need_no_torch() -> None:
     code = "import sys, nas.training.recipes; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["short", "trial"])
+def test_statistics_settle_within_a_hundred_steps(name: str) -> None:
+    """What batch norms began with is then under 1 % of what they are judged with."""
+    momentum = resolve(name).bn_momentum
+    assert momentum is not None and (1 - momentum) ** 100 < 0.01
