@@ -164,7 +164,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = json.loads((file.metadata() or {})["nas"])
             names = file.keys()  # what safe_open returns is no mapping
             return {name: file.get_tensor(name) for name in names}, header
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        # The last is torch's, where a training takes the file's place while it is opened.
         raise RunError(f"{path}: can't be read as a checkpoint ({error})") from None
 
 

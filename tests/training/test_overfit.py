@@ -49,7 +49,7 @@ WIDTH_SCALED = (
     Fit("mobiledet-cpu", 0.25, 160, 5e-3, 250),
 )
 FULL_WIDTH = (
-    Fit("spinenet-49", 1.0, 128, 2e-3, 120, beta2=0.98),
+    Fit("spinenet-49", 1.0, 128, 2e-3, 200, beta2=0.98),
     Fit("spinenet-mobile-49", 1.0, 160, 3e-3, 200, beta2=0.98),
     Fit("ssdlite320-mobilenetv3-large", 1.0, 160, 3e-3, 200),
     Fit("mobiledet-cpu", 1.0, 160, 3e-3, 200),
