@@ -80,11 +80,8 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("no GPU: torch sees none here, so nothing is measured")
     set_numerics(None)
-    card, peak, makes = (
-        torch.cuda.get_device_name(),
-        matrix_rate(PRECISION, SIDE, "cuda"),
-        steps_of(given.batch),
-    )
+    card, makes = torch.cuda.get_device_name(), steps_of(given.batch)
+    peak = matrix_rate(PRECISION, SIDE, "cuda")
     needs = {name: alone(make) for name, make in makes.items()}
     steps = {name: make() for name, make in makes.items()}
     found = rounds_of(steps, images=given.batch, repeats=given.steps, count=given.rounds)

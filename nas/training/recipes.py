@@ -99,10 +99,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "short": Recipe(_SHORT, source="ours: learns a few thousand photos within a dozen epochs"),
-    "trial": Recipe(
-        {**_SHORT, "epochs": 4},
-        source="ours: short, cut for a search's trials",
-    ),
+    "trial": Recipe({**_SHORT, "epochs": 4}, source="ours: short, cut for a search's trials"),
     "spinenet_a": Recipe(
         {**_SPINENET, "epochs": 250, "jitter": (0.8, 1.2), "activation": "relu"},
         source="arXiv 1912.05027v3 §5.1, protocol A",

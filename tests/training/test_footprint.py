@@ -77,7 +77,7 @@ def test_state_is_what_an_optimiser_holds(changes: dict[str, Any]) -> None:
 
 
 def test_the_peak_is_seen_after_it_is_gone() -> None:
-    """In a process of its own, lest an earlier test's peak hide it."""
+    """In a process of its own: else memory that other tests freed is taken again."""
     program = (
         "import torch; from nas.training.footprint import peak, reset_peak\n"
         "device = torch.device('cpu'); before = reset_peak(device)\n"
