@@ -212,9 +212,9 @@ def seconds_per_image(name: str, given: argparse.Namespace) -> float:
     return list(epochs)[-1] / images
 
 
-def portion_images(name: str, given: argparse.Namespace, on_holdout: bool) -> int:
-    """Images of what is an epoch to the schedule."""
-    return prepared(Training(name, TRIAL_SEED, RATES[0], 1, on_holdout, given))[-1]
+def portion_images(given: argparse.Namespace, on_holdout: bool) -> int:
+    """Images of what is an epoch to the schedule, of either detector."""
+    return prepared(Training(OURS, TRIAL_SEED, RATES[0], 1, on_holdout, given))[-1]
 
 
 def lengths(given: argparse.Namespace) -> dict[str, list[int]]:
@@ -224,9 +224,12 @@ def lengths(given: argparse.Namespace) -> dict[str, list[int]]:
         names, found = (OURS, THEIRS), {}
         with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
             each = list(pool.map(seconds_per_image, names, [given] * len(names)))
+        trial, whole = (portion_images(given, part) for part in (True, False))
         for name, seconds in zip(names, each, strict=True):
-            trial, whole = (portion_images(name, given, part) * seconds for part in (True, False))
-            lasts = TRIAL_SHARE * given.seconds / trial, given.seconds / whole
+            lasts = (
+                TRIAL_SHARE * given.seconds / (trial * seconds),
+                given.seconds / (whole * seconds),
+            )
             found[name] = [max(1, round(portions)) for portions in lasts]
         write_text(path, json.dumps(found) + "\n")
     known: dict[str, list[int]] = json.loads(path.read_text())
