@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.annotations import Problem, read_annotations
+from nas.data.annotations import read_annotations
 from nas.data.cache import Progress
 from nas.data.coco import Category, Image, Split, assemble, count
 from nas.data.layout import SplitName, find_layout
+from nas.data.problems import Problem
 from nas.data.resize import ResizeRule, placement, read_rgb
 from nas.errors import DataError
 

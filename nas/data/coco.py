@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.annotations import ESCAPE, AnnotationFile, Problem, read_annotations
+from nas.data.annotations import AnnotationFile, read_annotations
 from nas.data.layout import SplitName, find_layout
+from nas.data.problems import ESCAPE, Problem
 from nas.errors import DataError
 
 log = logging.getLogger(__name__)

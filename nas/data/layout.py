@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
+from nas.data.json_file import parse
 from nas.errors import DataError
 
 SplitName = Literal["train", "val"]
@@ -76,7 +76,7 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
                 f"{path}: {size} bytes, more than the {limit} allowed; split the data set "
                 "or leave out what detection doesn't need, such as segmentations"
             )
-        document = json.loads(path.read_bytes())
+        document = parse(path.read_bytes(), path)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.data.annotations import ESCAPE, read_annotations
+from nas.data.annotations import read_annotations
 from nas.data.coco import assemble
 from nas.data.holdout import holdout
 from nas.data.layout import ImageFiles, Layout, read_json
+from nas.data.problems import ESCAPE
 from nas.data.settings import DataSettings
 from nas.errors import DataError
 
