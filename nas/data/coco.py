@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.annotations import AnnotationFile, read_annotations
+from nas.data.categories import NO_INTEGER
 from nas.data.layout import SplitName, find_layout
 from nas.data.problems import ESCAPE, Problem
 from nas.errors import DataError
@@ -176,7 +177,7 @@ def _fingerprint(file: AnnotationFile) -> str:
 def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
     met = f" ({count(problems)})" if problems else ""
     if not split.categories:
-        raise DataError(f"{split.json_path}: 'categories' is empty; name at least one class")
+        raise DataError(f"{split.json_path}: {_lacks_categories(problems)}")
     if not split.images:
         raise DataError(
             f"{split.json_path}: none of its images can be used{met}; "
@@ -187,3 +188,13 @@ def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
             f"{split.json_path}: no usable box on {len(split.images)} images{met}; "
             f"`nas data check {split.root}` lists why"
         )
+
+
+def _lacks_categories(problems: Sequence[Problem]) -> str:
+    odd = [problem for problem in problems if problem.kind == NO_INTEGER]
+    if not odd:
+        return "'categories' is empty; name at least one class"
+    return (
+        f"none of its {len(odd)} categories has a whole number as id, the first is "
+        f"{odd[0].subject}: number them 1, 2, 3, … and write these numbers as category_id"
+    )
