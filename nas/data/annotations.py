@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.layout import ImageFiles, Layout, PathEscape, read_json, read_rows
+from nas.data.image_files import ImageFiles, PathEscape, image_name
+from nas.data.layout import Layout, read_json, read_rows
 from nas.data.resize import read_size
 from nas.errors import DataError
 
@@ -150,7 +151,7 @@ class _Reader:
         seen: set[int] = set()
         kept: list[tuple[int, str, Path, tuple[int, int], int]] = []
         for position, row in enumerate(rows):
-            key, name = row.get("id"), row.get("file_name")
+            key, name = row.get("id"), image_name(row)
             subject = f"image {key} ({name})"
             if type(key) is not int or abs(key) >= 2**63 or not isinstance(name, str):
                 self.note("image without integer id and file_name", f"images[{position}]", row)
@@ -178,7 +179,7 @@ class _Reader:
             self.note(ESCAPE, subject, error)
             return None
         if found is None:
-            self.note("missing image", subject)
+            self.note("missing image", subject, files.whereabouts(self.layout.image_folders, name))
         return found
 
     def _size(self, path: Path, row: dict[str, Any], subject: str) -> tuple[int, int] | None:
