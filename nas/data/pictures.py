@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.layout import ImageFiles, Layout, PathEscape
+from nas.data.image_files import ImageFiles, PathEscape, image_name
+from nas.data.layout import Layout
 from nas.data.problems import ESCAPE, Problems
 from nas.data.resize import read_header
 from nas.data.values import echo, whole
@@ -63,7 +64,7 @@ def read_pictures(rows: list[dict[str, Any]], layout: Layout, problems: Problems
     seen: set[int] = set()
     kept: list[_Row] = []
     for position, row in enumerate(rows):
-        key, name = whole(row.get("id")), row.get("file_name")
+        key, name = whole(row.get("id")), image_name(row)
         place = f"images[{position}]"
         if key is None or not isinstance(name, str) or not name:
             lacking = "an integer id" if key is None else "a file_name"
@@ -87,14 +88,31 @@ def read_pictures(rows: list[dict[str, Any]], layout: Layout, problems: Problems
             if header is not None:
                 kept.append(_Row(key, name, path, header[0], file_bytes, *header[1:]))
         seen.add(key)
-    return _table(kept, seen)
+    return _table(_of_their_own(kept, layout, problems), seen)
+
+
+def _of_their_own(kept: list[_Row], layout: Layout, problems: Problems) -> list[_Row]:
+    """Leaves out rows whose name merely resembles that of a file which another row names.
+
+    A file that only nearly has the name is this row's own, or it isn't the one that was meant.
+    """
+    times = Counter(row.path for row in kept)
+    own = []
+    for row in kept:
+        if times[row.path] == 1 or row.path.as_posix().endswith(f"/{row.name}"):
+            own.append(row)
+        else:
+            nearest = row.path.relative_to(layout.root).as_posix()
+            detail = f"nearest is {nearest}, which another row names"
+            problems.note("missing image", f"image {row.id} ({row.name})", detail)
+    return own
 
 
 def _names_of_ids(rows: list[dict[str, Any]]) -> dict[int, set[str]]:
     """The different file names that each id has: of two, boxes can't be told apart."""
     names: dict[int, set[str]] = {}
     for row in rows:
-        key, name = whole(row.get("id")), row.get("file_name")
+        key, name = whole(row.get("id")), image_name(row)
         if key is not None and isinstance(name, str):
             names.setdefault(key, set()).add(name)
     return names
@@ -133,7 +151,8 @@ def _locate(
         problems.note(ESCAPE, subject, error)
         return None
     if found is None:
-        problems.note("missing image", subject, place)
+        where = files.whereabouts(layout.image_folders, name)
+        problems.note("missing image", subject, f"{place}: {where}")
     return found
 
 
