@@ -23,7 +23,7 @@ from nas.controllers import ControllerSettings
 from nas.cost import CostSettings
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
-from nas.executors.settings import ComputeSettings, TrainComputeSettings
+from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.objectives import ObjectiveSettings
 from nas.settings import Settings
 from nas.stopping import StoppingSettings
@@ -63,7 +63,7 @@ class SearchConfig(Settings):
     finalists: FinalistSettings = FinalistSettings()
     stopping: StoppingSettings | None = None
     study: StudySettings = StudySettings()
-    compute: ComputeSettings = ComputeSettings()
+    compute: SearchComputeSettings = SearchComputeSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +114,13 @@ class TrainConfig(Settings):
 Config = SearchConfig | TrainConfig
 _C = TypeVar("_C", SearchConfig, TrainConfig)
 _JOBS = ("search", "train")
+_ELSEWHERE = {
+    ("search", "compute.threads"): "; a trial's are proxy.threads",
+    ("train", "compute.threads"): "; a training's are recipe.threads",
+    ("train", "compute.trial_timeout"): "; a training has no trials",
+    ("train", "compute.max_failures"): "; a training has no trials",
+}
+"""What is said of a setting that the other job, or another section, has."""
 _SHORT_FORMS = {"recipe": "base"}  # `recipe: short` stands for `recipe: {base: short}`
 
 
@@ -281,7 +288,9 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
         return f"{where}.name", f"{where}.name is {problem['ctx']['tag']!r}; it should be {wanted}"
     if problem["type"] == "extra_forbidden":
         room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
-        return where, f"unknown key {steps[-1]!r}{room}{_nearest(steps[-1], known)}"
+        job = kind.model_fields["job"].default
+        hint = _ELSEWHERE.get((job, where)) or _nearest(steps[-1], known)
+        return where, f"unknown key {steps[-1]!r}{room}{hint}"
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").partition(", unable to")[0]
         return where, f"{where} is {met}; it should be {wanted}"

@@ -116,6 +116,35 @@ class ProxySettings(Settings):
     threads: int = Field(default=1, ge=1)  # of each trial; takes the place of the recipe's
     precision: Precision | None = None  # takes the place of the recipe's
 
+    @model_validator(mode="before")
+    @classmethod
+    def _precision_is_told_once(cls, values: Any) -> Any:
+        recipe = values.get("recipe") if isinstance(values, Mapping) else None
+        if not isinstance(recipe, Mapping) or values.get("precision") is None:
+            return values
+        precision, other = values["precision"], recipe.get("precision")
+        if other is not None and other != precision:
+            raise ValueError(
+                f"precision is {precision!r} and recipe.precision {other!r}; set one of them"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _says_nothing_in_vain(self) -> Self:
+        if self.recipe.threads not in (None, self.threads):
+            raise ValueError(
+                f"recipe.threads is {self.recipe.threads}, and a trial's are proxy.threads; set "
+                "that instead"
+            )
+        usual = RecipeSettings.model_fields["checkpoint_minutes"].default
+        if self.recipe.checkpoint_minutes != usual:
+            raise ValueError("recipe.checkpoint_minutes: a trial keeps no checkpoint; leave it out")
+        if self.precision is not None and self.precision != self.recipe.precision:
+            # Written once, in both places, so that a config that is written whole reads back.
+            written = self.recipe.model_copy(update={"precision": self.precision})
+            self.__dict__["recipe"] = written
+        return self
+
     def trial_recipe(self, length: float = 1) -> RecipeSettings:
         """Returns the recipe of a trial with `length` times the epochs."""
         changes: dict[str, Any] = {

@@ -12,6 +12,7 @@ from nas.cost.operators import Tape, Value
 from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome.blocks import IMAGE, AlphaResample, Block, SeparableResample
+from nas.genome.buildable import check_buildable
 from nas.genome.heads import RetinaNetHead, SSDHead
 from nas.genome.necks import RFCR, Endpoints, L2Norm, Pool
 from nas.genome.operations import (
@@ -26,6 +27,7 @@ from nas.genome.operations import (
 )
 from nas.genome.part import Activation, Part
 from nas.genome.shapes import compressed, expanded, padding_of, squeezed
+from nas.genome.units import deployed
 
 Values = tuple[Value, ...]
 Record = Callable[[Tape, Unit, Sequence[Value], int], Values]
@@ -60,10 +62,9 @@ def record_plan(tape: Tape, units: Sequence[Unit], num_classes: int) -> Values:
     first = units[0].ins[0]
     known: dict[tuple[str, int], Value] = {(IMAGE, 0): picture(tape, first.size)}
     gives: Values = ()
-    for unit in units:
-        if not unit.training_only:
-            gives = record(tape, unit, [known[port] for port in unit.inputs], num_classes)
-            known.update({(unit.name, i): value for i, value in enumerate(gives)})
+    for unit in deployed(units):
+        gives = record(tape, unit, [known[port] for port in unit.inputs], num_classes)
+        known.update({(unit.name, i): value for i, value in enumerate(gives)})
     for value in gives:
         tape.output(value)
     return gives
@@ -100,15 +101,13 @@ def _repeats(unit: Unit) -> int:
 def _conv(tape: Tape, unit: Unit, reads: Sequence[Value], num_classes: int) -> Values:
     op, (x,) = unit.part, reads
     assert isinstance(op, Conv)
-    if op.precision != "real" or op.shortcut == "average_pool":
-        raise _unknown(f"a {op.precision} conv with shortcut {op.shortcut!r}")
+    check_buildable(unit)
+    padding = padding_of(op)
     for copy in range(_repeats(unit)):
-        before, stride = x, op.stride if copy == 0 else 1
-        padding = padding_of(op)
+        stride = op.stride if copy == 0 else 1
         x = tape.conv(
             x, unit.width, op.kernel, stride, op.activation, padding=padding, dilation=op.dilation
         )
-        x = tape.add([before, x]) if op.shortcut == "identity" else x
     return (x,)
 
 
@@ -152,8 +151,8 @@ def _residual(tape: Tape, unit: Unit, reads: Sequence[Value], num_classes: int) 
 
 
 def _shortcut(tape: Tape, x: Value, y: Value, stride: int, activation: Activation) -> Value:
-    """ResNet's sum: the input is projected where its shape changes."""
-    if x[1:] != y[1:]:
+    """ResNet's sum: the input is projected where channels change, or there is a stride."""
+    if x.channels != y.channels or stride != 1:
         x = tape.conv(x, y.channels, 1, stride)
     return tape.activate(tape.add([y, x]), activation)
 

@@ -11,6 +11,7 @@ from nas.cost.latency import Table, latency_ms
 from nas.cost.units import Cost, unit_cost
 from nas.genome import Genome, Unit
 from nas.genome.plan import lower
+from nas.genome.units import deployed
 
 
 class Row(NamedTuple):
@@ -84,18 +85,18 @@ def profile(
     """Counts a genome without building it.
 
     Args:
-        genome: as deployed.
+        genome: as deployed; what only training reads isn't counted.
         image_size: side of the input in pixels; the genome's own by default.
         num_classes: background counts; 91 is COCO's, as in the published tables.
         latency: a device's times, for `latency_ms`.
 
     Raises:
-        GenomeError: when the genome isn't legal, or a part can't be counted yet.
+        GenomeError: when the genome isn't legal, or no module is built for a part yet.
         ConfigError: when the table lacks one of its units.
     """
     if image_size is not None and image_size != genome.input.size:
         genome = genome.scaled(input_size=image_size)
-    counted = tuple((unit, unit_cost(unit, num_classes)) for unit in lower(genome))
+    counted = tuple((unit, unit_cost(unit, num_classes)) for unit in deployed(lower(genome)))
     params = sum(cost.params for _, cost in counted)
     macs = sum(cost.macs for _, cost in counted)
     head = counted[-1][1]

@@ -83,7 +83,7 @@ def _of_block(unit: Unit) -> dict[str, Any]:
     block = unit.block
     assert block is not None
     fields: dict[str, Any] = {"width": unit.width} if unit.width else {}
-    if len(unit.ins) > 1 and not _adds(unit):
+    if block.combine == "weighted_sum" or (len(unit.ins) > 1 and not _adds(unit)):
         fields["combine"] = block.combine
     if block.fuse_activation != "none":
         fields["fuse_activation"] = block.fuse_activation

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome.blocks import AlphaResample, SeparableResample
+from nas.genome.buildable import check_buildable
 from nas.genome.heads import RetinaNetHead, SSDHead
 from nas.genome.necks import RFCR, Endpoints, Pool
 from nas.genome.operations import (
@@ -26,6 +27,7 @@ from nas.genome.operations import (
 )
 from nas.genome.part import Part
 from nas.genome.shapes import compressed, expanded, squeezed
+from nas.genome.units import fused_channels
 
 
 class Cost(NamedTuple):
@@ -48,7 +50,7 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
         num_classes: background counts; only a head reads it.
 
     Raises:
-        GenomeError: for a part that can't be counted yet.
+        GenomeError: for a part that no module is built for yet.
     """
     classes = num_classes if unit.kind == "head" else 0
     repeats = unit.block.repeats if unit.block is not None and unit.kind == "block" else 1
@@ -67,14 +69,22 @@ _known: dict[tuple[object, ...], Cost] = {}
 
 
 def _count(unit: Unit, repeats: int, num_classes: int) -> Cost:
+    check_buildable(unit)
     part = unit.part
     for kind, count in _COUNTERS.items():
         if isinstance(part, kind):
-            return count(unit, repeats, num_classes)
+            return count(unit, repeats, num_classes).plus(_factors(unit))
     raise GenomeError(
         f"no cost for a part of type {getattr(part, 'type', type(part).__name__)!r}; "
         f"legal: {', '.join(sorted(kind.__name__ for kind in _COUNTERS))}"
     )
+
+
+def _factors(unit: Unit) -> Cost:
+    """One learnt factor for each input of a weighted sum."""
+    if unit.kind != "block" or unit.block is None or unit.block.combine != "weighted_sum":
+        return Cost()
+    return Cost(params=len(unit.ins), bits=32 * len(unit.ins))
 
 
 def conv(
@@ -108,16 +118,10 @@ def _total(*costs: Cost) -> Cost:
 def _conv(unit: Unit, repeats: int, num_classes: int) -> Cost:
     op = unit.part
     assert isinstance(op, Conv)
-    channels_in, size = _channels_in(unit), unit.outs[0].size
+    channels_in, size = fused_channels(unit), unit.outs[0].size
     first = conv(channels_in, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
     later = conv(unit.width, unit.width, op.kernel, size, norm=op.norm, bias=op.bias)
     return _total(first, *[later] * (repeats - 1))
-
-
-def _channels_in(unit: Unit) -> int:
-    if unit.block is not None and unit.block.combine == "concat":
-        return sum(shape.channels for shape in unit.ins)
-    return unit.ins[0].channels
 
 
 def _pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
@@ -125,27 +129,29 @@ def _pool(unit: Unit, repeats: int, num_classes: int) -> Cost:
 
 
 def _bottleneck(unit: Unit, repeats: int, num_classes: int) -> Cost:
-    source, out, width = unit.ins[0], unit.outs[0], unit.width
+    op, source, out, width = unit.part, unit.ins[0], unit.outs[0], unit.width
+    assert isinstance(op, Bottleneck)
     copies = []
     for copy in range(repeats):
-        channels = source.channels if copy == 0 else out.channels
+        channels = fused_channels(unit) if copy == 0 else out.channels
         size = source.size if copy == 0 else out.size
         copies.append(conv(channels, width, 1, size))
         copies.append(conv(width, width, 3, out.size))
         copies.append(conv(width, out.channels, 1, out.size))
-        if copy == 0 and (channels, size) != (out.channels, out.size):
+        if copy == 0 and (channels != out.channels or op.stride != 1):
             copies.append(conv(channels, out.channels, 1, out.size))
     return _total(*copies)
 
 
 def _residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
-    source, out = unit.ins[0], unit.outs[0]
+    op, out = unit.part, unit.outs[0]
+    assert isinstance(op, Residual)
     copies = []
     for copy in range(repeats):
-        channels = source.channels if copy == 0 else out.channels
+        channels = fused_channels(unit) if copy == 0 else out.channels
         copies.append(conv(channels, out.channels, 3, out.size))
         copies.append(conv(out.channels, out.channels, 3, out.size))
-        if copy == 0 and (channels, source.size) != (out.channels, out.size):
+        if copy == 0 and (channels != out.channels or op.stride != 1):
             copies.append(conv(channels, out.channels, 1, out.size))
     return _total(*copies)
 
@@ -153,7 +159,7 @@ def _residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
 def _inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
     op, out = unit.part, unit.outs[0]
     assert isinstance(op, InvertedResidual)
-    channels, size = _channels_in(unit), unit.ins[0].size
+    channels, size = fused_channels(unit), unit.ins[0].size
     copies = []
     for _ in range(repeats):
         wide = expanded(channels, op.expansion)
@@ -169,7 +175,7 @@ def _inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
 def _fused_inverted_residual(unit: Unit, repeats: int, num_classes: int) -> Cost:
     op, out = unit.part, unit.outs[0]
     assert isinstance(op, FusedInvertedResidual)
-    channels = _channels_in(unit)
+    channels = fused_channels(unit)
     copies = []
     for _ in range(repeats):
         wide = expanded(channels, op.expansion)
@@ -192,7 +198,7 @@ def _squeeze_excite(op: SqueezeExcite | None, channels: int, wide: int) -> Cost:
 def _tucker(unit: Unit, repeats: int, num_classes: int) -> Cost:
     op, out = unit.part, unit.outs[0]
     assert isinstance(op, Tucker)
-    channels, size = _channels_in(unit), unit.ins[0].size
+    channels, size = fused_channels(unit), unit.ins[0].size
     copies = []
     for _ in range(repeats):
         first = compressed(channels, op.input_ratio)

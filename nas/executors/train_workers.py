@@ -20,7 +20,7 @@ from typing import Any
 from nas.environment import cores
 from nas.errors import ConfigError, NasError, RunError
 from nas.executors.cluster import Lifeline, running_ray
-from nas.executors.settings import ComputeSettings
+from nas.executors.settings import ComputeSettings, MachineSettings
 from nas.executors.worker import pinned_threads
 
 Tell = Callable[[Any], None]
@@ -35,9 +35,9 @@ TELL_SECONDS = 0.3
 
 
 def train_together(
-    work: Work, compute: ComputeSettings, tell: Tell, *, gpus: float, threads: int | None = None
+    work: Work, settings: MachineSettings, tell: Tell, *, gpus: float, threads: int | None = None
 ) -> None:
-    """Runs `work` in `compute.workers` processes, and returns when all are done.
+    """Runs `work` in `settings.workers` processes, and returns when all are done.
 
     Args:
         work: can be pickled.
@@ -48,8 +48,8 @@ def train_together(
     Raises:
         NasError: a worker's own error, or that one was lost or found no room.
     """
-    threads = threads or max(1, cores() // compute.workers)
-    compute = compute.model_copy(update={"threads": threads})
+    threads = threads or max(1, cores() // settings.workers)
+    compute = ComputeSettings(**settings.model_dump(), threads=threads)
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_SECONDS)
     # Ray's processes inherit the environment as it is when they are started.

@@ -69,7 +69,7 @@ class Genome(Part):
         lower(self)
 
     def graph(self) -> networkx.DiGraph:
-        """The network as a graph, without blocks that reach no tap.
+        """The network as it is shipped, as a graph, without blocks that reach no tap of it.
 
         Returns:
             Nodes are block ids, and ``image``, with ``level``, ``type``, ``width`` (output

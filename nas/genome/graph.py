@@ -6,18 +6,18 @@ import networkx
 
 from nas.genome.blocks import IMAGE
 from nas.genome.genome import Genome
-from nas.genome.plan import lower
-from nas.genome.units import Unit
+from nas.genome.plan import layout, lower
+from nas.genome.units import Unit, deployed
 
 
 def graph(genome: Genome) -> networkx.DiGraph:
     """See ``Genome.graph``."""
-    units = lower(genome)
+    units = deployed(lower(genome))
     view = networkx.DiGraph(name=genome.name)
     side = genome.input.size
     view.add_node(IMAGE, level=0, type=IMAGE, width=3, size=side, tap=False)
     by_name = {unit.name: unit for unit in units}
-    tapped = {tap.block for tap in genome.taps}
+    tapped = {tap.block for tap in layout(genome).taps if not tap.training_only}
     for unit in units:
         if unit.kind != "block" or unit.block is None:
             continue

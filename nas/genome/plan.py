@@ -212,7 +212,10 @@ class Lowering:
         for unit in self._neck(ports):
             yield unit
         maps = self.layout.offered
-        yield Unit("head", "head", self.genome.head, None, tuple(ports), maps, maps)
+        unshipped = tuple(i for i, tap in enumerate(self.layout.taps) if tap.training_only)
+        yield Unit(
+            "head", "head", self.genome.head, None, tuple(ports), maps, maps, unshipped=unshipped
+        )
 
     def _block(self, name: str, canonical: bool) -> Iterator[Unit]:
         block, fit = self.layout.blocks[name], self.layout.fitted[name]

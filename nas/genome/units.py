@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from nas.genome.blocks import Block
@@ -36,6 +37,7 @@ class Unit(NamedTuple):
         width: resolved base width of a block's operation.
         middle: channels inside a SpineNet resampling.
         training_only: absent from what is shipped.
+        unshipped: of a head, positions of inputs that it reads in training alone.
     """
 
     name: str
@@ -48,3 +50,28 @@ class Unit(NamedTuple):
     width: int = 0
     middle: int = 0
     training_only: bool = False
+    unshipped: tuple[int, ...] = ()
+
+
+def fused_channels(unit: Unit) -> int:
+    """Channels that a block's operation reads, of all its inputs together."""
+    if unit.block is not None and unit.block.combine == "concat":
+        return sum(shape.channels for shape in unit.ins)
+    return unit.ins[0].channels
+
+
+def deployed(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """What is shipped of a plan: without units, and inputs of the head, for training alone.
+
+    Profile, latency, evaluation and exports read this; the key reads everything, for networks
+    that are trained differently aren't the same candidate.
+    """
+    return tuple(_shipped(unit) for unit in units if not unit.training_only)
+
+
+def _shipped(unit: Unit) -> Unit:
+    if not unit.unshipped:
+        return unit
+    kept = [i for i in range(len(unit.inputs)) if i not in unit.unshipped]
+    inputs, ins = (tuple(items[i] for i in kept) for items in (unit.inputs, unit.ins))
+    return unit._replace(inputs=inputs, ins=ins, outs=ins, unshipped=())

@@ -54,7 +54,7 @@ def _measured(
     short = proxy.model_copy(update={"recipe": recipe, "images": images})
     trial = TrainingProxy(short, root, config.data, data_seed=config.seed, device="cuda")
     return fit_to_gpus(
-        config.compute.model_copy(update={"threads": proxy.threads}),
+        config.compute.with_threads(proxy.threads),
         trial,
         lambda: largest(space, config.objective, costs, config.seed),
     )

@@ -148,7 +148,7 @@ def _searched(
         costs=costs,
         control=config.control.share,
         finalists=config.finalists,
-        compute=config.compute.model_copy(update={"threads": config.proxy.threads}),
+        compute=config.compute.with_threads(config.proxy.threads),
         stopping=config.stopping,
         settings=config.study,
         warm_start=config.warm_start,

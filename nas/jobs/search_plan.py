@@ -64,7 +64,7 @@ def _rows(
         f"{'within the time for trials' if plan.is_timed else 'on top of the budget'}",
         "forecast": f"{'how many trials, and when' if plan.is_timed else 'when'} "
         f"all is over: known after {TIMED * plan.workers} trials",
-        "workers": f"{config.compute.workers} ({config.compute.executor})",
+        "workers": f"{config.compute.at_once} ({config.compute.executor})",
     }
     if config.costs.latency_table is not None:
         rows["latency"] = f"by {config.costs.latency_table}"

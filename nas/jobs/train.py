@@ -29,7 +29,7 @@ from nas.jobs.numbers import numbers_table
 from nas.jobs.samples import found_on, learnt_from
 from nas.jobs.screen import console, progress_bar, show_warnings
 from nas.jobs.train_needs import dry_run as look_ahead
-from nas.jobs.train_plan import device_of, show_plan
+from nas.jobs.train_plan import check_device, device_of, show_plan
 from nas.jobs.train_probe import Training
 from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
@@ -69,6 +69,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     if dry_run:
         look_ahead(Training(model, config, split, val, folder, config.compute.workers))
         return None
+    check_device(config)
     run = Run.make(folder)
     keep = keep_config(run, config)
     run.record_environment()

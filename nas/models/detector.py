@@ -13,7 +13,9 @@ from nas.data.resize import resize
 from nas.errors import GenomeError
 from nas.genome import Genome, Port, Unit, plan
 from nas.genome.blocks import IMAGE
+from nas.genome.buildable import check_buildable
 from nas.genome.operations import MaxPool
+from nas.genome.units import deployed
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
 from nas.models.heads import build_head
@@ -57,6 +59,8 @@ class Detector(nn.Module):
         super().__init__()
         self.genome, self.num_classes = genome, num_classes
         units = plan(genome)
+        for unit in units:
+            check_buildable(unit)
         last = max((unit.block.rank or 0 for unit in units if unit.block), default=0)
         self.body = nn.ModuleDict()
         self.steps: list[tuple[str, tuple[Port, ...]]] = []
@@ -68,18 +72,27 @@ class Detector(nn.Module):
         _pool_before_activation(self.body, units)
         self.head = build_head(units[-1], num_classes, genome.norm, genome.input.size)
         self.maps = units[-1].inputs
+        shipped = deployed(units)
+        self._shipped_steps = [(unit.name, unit.inputs) for unit in shipped[:-1]]
+        self._shipped_maps = shipped[-1].inputs
         self.register_buffer("mean", _per_channel(genome.input.mean), persistent=False)
         self.register_buffer("std", _per_channel(genome.input.std), persistent=False)
         self.head.initialize(self.body)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch."""
+        """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch.
+
+        In evaluation, those for training alone are left out, and what only they need isn't run.
+        """
+        steps, maps = self.steps, self.maps
+        if not self.training:
+            steps, maps = self._shipped_steps, self._shipped_maps
         values = {Port(IMAGE): images}
-        for name, inputs in self.steps:
+        for name, inputs in steps:
             found = self.body[name](*(values[port] for port in inputs))
             outputs = found if isinstance(found, tuple) else (found,)
             values.update((Port(name, i), output) for i, output in enumerate(outputs))
-        return [values[port] for port in self.maps]
+        return [values[port] for port in maps]
 
     def raw(self, images: Tensor) -> RawOutputs:
         """Logits and box codes of ``(B, 3, S, S)`` pictures, uint8 or float in 0…1."""
@@ -139,6 +152,9 @@ class Detector(nn.Module):
         It gives the same, up to rounding, with fewer passes over maps.
         """
         still = copy.deepcopy(self).eval()
+        still.steps, still.maps = still._shipped_steps, still._shipped_maps
+        for name in set(still.body) - {name for name, _ in still.steps}:
+            del still.body[name]
         fold_norms(still)
         still.head = still.head.for_inference()
         return still.to(memory_format=torch.channels_last)
@@ -194,7 +210,10 @@ def _pool_before_activation(body: nn.ModuleDict, units: Sequence[Unit]) -> None:
     for pool in units:
         source = pool.inputs[0].unit
         readers = [unit for unit in units for port in unit.inputs if port.unit == source]
-        fused = len(pool.inputs) > 1 or (pool.block and pool.block.fuse_activation != "none")
+        block = pool.block
+        fused = len(pool.inputs) > 1 or (
+            block is not None and (block.fuse_activation != "none" or block.combine != "sum")
+        )
         if not isinstance(pool.part, MaxPool) or source == IMAGE or len(readers) > 1 or fused:
             continue
         stem, after = body[source], body[pool.name]

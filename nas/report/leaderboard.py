@@ -210,11 +210,15 @@ def proposed_by(row: Record) -> str:
 
 
 def cost_text(name: str, value: float | None) -> str:
-    """A cost with its unit: ``28.5 M``."""
+    """A cost with its unit: ``28.5 M``; a number too small for that as it is: ``5``."""
     if value is None:
         return "–"
     unit, sign = UNITS.get(name, (1.0, ""))
-    return f"{value / unit:.4g} {sign}".strip()
+    if unit > 1 and abs(value) < unit / 1000:
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    scaled = value / unit
+    number = f"{scaled:.4g}" if abs(scaled) < 10_000 else f"{scaled:,.0f}"
+    return f"{number} {sign}".strip()
 
 
 def objective_text(objective: ObjectiveSettings) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
-from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome.network import BatchNorm
+from nas.genome.units import fused_channels
 from nas.models.blocks.bottleneck import Bottleneck
 from nas.models.blocks.conv import Conv
 from nas.models.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
@@ -30,10 +31,13 @@ _TYPES: dict[str, Callable[[Unit, int, int, BatchNorm, nn.Module], nn.Module]] =
 
 
 class FusedBlock(nn.Module):
-    """Sums the inputs, activates the sum, and runs the block's copies one after the other.
+    """Combines the inputs, activates that, and runs the block's copies one after the other.
 
-    Inputs: tensors ``(N, C, S, S)`` of one shape.  Output ``(N, C', S', S')``; with
-    ``gives_expanded`` also the map ``(N, C_wide, S, S)`` inside the first copy.
+    Inputs are added, added with one learnt factor each (1 at first), or concatenated.
+
+    Inputs: tensors ``(N, C, S, S)``, of one shape where they are added.  Output
+    ``(N, C', S', S')``; with ``gives_expanded`` also the map ``(N, C_wide, S, S)`` inside the
+    first copy.
 
     Args:
         unit: a unit of kind ``block``.
@@ -49,17 +53,13 @@ class FusedBlock(nn.Module):
         self.gives_expanded = gives_expanded
         block = unit.block
         assert block is not None
-        if block.op.type not in _TYPES:
-            raise GenomeError(
-                f"block {block.id!r}: no model for type {block.op.type!r}; "
-                f"legal to build: {', '.join(sorted(_TYPES))}"
-            )
-        if block.combine != "sum":
-            raise GenomeError(f"block {block.id!r}: no model for combine={block.combine!r} yet")
+        self.combine = block.combine
+        if self.combine == "weighted_sum":
+            self.factors = nn.Parameter(torch.ones(len(unit.ins)))
         self.act = activation(block.fuse_activation)
         dropped = StochasticDepth(drop_path) if drop_path else nn.Identity()
         make = _TYPES[block.op.type]
-        first, later = unit.ins[0].channels, unit.outs[0].channels
+        first, later = fused_channels(unit), unit.outs[0].channels
         self.copies = nn.Sequential(
             *(
                 make(unit, first if copy == 0 else later, copy, norm, dropped)
@@ -68,11 +68,9 @@ class FusedBlock(nn.Module):
         )
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Sum, activation, copies."""
-        x = inputs[0]
-        for other in inputs[1:]:
-            x = x + other
-        if len(inputs) == 1 and not isinstance(self.act, nn.Identity):
+        """Combination, activation, copies."""
+        x = self._combined(inputs)
+        if x is inputs[0] and not isinstance(self.act, nn.Identity):
             x = x.clone()  # the activation works in place, and others may read this input
         x = self.act(x)
         first = self.copies[0]
@@ -83,3 +81,13 @@ class FusedBlock(nn.Module):
         for copy in self.copies[1:]:
             out = copy(out)
         return out, wide
+
+    def _combined(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        if self.combine == "concat":
+            return torch.cat(inputs, dim=1) if len(inputs) > 1 else inputs[0]
+        if self.combine == "weighted_sum":
+            inputs = tuple(f * x for f, x in zip(self.factors, inputs, strict=True))
+        x = inputs[0]
+        for other in inputs[1:]:
+            x = x + other
+        return x

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome import operations as schema
 from nas.genome.network import BatchNorm
@@ -17,13 +16,8 @@ class Conv(nn.Sequential):
     def __init__(
         self, unit: Unit, in_channels: int, copy: int, norm: BatchNorm, dropped: nn.Module
     ) -> None:
-        op, block = unit.part, unit.block
-        assert isinstance(op, schema.Conv) and block is not None
-        if op.precision != "real" or op.shortcut != "none":
-            raise GenomeError(
-                f"block {block.id!r}: no model yet for a {op.precision} conv with shortcut "
-                f"{op.shortcut!r}; legal to build: real, without shortcut"
-            )
+        op = unit.part
+        assert isinstance(op, schema.Conv)
         padding = op.padding
         if padding is None:
             padding = op.dilation * (op.kernel - 1) // 2

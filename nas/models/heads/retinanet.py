@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome.anchors import OctaveAnchors
 from nas.genome.heads import RetinaNetHead
@@ -81,10 +80,6 @@ class RetinaNet(Head[RetinaNetHead]):
         image_size: int,
     ) -> None:
         octaves = [part for part in head.anchors if isinstance(part, OctaveAnchors)]
-        if len(octaves) != len(head.anchors):
-            raise GenomeError("head retinanet: no model for default_boxes; legal: octave")
-        if len({part.count for part in octaves}) > 1:
-            raise GenomeError("head retinanet: give every level the same number of anchors")
         super().__init__(head, num_classes, image_size, octave_anchors(octaves, unit.ins))
         channels, per_place, levels = unit.ins[0].channels, octaves[0].count, len(octaves)
         self.class_tower = Tower(channels, head, levels, per_place * num_classes, norm)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.errors import GenomeError
 from nas.genome import Unit
 from nas.genome.anchors import DefaultBoxes
 from nas.genome.heads import SSDHead
@@ -36,17 +35,6 @@ class SSD(Head[SSDHead]):
         self, unit: Unit, head: SSDHead, num_classes: int, norm: BatchNorm, image_size: int
     ) -> None:
         parts = [part for part in head.anchors if isinstance(part, DefaultBoxes)]
-        if len(parts) != len(head.anchors):
-            raise GenomeError("head ssd: no model for octave anchors; legal: default_boxes")
-        if head.box_values != 4:
-            raise GenomeError(
-                f"head ssd: no model for box_values {head.box_values}, which predict a variance "
-                "too; legal to build: 4"
-            )
-        if head.kernel % 2 == 0:
-            raise GenomeError(
-                f"head ssd: kernel {head.kernel} would change the maps' size; legal: an odd one"
-            )
         super().__init__(head, num_classes, image_size, default_boxes(parts, unit.ins, image_size))
         sizes = [(shape.channels, part.count) for shape, part in zip(unit.ins, parts, strict=True)]
         self.class_predictors = nn.ModuleList(
