@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 THREADS = min(8, os.cpu_count() or 1)
 """That decode at once."""
 
-_FORMAT = 1  # raise it when the same image would come out as other pixels
+_FORMAT = 2  # raise it when the same image would come out as other pixels
 _CHUNK = 128
 _STALE_SECONDS = 3600
 

@@ -180,7 +180,8 @@ def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
         raise DataError(f"{split.json_path}: {_lacks_categories(problems)}")
     if not split.images:
         raise DataError(
-            f"{split.json_path}: none of its images can be used{met}; "
+            f"{split.json_path}: none of its images can be used{met}; the first: "
+            f"{problems[0] if problems else 'images is empty'}; "
             f"`nas data check {split.root}` lists why"
         )
     if not any(len(image.boxes) for image in split.images):

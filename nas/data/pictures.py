@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.layout import ImageFiles, Layout, PathEscape
+from nas.data.image_files import ImageFiles, PathEscape, image_name
+from nas.data.layout import Layout
 from nas.data.problems import ESCAPE, Problems
 from nas.data.resize import read_header
 from nas.data.values import echo, whole
@@ -63,14 +64,11 @@ def read_pictures(rows: list[dict[str, Any]], layout: Layout, problems: Problems
     seen: set[int] = set()
     kept: list[_Row] = []
     for position, row in enumerate(rows):
-        key, name = whole(row.get("id")), row.get("file_name")
+        key, name = whole(row.get("id")), image_name(row)
         place = f"images[{position}]"
-        if key is None or not isinstance(name, str) or not name:
-            lacking = "an integer id" if key is None else "a file_name"
-            detail = f"id {echo(row.get('id'))}, file_name {echo(name)}"
-            problems.note(
-                "image without integer id and file_name", place, f"no {lacking}: {detail}"
-            )
+        if key is None or not name:
+            detail = f"id {echo(row.get('id'))}, file_name {echo(row.get('file_name'))}"
+            problems.note("image without integer id and file_name", place, detail)
             if key is not None:
                 seen.add(key)
             continue
@@ -81,7 +79,7 @@ def read_pictures(rows: list[dict[str, Any]], layout: Layout, problems: Problems
             problems.note("image id of several files", subject, detail)
         elif key in seen:
             problems.note("duplicate image id", subject, place)
-        elif (found := _locate(files, layout, name, subject, place, problems)) is not None:
+        elif (found := _locate(files, layout, name, subject, problems)) is not None:
             path, file_bytes = found
             header = _header(path, row, subject, place, problems)
             if header is not None:
@@ -94,8 +92,8 @@ def _names_of_ids(rows: list[dict[str, Any]]) -> dict[int, set[str]]:
     """The different file names that each id has: of two, boxes can't be told apart."""
     names: dict[int, set[str]] = {}
     for row in rows:
-        key, name = whole(row.get("id")), row.get("file_name")
-        if key is not None and isinstance(name, str):
+        key, name = whole(row.get("id")), image_name(row)
+        if key is not None and name:
             names.setdefault(key, set()).add(name)
     return names
 
@@ -125,7 +123,7 @@ def _table(kept: list[_Row], seen: set[int]) -> PictureTable:
 
 
 def _locate(
-    files: ImageFiles, layout: Layout, name: str, subject: str, place: str, problems: Problems
+    files: ImageFiles, layout: Layout, name: str, subject: str, problems: Problems
 ) -> tuple[Path, int] | None:
     try:
         found = files.locate(layout.image_folders, name)
@@ -133,7 +131,7 @@ def _locate(
         problems.note(ESCAPE, subject, error)
         return None
     if found is None:
-        problems.note("missing image", subject, place)
+        problems.note("missing image", subject, files.whereabouts(layout.image_folders, name))
     return found
 
 

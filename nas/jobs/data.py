@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from nas.data import check as checking
 from nas.data.coco import load_split
+from nas.data.problems import Problem
 from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
@@ -73,12 +75,33 @@ def _anchor_table(folder: Path, size: int) -> Table:
 
 
 def split(folder: Path, *, share: float = 0.1, seed: int = 0) -> None:
-    """Divides the one annotation file of a folder into ``train.json`` and ``val.json``."""
+    """Divides the one annotation file of a folder into ``train.json`` and ``val.json``.
+
+    Every image and box of the file is accounted for: those in neither part are listed.
+    """
     cut = split_folder(folder, val=share, seed=seed)
-    console.print(
-        f"{cut.train_json}: {cut.train_images} images\n{cut.val_json}: {cut.val_images} images",
-        soft_wrap=True,
-    )
+    _list(cut.problems)
+    images, boxes = cut.left_out
+    lines = [
+        f"{cut.train_json}: {cut.train_images} images, {cut.train_boxes} boxes",
+        f"{cut.val_json}: {cut.val_images} images, {cut.val_boxes} boxes",
+    ]
+    if images or boxes:
+        lines.append(
+            f"left out: {images} images and {boxes} boxes of the {cut.images} and {cut.boxes} in "
+            f"{cut.json_path}; an image that can't be used takes its boxes along"
+        )
+    else:
+        lines.append(f"nothing of {cut.json_path} is left out")
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _list(problems: Sequence[Problem]) -> None:
+    for problem in problems[:MOST_PROBLEMS]:
+        console.print(str(problem), soft_wrap=True, markup=False)
+    if len(problems) > MOST_PROBLEMS:
+        rest = checking.count(problems[MOST_PROBLEMS:])
+        console.print(f"… and {len(problems) - MOST_PROBLEMS} more: {rest}", soft_wrap=True)
 
 
 def show(folder: Path, *, count: int = 16, out: Path | None = None) -> list[Path]:
