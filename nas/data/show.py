@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 
 from nas.data.coco import Image, Split
 from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
+
+log = logging.getLogger(__name__)
+
+GREY = 128
+"""Of a square that stands for an image that can't be decoded."""
 
 
 def contact_sheet(
@@ -24,6 +31,9 @@ def contact_sheet(
     seed: int = 0,
 ) -> Path:
     """Writes a PNG of some images of a split with their boxes and names: `nas data show`.
+
+    In the place of an image that can't be decoded stands a grey square with its name, and a
+    warning counts them.
 
     Args:
         split: Where the images come from.
@@ -38,9 +48,19 @@ def contact_sheet(
     """
     rng = np.random.default_rng(abs(seed))
     chosen = np.sort(rng.permutation(len(split.images))[:images])
-    return write_png(
-        side_by_side([_tile(split, split.images[place], tile) for place in chosen], columns), path
-    )
+    tiles, errors = [], []
+    for place in chosen:
+        try:
+            tiles.append(_tile(split, split.images[place], tile))
+        except DataError as error:
+            errors.append(error)
+            tiles.append(_grey(split.images[place].path.name, tile))
+    if errors:
+        log.warning(
+            "%s: %d of the %d images shown can't be decoded and are grey; the first: %s",
+            *(split.json_path, len(errors), len(tiles), errors[0]),
+        )
+    return write_png(side_by_side(tiles, columns), path)
 
 
 def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
@@ -54,16 +74,24 @@ def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
     return sheet
 
 
-def write_png(picture: np.ndarray, path: Path | str) -> Path:
+def write_png(picture: np.ndarray, path: Path | str, software: str = "") -> Path:
     """Writes uint8 (H, W, 3), and returns the path.
+
+    Args:
+        picture: The pixels.
+        path: The file.
+        software: What stands in the file as its maker.
 
     Raises:
         DataError: The disk doesn't take it.
     """
     path = Path(path)
+    info = PngInfo()
+    if software:
+        info.add_text("Software", software)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Pillow.fromarray(picture).save(path, format="PNG")
+        Pillow.fromarray(picture).save(path, format="PNG", pnginfo=info)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
@@ -75,3 +103,9 @@ def _tile(split: Split, image: Image, size: int) -> np.ndarray:
     names = [split.categories[label - 1].name for label in image.labels]
     texts = [f"{n} (crowd)" if c else n for n, c in zip(names, image.crowd, strict=True)]
     return draw_boxes(square, place.to_input(image.boxes), texts, image.labels)
+
+
+def _grey(name: str, size: int) -> np.ndarray:
+    """uint8 (size, size, 3) in the place of an image that can't be decoded."""
+    blank = np.full((size, size, 3), GREY, dtype=np.uint8)
+    return draw_boxes(blank, np.array([[0, 0, size, size]]), [f"{name}: can't be decoded"], [0])

@@ -184,7 +184,7 @@ NO_FLAG = [None, NAN, INF, "", "maybe", "no", 2, -1, 0.5, "2", [], [0], [1], {},
 NO_SIDE = [-1, 0, None, NAN, INF, "", "x", [], [40], {}, True, 1.5, 10**400, "-1"]
 NO_AREA = [None, NAN, INF, -1, 0, "", "x", "-3", [], [5], {}, True, 1e30, 10**400]
 NO_NAME = [None, NAN, "", [], {}, True, " "]
-NO_FILE = [None, 3, "", [], {}, NAN, "missing.png", "x/0.png", "0.png ", "\ud800.png", GONE]
+NO_FILE = [None, 3, "", [], {}, NAN, "missing.png", "x/0.png", "a\n.png", "\ud800.png", GONE]
 FLAGS = {0: [0.0, False, "0", "false", "False", " 0 ", "0.0", GONE], 1: [1.0, True, "1", "TRUE"]}
 
 
