@@ -19,12 +19,22 @@ _NAMED = 5  # categories that only one split has: more would make a long line
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a data folder that can't be used, or that is probably not what was meant."""
+    """Something in a data folder that can't be used, or that is probably not what was meant.
+
+    Attributes:
+        kind: What it is, in words by which problems are counted.
+        file: The annotation file, from the data folder on.
+        subject: The row or picture.
+        detail: What was met there.
+        left_out: Whether the row or picture is used for nothing; False for a note, such as that
+            of a size which isn't the file's: what it names is used all the same.
+    """
 
     kind: str
     file: str
     subject: str
     detail: str = ""
+    left_out: bool = True
 
     def __str__(self) -> str:
         return f"{self.file}: {self.kind}: {self.subject}" + (
@@ -88,8 +98,8 @@ class _Reader:
         self.file = str(layout.json_path.relative_to(layout.root))
         self.problems: list[Problem] = []
 
-    def note(self, kind: str, subject: str, detail: object = "") -> None:
-        self.problems.append(Problem(kind, self.file, subject, str(detail)))
+    def note(self, kind: str, subject: str, detail: object = "", *, left_out: bool = True) -> None:
+        self.problems.append(Problem(kind, self.file, subject, str(detail), left_out))
 
     def read(self, categories: Sequence[tuple[int, str]] | None) -> AnnotationFile:
         path = self.layout.json_path
@@ -181,7 +191,8 @@ class _Reader:
         said = (row.get("width", size[0]), row.get("height", size[1]))
         if said != size:
             turned = "; it is the size before EXIF rotation" if said == size[::-1] else ""
-            self.note("size differs from the file's", subject, f"{said}, file {size}{turned}")
+            detail = f"{said}, file {size}{turned}"
+            self.note("size differs from the file's", subject, detail, left_out=False)
         return size
 
     def _boxes(
@@ -239,18 +250,21 @@ class _Reader:
         again = np.ones(len(ids), dtype=bool)
         again[first] = False
         again &= has_id
-        self._note_boxes("duplicate annotation id", again, rows)
+        self._note_boxes("duplicate annotation id", again, rows, left_out=False)
         if again.any() or not has_id.all():
             return np.arange(1, len(ids) + 1, dtype=np.int64)
         return ids
 
-    def _note_boxes(self, kind: str, bad: np.ndarray, rows: list[dict[str, Any]]) -> None:
+    def _note_boxes(
+        self, kind: str, bad: np.ndarray, rows: list[dict[str, Any]], *, left_out: bool = True
+    ) -> None:
         for position in np.flatnonzero(bad):
             row = rows[position]
             self.note(
                 kind,
                 f"annotation {row.get('id', f'at [{position}]')} of image {row.get('image_id')}",
                 f"category {row.get('category_id')}, bbox {row.get('bbox')!r:.120}",
+                left_out=left_out,
             )
 
 
