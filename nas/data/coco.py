@@ -213,4 +213,5 @@ def refusal(split: Split, problems: Sequence[Problem], *, boxes: bool = True) ->
 def without_boxes(split: Split, remedy: str) -> str:
     """Returns the message that a split has no box, which names its crowds."""
     crowds = f" but {split.crowds} crowds, which are no ground truth" if split.crowds else ""
-    return f"{split.json_path}: no usable box on {len(split)} images{crowds}{remedy}"
+    images = "1 image" if len(split) == 1 else f"{len(split)} images"
+    return f"{split.json_path}: no usable box on {images}{crowds}{remedy}"
