@@ -160,6 +160,7 @@ class ProxySettings(Settings):
 class _Part:
     split: Split
     cache: PixelCache
+    decodable: Split  # the images of `split` that can be judged
 
 
 class TrainingProxy:
@@ -296,7 +297,7 @@ class TrainingProxy:
             device=self.device,
             precision=autocast_dtype(recipe.precision),
         )
-        scores = evaluate(held.split, found, quick=True)
+        scores = evaluate(held.decodable, found, quick=True)
         metrics = {
             "ap": scores.ap,
             "ap50": scores.ap50,
@@ -331,7 +332,11 @@ class TrainingProxy:
         return numerics_class(recipe.threads, recipe.precision, self.device)
 
     def splits(self) -> tuple[Split, Split]:
-        """Returns the training part, cut to the number of images, and the hold-out."""
+        """Returns the training part, cut to the number of images, and the hold-out.
+
+        Raises:
+            DataError: trials can't be trained on the one, or judged on the other.
+        """
         if self._splits is None:
             from nas.data.coco import load_split
             from nas.data.holdout import holdout, subset
@@ -339,7 +344,9 @@ class TrainingProxy:
 
             root = self.data or scenes_folder(self.data_settings)
             fit, held = holdout(load_split(root, "train"), self.data_settings, self.data_seed)
-            self._splits = subset(fit, self.settings.images, self.data_seed), held
+            fit = subset(fit, self.settings.images, self.data_seed)
+            self.refuse_lacking(fit, held)
+            self._splits = fit, held
         return self._splits
 
     def _scaled(self, genome: Genome, recipe: RecipeSettings) -> Genome:
@@ -364,8 +371,32 @@ class TrainingProxy:
             from nas.data.decoding import open_pixels
 
             fit, held = (
-                _Part(split, open_pixels(split, size, rule, self.data_settings))
-                for split in self.splits()
+                _Part(split, cache, cache.decodable(split))
+                for split, cache in (
+                    (split, open_pixels(split, size, rule, self.data_settings))
+                    for split in self.splits()
+                )
             )
+            self.refuse_lacking(fit.decodable, held.decodable)
             self._parts[size, rule] = fit, held
         return self._parts[size, rule]
+
+    def refuse_lacking(self, fit: Split, held: Split) -> None:
+        """Refuses parts that trials can't be trained or judged on.
+
+        Args:
+            fit: the training part, or what can be decoded of it.
+            held: the hold-out, likewise.
+
+        Raises:
+            DataError: names what is lacking.
+        """
+        from nas.data.rules import lacking_to_search, refuse
+        from nas.training.batches import least_images
+
+        recipe = self.settings.recipe
+        refuse(
+            lacking_to_search(
+                fit, held, empty_images=recipe.empty_images, least=least_images(recipe)
+            )
+        )

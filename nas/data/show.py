@@ -10,15 +10,13 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
+from nas.data.cache import refuse_if_none
 from nas.data.coco import Image, Split
 from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
 
 log = logging.getLogger(__name__)
-
-GREY = 128
-"""Of a square that stands for an image that can't be decoded."""
 
 
 def contact_sheet(
@@ -43,24 +41,32 @@ def contact_sheet(
         tile: Side of each image's square in pixels.
         seed: Other seeds show other images.
 
+    Images that can't be decoded make room for others, and one warning counts them.
+
     Returns:
         The path written.
+
+    Raises:
+        DataError: No image can be decoded, or the disk doesn't take the file.
     """
     rng = np.random.default_rng(abs(seed))
-    chosen = np.sort(rng.permutation(len(split.images))[:images])
-    tiles, errors = [], []
-    for place in chosen:
+    tiles: dict[int, np.ndarray] = {}
+    skipped = 0
+    for place in rng.permutation(len(split.images)).tolist():
+        if len(tiles) == images:
+            break
         try:
-            tiles.append(_tile(split, split.images[place], tile))
-        except DataError as error:
-            errors.append(error)
-            tiles.append(_grey(split.images[place].path.name, tile))
-    if errors:
+            tiles[place] = _tile(split, split.images[place], tile)
+        except DataError:
+            skipped += 1
+    if not tiles:
+        refuse_if_none(split, np.zeros(len(split), dtype=bool))
+    if skipped:
         log.warning(
-            "%s: %d of the %d images shown can't be decoded and are grey; the first: %s",
-            *(split.json_path, len(errors), len(tiles), errors[0]),
+            "%s: %d images drawn can't be decoded and aren't shown; `nas data check %s` lists them",
+            *(split.json_path, skipped, split.root),
         )
-    return write_png(side_by_side(tiles, columns), path)
+    return write_png(side_by_side([tiles[place] for place in sorted(tiles)], columns), path)
 
 
 def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
@@ -103,9 +109,3 @@ def _tile(split: Split, image: Image, size: int) -> np.ndarray:
     names = [split.categories[label - 1].name for label in image.labels]
     texts = [f"{n} (crowd)" if c else n for n, c in zip(names, image.crowd, strict=True)]
     return draw_boxes(square, place.to_input(image.boxes), texts, image.labels)
-
-
-def _grey(name: str, size: int) -> np.ndarray:
-    """uint8 (size, size, 3) in the place of an image that can't be decoded."""
-    blank = np.full((size, size, 3), GREY, dtype=np.uint8)
-    return draw_boxes(blank, np.array([[0, 0, size, size]]), [f"{name}: can't be decoded"], [0])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from nas.data.coco import load_split
+from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
 from nas.errors import RunError
 from nas.evaluation.class_matches import RECALLS
@@ -49,7 +50,8 @@ def evaluate(
 
     Raises:
         NasError: nothing is trained or its weights aren't finite, the folder is gone, its
-            categories aren't the model's, or the files can't be written.
+            categories aren't the model's, no box is left to judge by, or the files can't be
+            written.
     """
     show_warnings()
     kept, kept_settings = kept_data(ref, needed=data is None)
@@ -60,14 +62,16 @@ def evaluate(
     val = load_split(data_folder(data, settings), "val", categories=trained.categories)
     source = trained.genome.input
     cache = pixels(val, source.size, source.resize, settings)
+    judged = cache.decodable(val)
+    refuse(lacking_to_judge(judged))
     with counted("detecting") as step:
-        step(0, len(val))
+        step(0, len(judged))
         found = predict_split(trained.detector, cache, val)
-    metrics = coco_numbers(val, found)
-    console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(val)} images"))
+    metrics = coco_numbers(judged, found)
+    console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(judged)} images"))
     console.print(classes_table(metrics))
     if out is not None:
-        for path in _written(out, metrics, precision_recall(val, found)):
+        for path in _written(out, metrics, precision_recall(judged, found)):
             console.print(str(path), soft_wrap=True, markup=False)
     return metrics
 

@@ -14,9 +14,6 @@ from nas.jobs.load import load
 from nas.jobs.screen import console, show_warnings
 from nas.training.weights import TrainedModel
 
-CHECKED_ON = 8
-"""Pictures on which an exported model is held against PyTorch."""
-
 
 def export(
     ref: str | Path | TrainedModel | Genome,
@@ -38,7 +35,8 @@ def export(
         The files written.
 
     Raises:
-        NasError: nothing is trained, or a file doesn't agree with PyTorch.
+        NasError: nothing is trained, no picture can be decoded, or a file doesn't agree with
+            PyTorch.
     """
     show_warnings()
     names = parse_formats(formats)
@@ -46,7 +44,7 @@ def export(
     data = data or kept_data(ref)[0]
     images = []
     if data is not None:
-        images = [image.path for image in load_split(data, "val").images[:CHECKED_ON]]
+        images = [image.path for image in load_split(data, "val", boxes=False).images]
     stem = _folder(ref, out) / "model"
     with console.status("writing, and running what was written"):
         if isinstance(model, Genome):

@@ -63,13 +63,36 @@ def say_in_logs(line: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
+class _Once(logging.Filter):
+    """Lets a message through once: what several steps of a command meet is said once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown = set[str]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is new."""
+        message = record.getMessage()
+        is_new = message not in self.shown
+        self.shown.add(message)
+        return is_new
+
+
+_ONCE = _Once()
+
+
 def show_warnings() -> None:
-    """Lets warnings of the toolkit appear as one line each, above a bar that is running."""
+    """Lets warnings of the toolkit appear as one line each, above a bar that is running.
+
+    Called at the start of a command, within which no warning appears twice.
+    """
+    _ONCE.shown.clear()
     logger = logging.getLogger("nas")
     if not logger.handlers:
         handler = RichHandler(
             console=console, show_time=False, show_path=False, show_level=False, markup=False
         )
         handler.setFormatter(logging.Formatter("note: %(message)s"))
+        handler.addFilter(_ONCE)
         logger.addHandler(handler)
         logger.propagate = False

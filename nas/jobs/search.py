@@ -11,8 +11,9 @@ from rich.progress import Progress, TaskID
 
 from nas.config import SearchConfig
 from nas.controllers import make_controller
-from nas.data.coco import load_split
-from nas.errors import ConfigError, RunError
+from nas.data.coco import Split, load_split
+from nas.data.rules import copies, pictures_in_both
+from nas.errors import ConfigError, DataError, RunError
 from nas.forecast import TIMED
 from nas.genome.network import Input
 from nas.jobs.costs import GenomeCosts
@@ -45,7 +46,8 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     """
     show_warnings()
     root = data_folder(config.data_dir, config.data)
-    classes = 1 + len(load_split(root, "train").categories)
+    train = load_split(root, "train")
+    classes = 1 + len(train.categories)
     space = make_space(config.space)
     proxy = TrainingProxy(
         config.proxy,
@@ -56,6 +58,8 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     )
     costs = GenomeCosts(classes, config.costs.table())
     _check(config, space, costs)
+    proxy.splits()  # refuses what would fail every trial
+    _note_oddities(root, train)
     if config.warm_start is not None and not Run(folder).store.is_file():
         known = {"space": space.describe(), "evaluator": proxy.describe()}
         check_comparable(config.warm_start, known)
@@ -92,6 +96,18 @@ def _check(config: SearchConfig, space: DetectorSpace, costs: GenomeCosts) -> No
     config.objective.check(dict.fromkeys(TrainingProxy.metrics, 0.0), known)
 
 
+def _note_oddities(root: Path, train: Split) -> None:
+    """Notes what a search uses all the same, and what the training after it would refuse."""
+    notes = [copies(train)]
+    try:
+        notes.append(pictures_in_both(train, load_split(root, "val", categories=train.categories)))
+    except DataError as error:
+        notes.append(f"nas train refuses this folder: {error}")
+    for note in notes:
+        if note is not None:
+            console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
 def _begin(run: Run, config: SearchConfig) -> None:
     for change in run.record_environment():
         console.print(f"note: since the last start {change}; metrics may differ in the last digits")
@@ -124,8 +140,11 @@ def _inputs(config: SearchConfig, space: DetectorSpace) -> list[Input]:
 def _decode(proxy: TrainingProxy, config: SearchConfig, space: DetectorSpace) -> None:
     """Decodes the pixels once here, so that workers find them ready and a bar is seen."""
     for source in _inputs(config, space):
-        for split in proxy.splits():
-            pixels(split, source.size, source.resize, config.data)
+        fit, held = (
+            pixels(split, source.size, source.resize, config.data).decodable(split)
+            for split in proxy.splits()
+        )
+        proxy.refuse_lacking(fit, held)
 
 
 def _searched(

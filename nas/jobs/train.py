@@ -12,7 +12,9 @@ import torch
 
 from nas.config import TrainConfig
 from nas.data.batches import TrainBatches
-from nas.data.coco import Split
+from nas.data.cache import PixelCache
+from nas.data.coco import Split, load_split
+from nas.data.rules import lacking_to_judge, lacking_to_train, refuse
 from nas.data.show import write_png
 from nas.environment import cores
 from nas.errors import RunError
@@ -33,7 +35,7 @@ from nas.jobs.train_plan import check_device, device_of, show_plan
 from nas.jobs.train_probe import Training
 from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
-from nas.training.batches import recipe_batches
+from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
 from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
@@ -63,6 +65,8 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
+    recipe = config.recipe
+    refuse(lacking_to_train(split, empty_images=recipe.empty_images, least=least_images(recipe)))
     show_plan(config, genome, split, val)
     model = _first_model(config, genome, split, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
@@ -73,11 +77,12 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     run = Run.make(folder)
     keep = keep_config(run, config)
     run.record_environment()
+    seen = _judgeable(model, val, config)  # what can't be judged is refused before the training
     with board:
         steps = _train(model, config, split, run, board)
         keep()
         write_text(run.genome, genome.to_json(indent=1) + "\n")
-        metrics, drawn = _judged(model, val, config)
+        metrics, drawn = _judged(model, val, *seen, config)
         write_png(drawn, run.samples / "val.png")
         board.judged(metrics, drawn, steps)
     record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
@@ -88,7 +93,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     )
     trained.save(run.weights)
     write_text(run.path / "metrics.json", json.dumps(metrics.to_dict(), indent=1) + "\n")
-    console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(val)} images"))
+    console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(seen[1])} images"))
     place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
     final = shlex.quote(str(run.path))
     console.print(
@@ -206,7 +211,7 @@ def _work(
 ) -> None:
     """What each of several processes does: it trains on its share of every batch."""
     workers = Workers(rank, count)
-    split, _ = load_both(data_folder(config.data_dir, config.data))
+    split = load_split(data_folder(config.data_dir, config.data), "train")
     model = _first_model(config, trained_genome(config), split, begun=run.begun)
     for epoch in train_epochs(
         model,
@@ -222,10 +227,23 @@ def _work(
         tell(epoch)
 
 
-def _judged(model: Detector, val: Split, config: TrainConfig) -> tuple[Metrics, np.ndarray]:
-    """The numbers on `val`, and a picture of what was found."""
+def _judgeable(model: Detector, val: Split, config: TrainConfig) -> tuple[PixelCache, Split]:
+    """The pixels of `val`, and those of its images that can be decoded.
+
+    Raises:
+        DataError: they have no box.
+    """
     source = model.genome.input
     cache = pixels(val, source.size, source.resize, config.data)
+    judged = cache.decodable(val)
+    refuse(lacking_to_judge(judged))
+    return cache, judged
+
+
+def _judged(
+    model: Detector, val: Split, cache: PixelCache, judged: Split, config: TrainConfig
+) -> tuple[Metrics, np.ndarray]:
+    """The numbers on the images of `val` that can be decoded, and a picture of what was found."""
     with console.status("judging on val"):
         found = predict_split(model, cache, val, config.recipe.batch_size, device=device_of(config))
-        return evaluate(val, found), found_on(val, found)
+        return evaluate(judged, found), found_on(judged, found)
