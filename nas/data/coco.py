@@ -112,8 +112,7 @@ def load_split(
     for problem in problems:
         if problem.kind == ESCAPE:
             raise DataError(
-                f"{path}: {problem.detail}, {problem.subject}; keep all images below "
-                f"{loaded.root} and name them relative to it"
+                f"{path}: {problem.subject}: {problem.detail}; keep all images below {loaded.root}"
             )
     _refuse_unusable(loaded, problems)
     if problems:

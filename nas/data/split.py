@@ -101,14 +101,18 @@ def split_folder(
             temporary.write_text(json.dumps(side))
         for temporary, target in zip(temporaries, targets, strict=True):
             os.replace(temporary, target)
+    train_side, val_side = sides
     return Cut(
-        layout.json_path,
-        *targets,
-        len(document["images"]),
-        *(len(side["images"]) for side in sides),
-        len(document["annotations"]),
-        *(len(side["annotations"]) for side in sides),
-        tuple(file.problems),
+        json_path=layout.json_path,
+        train_json=targets[0],
+        val_json=targets[1],
+        images=len(document["images"]),
+        train_images=len(train_side["images"]),
+        val_images=len(val_side["images"]),
+        boxes=len(document["annotations"]),
+        train_boxes=len(train_side["annotations"]),
+        val_boxes=len(val_side["annotations"]),
+        problems=tuple(file.problems),
     )
 
 
