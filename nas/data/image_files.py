@@ -198,7 +198,8 @@ class ImageFiles:
         candidates: dict[str, str] = {}
         for tree in self._search(folders):
             for key in tree.neighbours(leaf):
-                candidates.setdefault(key, tree.leaves[key][0])
+                if not key.endswith(".json"):
+                    candidates.setdefault(key, tree.leaves[key][0])
         match = difflib.get_close_matches(leaf, candidates, n=1, cutoff=0.6)
         return candidates[match[0]] if match else None
 
