@@ -123,6 +123,12 @@ def load_split(
     return loaded
 
 
+def class_names(split: Split) -> list[str]:
+    """Returns the names of the classes; those that share one are told apart by their ids."""
+    times = Counter(category.name for category in split.categories)
+    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
+
+
 def count(problems: Sequence[Problem]) -> str:
     """Problems in few words: `2 x missing image, 1 x zero-area box`."""
     kinds = Counter(problem.kind for problem in problems)
