@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.annotations import ESCAPE, AnnotationFile, Problem, read_annotations
+from nas.data.annotations import AnnotationFile, read_annotations
+from nas.data.categories import NO_INTEGER
 from nas.data.layout import SplitName, find_layout
+from nas.data.problems import ESCAPE, Problem
 from nas.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,12 @@ def load_split(
     return loaded
 
 
+def class_names(split: Split) -> list[str]:
+    """Returns the names of the classes; those that share one are told apart by their ids."""
+    times = Counter(category.name for category in split.categories)
+    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
+
+
 def count(problems: Sequence[Problem]) -> str:
     """Problems in few words: `2 x missing image, 1 x zero-area box`."""
     kinds = Counter(problem.kind for problem in problems)
@@ -174,7 +182,7 @@ def _fingerprint(file: AnnotationFile) -> str:
 def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
     met = f" ({count(problems)})" if problems else ""
     if not split.categories:
-        raise DataError(f"{split.json_path}: 'categories' is empty; name at least one class")
+        raise DataError(f"{split.json_path}: {_lacks_categories(problems)}")
     if not split.images:
         raise DataError(
             f"{split.json_path}: none of its images can be used{met}; the first: "
@@ -186,3 +194,13 @@ def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
             f"{split.json_path}: no usable box on {len(split.images)} images{met}; "
             f"`nas data check {split.root}` lists why"
         )
+
+
+def _lacks_categories(problems: Sequence[Problem]) -> str:
+    odd = [problem for problem in problems if problem.kind == NO_INTEGER]
+    if not odd:
+        return "'categories' is empty; name at least one class"
+    return (
+        f"none of its {len(odd)} categories has a whole number as id, the first is "
+        f"{odd[0].subject}: number them 1, 2, 3, … and write these numbers as category_id"
+    )

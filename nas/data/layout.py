@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from nas.data.annotation_names import STANDARD, plainest, refuse_to_choose
 from nas.data.image_files import ImageFiles, Part, part_named
+from nas.data.json_file import parse
 from nas.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -266,7 +267,7 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
                 f"{path}: {size} bytes, more than the {limit} allowed; split the data set "
                 "or leave out what detection doesn't need, such as segmentations"
             )
-        document = json.loads(path.read_bytes())
+        document = parse(path.read_bytes(), path)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict):

@@ -118,12 +118,22 @@ def read_size(path: Path | str) -> tuple[int, int]:
     Raises:
         DataError: The file can't be opened, is no image, or has more than MAX_PIXELS pixels.
     """
+    return read_header(path)[0]
+
+
+def read_header(path: Path | str) -> tuple[tuple[int, int], int]:
+    """Returns width and height of an image file as shown, and its EXIF orientation, 1 to 8.
+
+    Raises:
+        DataError: The file can't be opened, is no image, or has more than MAX_PIXELS pixels.
+    """
     with _open(path) as image:
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             # Versions of Pillow differ in whether `size` is that before or after rotation.
             width, height = (image.tag_v2[tag] for tag in (_TIFF_WIDTH, _TIFF_HEIGHT))
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        orientation = _orientation(image)
+        return ((height, width) if orientation >= 5 else (width, height)), orientation
 
 
 def read_rgb(path: Path | str) -> np.ndarray:

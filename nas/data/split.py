@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.data.annotations import ESCAPE, AnnotationFile, Problem, read_annotations
+from nas.data.annotations import AnnotationFile, read_annotations
 from nas.data.coco import assemble, count
 from nas.data.holdout import holdout
 from nas.data.layout import find_whole, read_json
+from nas.data.problems import ESCAPE, Problem
 from nas.data.settings import DataSettings
 from nas.data.values import whole
 from nas.errors import DataError

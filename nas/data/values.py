@@ -94,6 +94,8 @@ def numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def flags(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Returns a column of flags as bool (N,), and where each can mean only one thing (N,)."""
+    if set(map(type, values)) <= {int} and set(values) <= {0, 1}:
+        return np.array(values, dtype=bool), np.ones(len(values), dtype=bool)
     taken = [flag(value) for value in values]
     good = np.array([value is not None for value in taken], dtype=bool)
     return np.array([bool(value) for value in taken], dtype=bool), good
@@ -103,10 +105,9 @@ def quadruples(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Returns float64 (N, 4), and where there really are four numbers (N,); zeros elsewhere."""
     if set(map(type, values)) <= {list} and set(map(len, values)) <= {4}:
         flat, good = numbers(list(chain.from_iterable(values)))
-        rows = good.reshape(-1, 4).all(axis=1)
-        return np.where(rows[:, None], flat.reshape(-1, 4), 0), rows
+        whole_rows = np.asarray(good.reshape(-1, 4).all(axis=1))
+        return np.where(whole_rows[:, None], flat.reshape(-1, 4), 0), whole_rows
     rows = np.array([type(value) is list and len(value) == 4 for value in values], dtype=bool)
     boxes = np.zeros((len(values), 4))
-    if rows.any():
-        boxes[rows], rows[rows] = quadruples([v for v, ok in zip(values, rows, strict=True) if ok])
+    boxes[rows], rows[rows] = quadruples([v for v, ok in zip(values, rows, strict=True) if ok])
     return boxes, rows

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.table import Table
 
 from nas.data import check as checking
-from nas.data.annotations import Problem
 from nas.data.coco import load_split
+from nas.data.problems import Problem
 from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError

@@ -35,7 +35,7 @@ def test_everything_broken_is_listed(
     sizes = {"width": 64, "height": 48}
     images = [{"id": k, "file_name": f"{k}.png", **sizes} for k in range(5)]
     images += [
-        {"id": 4, "file_name": "0.png", **sizes},
+        {"id": 4, "file_name": "4.png", **sizes},
         {"id": 8, "file_name": "../8.png", **sizes},
         {"id": 9, "file_name": "9.png", "width": 48, "height": 64},
     ]
@@ -63,7 +63,7 @@ def test_everything_broken_is_listed(
         ("missing image", "image 1 (1.png)"),
         ("unreadable image", "image 2 (2.png)"),
         ("truncated image", "image 3 (3.png)"),
-        ("duplicate image id", "image 4 (0.png)"),
+        ("duplicate image id", "image 4 (4.png)"),
         ("path out of the folder", "image 8 (../8.png)"),
         ("size differs from the file's", "image 9 (9.png)"),
         ("zero-area box", "annotation 2 of image 0"),
@@ -77,9 +77,10 @@ def test_everything_broken_is_listed(
     assert not report.ok
     assert done[-1] == (4, 4)
     assert len(str(report).splitlines()) == len(report.problems) + 2
-    assert "train.json: zero-area box: annotation 2 of image 0 (category 2, bbox [1, 1, 0, 5])" in (
-        str(report)
-    )
+    assert (
+        "train.json: zero-area box: annotation 2 of image 0 "
+        "(category 2, bbox [1, 1, 0, 5]; annotations[1])"
+    ) in str(report)
     summary = report.summaries[0]
     assert (summary.images, summary.empty, summary.boxes, summary.crowds) == (4, 2, 2, 1)
     assert summary.per_class == {"bolt": 2, "nut": 0}
