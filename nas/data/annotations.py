@@ -19,6 +19,7 @@ from nas.data.values import echo, flags, numbers, quadruples, wholes
 from nas.errors import DataError
 
 _NAMED = 5  # categories that only one split has: more would make a long line
+_NO_FLAG = "iscrowd is neither 0 nor 1"
 _LARGEST_AREA = 1e18  # square pixels; float32 squares it
 
 
@@ -103,6 +104,7 @@ class _Annotations:
         category, category_known = _positions(used_ids, self.category_ids)
         others = [(key, name) for key, name in own if key not in dict(used)]
         crowd, flagged = flags(self._column("iscrowd", 0))
+        ignored, _ = flags(self._column("ignore", 0))
         xywh, well_formed, outlined = self._xywh()
         with_picture = has_image & image_known
         placed = _Placed(xywh, table, np.where(with_picture, image, -1))
@@ -114,7 +116,7 @@ class _Annotations:
         for kind, good in (
             *_not_trained_on(self.category_ids, others),
             ("unknown category", self.has_category & category_known),
-            ("iscrowd is neither 0 nor 1", flagged),
+            (_NO_FLAG, flagged),
             ("no bbox, and no segmentation that gives one", ~outlined | well_formed),
             ("bbox is not four numbers", well_formed),
             ("non-finite box", np.isfinite(xywh).all(axis=1)),
@@ -124,9 +126,15 @@ class _Annotations:
             # In float32, as kept: a sliver far from the origin may have no width left in it.
             ("box outside its image", (placed.xyxy[:, 2:] > placed.xyxy[:, :2]).all(axis=1)),
         ):
-            self._note(kind, usable & ~good)
+            self._note(kind, usable & ~good, "iscrowd" if kind == _NO_FLAG else "")
             usable &= good
         self._note_conventions(placed, usable)
+        # COCO's judge sets `ignore` from iscrowd, whatever the file has.
+        self._note(
+            "ignore is set, which nothing reads: iscrowd 1 marks what to ignore",
+            usable & ignored & ~crowd,
+            left_out=False,
+        )
         areas = self._areas(placed.xyxy, usable)
         ids = self._unique_ids(usable)
         chosen = np.flatnonzero(usable)
@@ -138,7 +146,9 @@ class _Annotations:
         """float64 (N, 4), where there is a box (N,), and where a segmentation stands for one."""
         values = self._column("bbox")
         outlined = np.zeros(len(values), dtype=bool)
-        for position, value in enumerate(values):
+        # Of a million boxes that are lists with something in them, none is looked at by itself.
+        whole = set(map(type, values)) <= {list} and all(values)
+        for position, value in enumerate([] if whole else values):
             if value is None or value == []:
                 segmentation = self.rows[position].get("segmentation")
                 if segmentation is not None and segmentation != []:
@@ -152,7 +162,7 @@ class _Annotations:
         areas, _ = numbers(self._column("area", 0.0))
         with np.errstate(invalid="ignore"):
             good = (areas > 0) & (areas < _LARGEST_AREA)
-        odd = usable & ~good & np.array(["area" in row for row in self.rows], dtype=bool)
+        odd = self._written("area", usable & ~good)
         self._note("area isn't above 0, that of the box is used", odd, "area", left_out=False)
         return np.where(good, areas, box).astype(np.float32)
 
@@ -168,9 +178,16 @@ class _Annotations:
         self._note("duplicate annotation id", again, left_out=False)
         if good.all() and not again.any():
             return ids
-        odd = usable & ~good & np.array(["id" in row for row in self.rows], dtype=bool)
+        odd = self._written("id", usable & ~good)
         self._note("annotation id not an integer, numbered afresh", odd, left_out=False)
         return np.arange(1, len(ids) + 1, dtype=np.int64)
+
+    def _written(self, key: str, rows: np.ndarray) -> np.ndarray:
+        """Those of some rows (N,) that have a key, whatever its value."""
+        written = np.array(rows)
+        for position in np.flatnonzero(rows):
+            written[position] = key in self.rows[position]
+        return written
 
     def _note_conventions(self, placed: _Placed, usable: np.ndarray) -> None:
         """Notes boxes that aren't written as COCO's are, and those that reach beyond the edge."""
@@ -179,9 +196,9 @@ class _Annotations:
             self.problems.note(convention.name, "bbox", convention.reason, left_out=False)
             return
         beyond = usable & (placed.reach > geometry.EDGE)
-        self._note(
-            "box reaches beyond its image, cut off at the edge", beyond, "bbox", left_out=False
-        )
+        # What judges the file as written, pycocotools, doesn't cut them off.
+        kind = "box reaches beyond its image, cut off at the edge for training and AP"
+        self._note(kind, beyond, left_out=False)
 
     def _note_turns(self, table: PictureTable, with_boxes: np.ndarray) -> None:
         for position in with_boxes[table.unclear[with_boxes]]:
@@ -197,7 +214,7 @@ class _Annotations:
         for position in np.flatnonzero(bad):
             row = self.rows[position]
             name = row.get("id", f"at [{position}]")
-            extra = f", {field} {echo(row.get(field))}" if field not in ("", "bbox") else ""
+            extra = f", {field} {echo(row.get(field))}" if field else ""
             self.problems.note(
                 kind,
                 f"annotation {name if isinstance(name, str) else echo(name)} of image "

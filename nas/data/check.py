@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.data.annotations import read_annotations
 from nas.data.cache import Progress
-from nas.data.coco import Category, Image, Split, assemble, count, refusal
+from nas.data.coco import Category, Image, Split, assemble, class_names, count, refusal
 from nas.data.holdout import holdout
 from nas.data.layout import SplitName, find_layout
 from nas.data.problems import Problem
@@ -36,7 +36,7 @@ class Summary:
         empty: Those of them without boxes.
         boxes: Usable boxes, crowds left out.
         crowds: Crowd boxes.
-        per_class: Boxes of each class by name.
+        per_class: Boxes of each class by name, and by id where two share a name.
         sides: 5th, 50th and 95th percentile of the square root of the boxes' areas, in px.
     """
 
@@ -257,7 +257,7 @@ def _summary(split: Split) -> Summary:
         empty=sum(len(own) == 0 for own in labels),
         boxes=len(every_label),
         crowds=crowds,
-        per_class={c.name: int(n) for c, n in zip(split.categories, counts, strict=True)},
+        per_class={c: int(n) for c, n in zip(class_names(split), counts, strict=True)},
         sides=(float(low), float(middle), float(high)),
     )
 

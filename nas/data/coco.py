@@ -134,6 +134,12 @@ def load_split(
     return loaded
 
 
+def class_names(split: Split) -> list[str]:
+    """Returns the names of the classes; those that share one are told apart by their ids."""
+    times = Counter(category.name for category in split.categories)
+    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
+
+
 def count(problems: Sequence[Problem]) -> str:
     """Problems in few words: `2 x missing image, 1 x zero-area box`."""
     kinds = Counter(problem.kind for problem in problems)
@@ -197,8 +203,7 @@ def refusal(split: Split, problems: Sequence[Problem], *, boxes: bool = True) ->
     for problem in problems:
         if problem.kind == ESCAPE:
             return (
-                f"{path}: {problem.detail}, {problem.subject}; keep all images below "
-                f"{split.root} and name them relative to it"
+                f"{path}: {problem.subject}: {problem.detail}; keep all images below {split.root}"
             )
     met = f" ({count(problems)})" if problems else ""
     if not split.categories:

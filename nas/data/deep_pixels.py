@@ -88,7 +88,7 @@ def _lower_bytes(path: Path | str) -> np.ndarray:
         # N is the machine's own order, little-endian wherever PyTorch runs.
         swapped = raw_mode[:-1] + ("L" if raw_mode.endswith("B") else "B")
         image.tile = [
-            tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:]))
+            tile._replace(args=(swapped, *tile.args[1:]) if type(tile.args) is tuple else swapped)
             for tile in image.tile
         ]
         return np.asarray(image.convert("RGB"))

@@ -82,6 +82,7 @@ class ImageFiles:
         self._directories: dict[str, dict[str, int | None]] = {}
         self._trees: dict[tuple[str, frozenset[Part]], _Tree] = {}
         self._hints = 0
+        self._last: tuple[str, list[str]] = "", []  # looked for, and what fits it
 
     def locate(self, folders: Sequence[Path], name: str) -> tuple[Path, int] | None:
         """Returns path and bytes of the regular file that a name means; None where none does.
@@ -97,17 +98,18 @@ class ImageFiles:
             located = self._sized(os.path.join(folder, name), name)
             if located:
                 return located
-        path = self._alike(folders, name)
-        return self._sized(path, name) if path else None
+        fitting = self._fitting(folders, name)
+        self._last = name, fitting
+        return self._sized(fitting[0], name) if len(fitting) == 1 else None
 
     def whereabouts(self, folders: Sequence[Path], name: str) -> str:
         """Says where an image that isn't there was looked for, and what is nearest to its name."""
         shown = [self._shown(folder) for folder in folders if folder.is_dir()]
         line = f"looked in {', '.join(dict.fromkeys(shown))}"
-        several = self._several(folders, name)
-        if several:
-            paths = ", ".join(self._shown(path) for path in several[:3])
-            return f"{line}; {len(several)} files fit it: {paths}"
+        fitting = self._last[1] if self._last[0] == name else self._fitting(folders, name)
+        if len(fitting) > 1:
+            paths = ", ".join(self._shown(path) for path in fitting[:3])
+            return f"{line}; {len(fitting)} files fit it: {paths}"
         if self._hints < _HINTS:
             self._hints += 1
             nearest = self._nearest(folders, name)
@@ -130,15 +132,6 @@ class ImageFiles:
                 f"file_name {name!r} is a symbolic link out of {self._root}; copy the file there"
             )
         return Path(directory, leaf), size
-
-    def _alike(self, folders: Sequence[Path], name: str) -> str | None:
-        """The one file that a name of no file can mean."""
-        fitting = self._fitting(folders, name)
-        return fitting[0] if len(fitting) == 1 else None
-
-    def _several(self, folders: Sequence[Path], name: str) -> list[str]:
-        fitting = self._fitting(folders, name)
-        return fitting if len(fitting) > 1 else []
 
     def _fitting(self, folders: Sequence[Path], name: str) -> list[str]:
         """All files that a name can mean; of several, none is taken.
@@ -205,7 +198,8 @@ class ImageFiles:
         candidates: dict[str, str] = {}
         for tree in self._search(folders):
             for key in tree.neighbours(leaf):
-                candidates.setdefault(key, tree.leaves[key][0])
+                if not key.endswith(".json"):
+                    candidates.setdefault(key, tree.leaves[key][0])
         match = difflib.get_close_matches(leaf, candidates, n=1, cutoff=0.6)
         return candidates[match[0]] if match else None
 

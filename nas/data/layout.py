@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -12,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from nas.data.annotation_names import STANDARD, plainest, refuse_to_choose
 from nas.data.image_files import ImageFiles, Part, part_named
 from nas.data.json_file import parse
 from nas.errors import DataError
@@ -24,17 +24,10 @@ MAX_JSON_BYTES = 2 * 2**30
 """Parsing takes about ten times a file's size in memory; COCO's own is 0.45 GB, LVIS's 1.1 GB."""
 
 _EXPORT = "_annotations.coco.json"
-_STANDARD = ("train", "val")  # before their synonyms
 _ANNOTATIONS = ("annotations", "labels")
 _IMAGES = ("images", "data")
 _NAMED = 5  # files: more would make a long line
 _MAX_WHOLE = 50  # JSON files that are looked into for COCO's tables; more are one for each image
-
-# What tools put around the name of a part: `instances_train2017`, `lvis_v1_val`, `valid_coco`.
-_STEM = re.compile(
-    r"(?P<instances>instances_)?(?P<lvis>lvis_v(?P<version>[0-9.]+)_)?_?"
-    r"(?P<word>[a-z]+)[ _-]?(?P<year>(19|20)\d\d)?(?P<rest>([._-](coco|annotations?|labels))*)"
-)
 
 
 @dataclass(frozen=True)
@@ -133,7 +126,7 @@ def _has_tables(path: Path) -> bool:
 
 def _in_root(root: Path, part: Part) -> Layout | None:
     """`train.json` with `train/` or `images/`."""
-    path = _plainest(_json_files(root), part)
+    path = plainest(_json_files(root), part)
     if path is None:
         return None
     old = [root / path.stem, root / "images", root]
@@ -143,7 +136,7 @@ def _in_root(root: Path, part: Part) -> Layout | None:
 def _in_annotations(root: Path, part: Part) -> Layout | None:
     """`annotations/instances_train2017.json` with `train2017/`, or `images/train/`."""
     paths = [path for name in _ANNOTATIONS for path in _files_in(root, name)]
-    path = _plainest(paths, part, loose="instances_")
+    path = plainest(paths, part, loose="instances_")
     if path is None:
         return None
     subset = path.stem.removeprefix("instances_")
@@ -160,11 +153,11 @@ def _in_own_folder(root: Path, part: Part) -> Layout | None:
             paths = _json_files(place)
             exports = [path for path in paths if _is_export(path)]
             chosen = next((path for path in exports if path.name == _EXPORT), None)
-            chosen = chosen or _only(exports) or _plainest(paths, part)
+            chosen = chosen or _only(exports) or plainest(paths, part)
             if chosen is None and len(paths) > 1:
                 tables = [p for p in paths if _has_tables(p)] if len(paths) <= _MAX_WHOLE else []
                 if len(tables) > 1:
-                    _refuse_to_choose(tables)
+                    refuse_to_choose(tables)
                 chosen = _only(tables)
             chosen = chosen or _only(paths)
             if chosen is not None:
@@ -176,62 +169,6 @@ def _in_own_folder(root: Path, part: Part) -> Layout | None:
 
 def _only(paths: Sequence[Path]) -> Path | None:
     return paths[0] if len(paths) == 1 else None
-
-
-def _plainest(paths: Sequence[Path], part: Part, loose: str | None = None) -> Path | None:
-    """The annotation file of a part among others, by its name.
-
-    Args:
-        paths: JSON files.
-        part: The part.
-        loose: What a name may begin with that has more in it than the part; where no name is
-            plain, one such file is taken, and several are refused.
-    """
-    ranks = [(_rank(path, part, loose is not None), path) for path in paths]
-    ranked = sorted((rank, path) for rank, path in ranks if rank is not None)
-    if ranked:
-        best = [path for rank, path in ranked if rank == ranked[0][0]]
-        if len(best) > 1:
-            _refuse_to_choose(best)
-        return best[0]
-    if loose is None:
-        return None
-    words = ("train",) if part == "train" else (part, "valid")
-    stems = [path for path in paths if path.stem.casefold().startswith(loose)]
-    more = [path for path in stems if any(word in path.stem.casefold() for word in words)]
-    if len(more) > 1:
-        _refuse_to_choose(more)
-    # What goes on with a letter is another word: `valminusminival`.
-    begins = re.compile(rf"{loose}({'|'.join(words)})(?![a-z])")
-    return more[0] if more and begins.match(more[0].stem.casefold()) else None
-
-
-def _rank(path: Path, part: Part, prefixed: bool) -> tuple[Any, ...] | None:
-    """How plain a file's name is, the plainest first; None if it isn't the part's name alone.
-
-    Where names are prefixed, in `annotations/`, those with `instances_` are the plain ones.
-    """
-    match = _STEM.fullmatch(path.stem.casefold())
-    if match is None or part_named(match["word"]) != part:
-        return None
-    version = tuple(int(number) for number in re.findall(r"\d+", match["version"] or ""))
-    return (
-        match["word"] not in (*_STANDARD, "test"),
-        not path.stem.islower(),
-        bool(match["instances"]) != prefixed,
-        bool(match["lvis"]),
-        tuple(-number for number in version),
-        -int(match["year"] or 0),
-        len(match["rest"]),
-    )
-
-
-def _refuse_to_choose(paths: Sequence[Path]) -> None:
-    names = ", ".join(path.name for path in paths[:_NAMED])
-    raise DataError(
-        f"{paths[0].parent}: {names} could each be meant; keep one there, or give one the plain "
-        "name, such as train.json and val.json"
-    )
 
 
 def _folders(
@@ -261,7 +198,7 @@ def _folders(
 def _part_folders(folder: Path, part: Part) -> list[Path]:
     """Folders named for a part: the standard name first, then its synonyms, the newest year."""
     folders = [below for below in _subfolders(folder) if part_named(below.name) == part]
-    plain = (*_STANDARD, "test", "valid")
+    plain = (*STANDARD, "test", "valid")
     newest = sorted(folders, key=lambda below: below.name, reverse=True)
     return sorted(newest, key=lambda below: (below.name not in plain, below.name != part))
 

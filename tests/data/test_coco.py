@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import shutil
@@ -183,3 +184,26 @@ def test_size_before_exif_rotation_is_corrected(
     image = load_split(root).images[0]
     assert (image.width, image.height) == (48, 64)
     assert "size differs from the file's" in caplog.text
+
+
+def test_packed_files_are_told_as_that(make_folder: Callable[..., Path]) -> None:
+    root = make_folder(1)
+    path = root / "train.json"
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(DataError, match=r"train\.json: a gzip file; unpack it"):
+        load_split(root)
+
+
+def test_a_key_with_two_values_is_refused_where_it_is_read(
+    make_folder: Callable[..., Path],
+) -> None:
+    root = make_folder(2)
+    path = root / "train.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"image_id": 15', '"note": 1, "note": 2, "image_id": 15'))
+    assert len(load_split(root).images[1].boxes) == 1
+    path.write_text(whole.replace('"image_id": 15', '"image_id": 15, "image_id": 15'))
+    assert len(load_split(root).images[1].boxes) == 1
+    path.write_text(whole.replace('"image_id": 15', '"image_id": 5, "image_id": 15'))
+    with pytest.raises(DataError, match=r"annotations\[1\] has two values of 'image_id', 5 and 15"):
+        load_split(root)

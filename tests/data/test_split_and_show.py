@@ -76,6 +76,7 @@ def test_split_accounts_for_every_image_and_box(make_folder: Callable[..., Path]
     (root / "images/7.png").write_bytes(b"not a picture")
     document["annotations"][4]["image_id"] = 45.0
     document["annotations"][5]["image_id"] = "55"
+    document["images"][6]["id"] = 65.0
     document["annotations"][8]["image_id"] = 999
     document["annotations"][9]["bbox"] = [1, 1, 0, 5]
     (root / "all.json").write_text(json.dumps(document))
