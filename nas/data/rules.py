@@ -71,18 +71,16 @@ def lacking_to_search(
         empty_images: Whether images without a box are shown.
         least: Images that a training needs.
     """
-    if not held.boxes:
-        return without_boxes(
-            held,
-            " of the hold-out, so trials have nothing to be judged on; annotate more images, or "
-            "set data.holdout to a larger share, data.holdout_by=images or another seed",
+    if not (held.boxes and fit.boxes):
+        lacking, part, use, share = (
+            (fit, "training part", "learn", "smaller")
+            if held.boxes
+            else (held, "hold-out", "be judged on", "larger")
         )
-    if not fit.boxes:
-        return without_boxes(
-            fit,
-            " of the training part, so trials have nothing to learn; annotate more images, or "
-            "set data.holdout to a smaller share, proxy.images to more, or another seed",
-        )
+        remedy = f"set data.holdout to a {share} share, data.holdout_by=images or another seed"
+        if sum(not image.crowd.all() for image in (*fit.images, *held.images)) < 2:
+            remedy = "one image alone has boxes, and it can't be on both sides: annotate others"
+        return without_boxes(lacking, f" of the {part}, so trials have nothing to {use}; {remedy}")
     shown = sum(empty_images or not image.crowd.all() for image in fit.images)
     if shown < least:
         images = "1 image is" if shown == 1 else f"{shown} images are"

@@ -19,7 +19,7 @@ from nas.genome.network import Input
 from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.gpus import on_gpus
-from nas.jobs.kept import keep_config
+from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.reach import check_reach
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
@@ -73,6 +73,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     config = on_gpus(config, run, root, space, costs)
     proxy.device = "cuda" if config.compute.gpus else "cpu"
     keep = keep_config(run, config)
+    keep_data(run, config, train)
     costs.keep(run)
     _begin(run, config)
     _decode(proxy, config, space)

@@ -26,7 +26,7 @@ from nas.genome import Genome
 from nas.jobs.board import Board
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.follow import Follow
-from nas.jobs.kept import keep_config
+from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.numbers import numbers_table
 from nas.jobs.samples import found_on, learnt_from
 from nas.jobs.screen import console, progress_bar, show_warnings
@@ -76,6 +76,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     check_device(config)
     run = Run.make(folder)
     keep = keep_config(run, config)
+    keep_data(run, config, split)
     run.record_environment()
     seen = _judgeable(model, val, config)  # what can't be judged is refused before the training
     with board:
