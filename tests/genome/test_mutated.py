@@ -7,7 +7,7 @@ import time
 from functools import cache
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nas.cost import profile
@@ -84,7 +84,13 @@ def assert_taken_or_refused(text: str | bytes) -> None:
 
 
 @given(st.data())
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),
+    database=None,
+)
 def test_changed_fields_are_taken_or_refused_in_one_line(data: st.DataObject) -> None:
     tree = json.loads(data.draw(st.sampled_from(texts())))
     for _ in range(data.draw(st.integers(1, 3), "changes")):
@@ -94,7 +100,13 @@ def test_changed_fields_are_taken_or_refused_in_one_line(data: st.DataObject) ->
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),
+    database=None,
+)
 def test_changed_texts_are_taken_or_refused_in_one_line(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(texts())).encode()
     at = data.draw(st.integers(0, len(text)), "at")
