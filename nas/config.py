@@ -150,7 +150,7 @@ class Override:
             ConfigError: there is no key, or the value is no YAML.
         """
         key, equals, value = text.partition("=")
-        key, typed = key.strip(), f"{option} {text}"
+        key, typed = key.strip(), _one_line(f"{option} {text}")
         if not (key and equals and all(key.split("."))):
             raise ConfigError(f"{typed}: write it as {option} key=value")
         return cls(typed, f"{section}.{key}" if section else key, yamlfile.read(value, typed))
@@ -251,10 +251,21 @@ def _build(kind: type[_C], tree: dict[str, Any], source: str, overrides: Sequenc
         return kind.model_validate(tree)
     except ValidationError as error:
         where, message = _explain(error, kind)
-        raise ConfigError(f"{_origin(where, source, overrides)}: {message}") from None
+        raise ConfigError(f"{_origin(where, source, overrides)}: {_one_line(message)}") from None
     except ConfigError as error:  # a recipe's: its first word is the setting, as `recipe.lr`
         where = ("proxy." if kind is SearchConfig else "") + re.split(r"[: ]", str(error))[0]
-        raise ConfigError(f"{_origin(where, source, overrides)}: {error}") from None
+        message = _one_line(str(error))
+        raise ConfigError(f"{_origin(where, source, overrides)}: {message}") from None
+
+
+def _one_line(text: str) -> str:
+    """A text for a message: keys and values come from files, and may be long or steer a terminal.
+
+    Returns:
+        At most 400 characters, all printable; the others are escaped.
+    """
+    text = text if len(text) <= 400 else text[:397] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
