@@ -38,7 +38,7 @@ from nas.arguments import (
     overrides,
     run_job,
 )
-from nas.errors import NasError
+from nas.errors import NasError, one_line
 from nas.subcommands import data_app, device_app
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NAS_DEBUG"):
             raise
-        line = " ".join(str(error).split())[:300]
+        line = one_line(error, 300)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _say(f"{line}; make room on the disk, then type this command again", 2)
         return _say(
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print("nas:", " ".join(message.split()), file=sys.stderr)
+    print("nas:", one_line(message), file=sys.stderr)
     return code
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
-from nas.errors import DataError
+from nas.errors import DataError, one_line
 
 ResizeRule = Literal["letterbox", "stretch"]
 
@@ -180,4 +180,4 @@ def _too_large(path: Path | str) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nas.errors import RunError
+from nas.errors import RunError, one_line
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import thread_environment
 
@@ -60,7 +60,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                 _check_reachable(compute.address)
                 ray.init(address=compute.address, runtime_env=environment, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error, 200)
                 said = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
                 raise RunError(f"{said}; start one there, or leave the address out") from error
         else:
@@ -81,7 +81,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                     **quiet,
                 )
             except Exception as error:  # Ray raises no narrower one where a process is late
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error, 200)
                 raise RunError(
                     f"Ray didn't start on this machine ({reason}); nothing finished is lost: "
                     "type this again when the machine is less busy"

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-from nas.errors import RunError
+from nas.errors import RunError, one_line
 from nas.executors.actor import Packed, Refusal, Worker
 from nas.executors.cluster import Lifeline, running_ray
 from nas.executors.interrupt import interruptible
@@ -106,7 +106,7 @@ class _Pool:
         try:
             self._evaluator = ray.put(evaluator)
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise RunError(f"the evaluator can't be sent to a worker: {reason}") from error
         self._slots = [self._started() for _ in range(compute.workers)]
 
@@ -239,7 +239,7 @@ class _Pool:
 
     def _bury(self, slot: _Slot, error: BaseException) -> None:
         """Replaces a worker that died."""
-        said = " ".join(str(error).split())
+        said = one_line(error)
         if slot.starting is not None and "its node has died" not in said:
             self._dead_starts += 1
             if self._dead_starts >= STARTS:

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from nas.environment import cores
-from nas.errors import ConfigError, NasError, RunError
+from nas.errors import ConfigError, NasError, RunError, one_line
 from nas.executors.cluster import Lifeline, running_ray
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import pinned_threads
@@ -160,7 +160,7 @@ def _explained(error: BaseException) -> NasError:
         if isinstance(found, NasError):
             return found
     first = next(iter(failures.values()), error)
-    reason = " ".join(f"{type(first).__name__}: {first}".split())[:300]
+    reason = one_line(f"{type(first).__name__}: {first}", 300)
     return RunError(
         f"a worker of the training was lost ({reason}); type this again to go on from the last "
         "checkpoint"

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from nas import environment
 from nas.data.settings import cache_directory
+from nas.errors import one_line
 
 GIB = 2**30
 ENOUGH_MEMORY = 4 * GIB  # two workers of a small proxy beside a driver
@@ -49,7 +50,7 @@ def examine(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        line = one_line(f"{type(error).__name__}: {error}", 200)
         return Finding(check.__name__.strip("_"), line, good=False, remedy="install it again")
 
 
