@@ -33,11 +33,11 @@ def check(folder: Path, *, size: int = 640) -> None:
     with counted("decoding") as step:
         report = checking.check(folder, progress=step)
     for problem in report.problems[:MOST_PROBLEMS]:
-        console.print(str(problem), soft_wrap=True, markup=False)
+        console.print(str(problem))
     if len(report.problems) > MOST_PROBLEMS:
         console.print(f"… and {len(report.problems) - MOST_PROBLEMS} more")
     for summary in report.summaries:
-        console.print(str(summary), soft_wrap=True, markup=False)
+        console.print(str(summary))
     console.print(_anchor_table(folder, size))
     if not report.ok:
         raise DataError(
@@ -76,8 +76,8 @@ def split(folder: Path, *, share: float = 0.1, seed: int = 0) -> None:
     """Divides the one annotation file of a folder into ``train.json`` and ``val.json``."""
     cut = split_folder(folder, val=share, seed=seed)
     console.print(
-        f"{cut.train_json}: {cut.train_images} images\n{cut.val_json}: {cut.val_images} images",
-        soft_wrap=True,
+        f"{cut.train_json}: {cut.train_images} images",
+        f"{cut.val_json}: {cut.val_images} images",
     )
 
 

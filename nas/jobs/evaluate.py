@@ -68,7 +68,7 @@ def evaluate(
     console.print(classes_table(metrics))
     if out is not None:
         for path in _written(out, metrics, precision_recall(val, found)):
-            console.print(str(path), soft_wrap=True, markup=False)
+            console.print(str(path))
     return metrics
 
 

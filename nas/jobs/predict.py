@@ -59,7 +59,7 @@ def predict(
         table[str(path)] = found
         shown = ", ".join(f"{d['name']} {d['score']:.2f}" for d in found[:5]) or "nothing found"
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        console.print(f"{path}: {shown}{more}", soft_wrap=True, markup=False)
+        console.print(f"{path}: {shown}{more}")
     write_text(out / "detections.json", json.dumps(table, indent=1) + "\n")
     return [*written, out / "detections.json"]
 

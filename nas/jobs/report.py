@@ -79,13 +79,13 @@ def profile(
     console.print(table)
     console.print(
         f"backbone {counted.backbone_params:,} parameters, "
-        f"{counted.backbone_macs / 1e9:.3f} G multiply-adds\n"
+        f"{counted.backbone_macs / 1e9:.3f} G multiply-adds",
         f"all      {counted.params:,} parameters, {counted.macs / 1e9:.3f} G multiply-adds, "
-        f"{num_classes} classes with background"
+        f"{num_classes} classes with background",
     )
     if times is not None:
         said = f"latency  {counted.latency_ms:.2f} ms by the table of {times.conditions}"
-        console.print(said, markup=False)
+        console.print(said)
     if reference.kind == "zoo":
         _published(ref)
 

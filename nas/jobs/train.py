@@ -91,11 +91,9 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
     final = shlex.quote(str(run.path))
     console.print(
-        f"the trained model is {run.weights}\n"
+        f"the trained model is {run.weights}",
         f"next: nas eval {final} --data {place}    nas predict {final} IMAGE…    "
         f"nas export {final} --format json,onnx",
-        soft_wrap=True,
-        markup=False,
     )
     return trained
 
@@ -121,7 +119,7 @@ def _first_model(
             taken = start_from(model, config.init)
         except RunError as error:
             raise RunError(f"--init {error}") from None
-        console.print(f"--init {config.init}: {taken}", soft_wrap=True, markup=False)
+        console.print(f"--init {config.init}: {taken}")
     return model
 
 
@@ -188,7 +186,7 @@ def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
         gpus = float(device_of(config) == "cuda")
     if not gpus:
         note = "on processors each worker's batch norms see its own share of a batch"
-        console.print(f"{config.compute.workers} workers: {note}", markup=False)
+        console.print(f"{config.compute.workers} workers: {note}")
 
     def hear(message: Epoch | tuple[int, float, float]) -> None:
         if isinstance(message, Epoch):
