@@ -119,15 +119,16 @@ Step = Callable[[int, int], None]
 
 def progress_bar() -> Progress:
     """Description, bar, count, time spent and time left, then ``fields["note"]``, as fit."""
+    width = console.width
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
-    if console.width >= 60:
-        columns.append(BarColumn(bar_width=24 if console.width >= 80 else 8))
-    columns += [MofNCompleteColumn(), TimeElapsedColumn()]
-    if console.width >= 40:
+    columns += [BarColumn(bar_width=24)] if width >= 80 else []
+    columns.append(MofNCompleteColumn())
+    if width >= 60:
         left = TextColumn("left", markup=False)
-        columns += [left, TimeRemainingColumn(compact=True)]
-    below = Column(overflow="fold")  # what doesn't fit goes on below
-    columns.append(TextColumn("{task.fields[note]}", markup=False, table_column=below))
+        columns += [TimeElapsedColumn(), left, TimeRemainingColumn(compact=True)]
+    if width >= 30:
+        below = Column(overflow="fold")  # what doesn't fit beside the others goes on below
+        columns.append(TextColumn("{task.fields[note]}", markup=False, table_column=below))
     return Progress(*columns, console=console, disable=not console.has_bars)
 
 
