@@ -13,6 +13,7 @@ from nas.data.split import split_folder
 from nas.errors import DataError
 from nas.genome.anchors import OctaveAnchors
 from nas.jobs.folders import load_both
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, counted
 from search_spaces import zoo
 
@@ -84,6 +85,7 @@ def split(folder: Path, *, share: float = 0.1, seed: int = 0) -> None:
 def show(folder: Path, *, count: int = 16, out: Path | None = None) -> list[Path]:
     """Draws some images of both splits with their boxes and names; returns the pictures."""
     out = out or Path()
+    check_folder(out)
     return [
         contact_sheet(part, out / f"{folder.resolve().name}-{part.name}.png", images=count)
         for part in load_both(folder)

@@ -22,6 +22,7 @@ from nas.cost.latency import LatencyTable, read_table
 from nas.environment import versions
 from nas.errors import ConfigError, RunError
 from nas.genome import Genome
+from nas.jobs.outputs import check_file, check_folder
 from nas.jobs.screen import console, counted, progress_bar
 from nas.report.leaderboard import time_text
 from nas.runs import parse, write_text
@@ -60,6 +61,7 @@ def measure(
         classes: background counts.
         rounds, threads: see the runner.
     """
+    check_file(out)
     before, device = _table(out), f"{environment.processor()}, {environment.cores()} cores"
     if before is not None:
         check_same(before, device, f"onnxruntime {versions()['onnxruntime']}", threads, "float32")
@@ -85,6 +87,7 @@ def pack(
     """Writes the folder that is copied to a device."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: there is something already; name a new folder")
+    check_folder(folder, "OUT_DIR")
     chosen = _design(config, genomes, pieces, networks, classes)
     try:
         with counted("writing pieces") as step:
@@ -101,6 +104,9 @@ def pack(
 
 def add(files: Sequence[Path], *, out: Path) -> list[Path]:
     """Makes a device's table of what its runner wrote, or adds that to it."""
+    check_file(out)
+    if out.exists() and any(path.exists() and path.samefile(out) for path in files):
+        raise RunError(f"{out}: is one of the files to read; name another --out")
     known = [DeviceTimes.read(path) for path in files]
     table = _table(out)
     for times in known:

@@ -15,6 +15,7 @@ from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
 from nas.jobs.load import load_trained
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console
 from nas.runs import write_text
 from nas.training.weights import TrainedModel
@@ -41,8 +42,9 @@ def predict(
     Raises:
         NasError: nothing is trained, or a picture can't be read.
     """
-    trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")
     out = out or Path("predictions")
+    check_folder(out, "--out", "detections.json")
+    trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")
     paths = [path for given in images for path in _pictures(given)]
     try:
         out.mkdir(parents=True, exist_ok=True)

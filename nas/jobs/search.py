@@ -20,6 +20,7 @@ from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.gpus import on_gpus
 from nas.jobs.kept import keep_config
+from nas.jobs.outputs import check_run
 from nas.jobs.reach import check_reach
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
@@ -45,6 +46,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_run(folder)
     root = data_folder(config.data_dir, config.data)
     classes = 1 + len(load_split(root, "train").categories)
     space = make_space(config.space)

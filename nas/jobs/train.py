@@ -26,6 +26,7 @@ from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.follow import Follow
 from nas.jobs.kept import keep_config
 from nas.jobs.numbers import numbers_table
+from nas.jobs.outputs import check_run
 from nas.jobs.samples import found_on, learnt_from
 from nas.jobs.screen import console, progress_bar, show_warnings
 from nas.jobs.train_needs import dry_run as look_ahead
@@ -59,6 +60,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_run(folder)
     check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
