@@ -98,7 +98,7 @@ def _outcome(words: list[str], heard: signals.Signals) -> int:
     except typer.Exit as end:
         return end.exit_code
     except KeyboardInterrupt as stop:
-        return _say(str(stop) or "stopped", 128 + signals.number_of(stop))
+        return _say(str(stop) or "stopped", 128 + (heard.received or signals.number_of(stop)))
     except Exception as error:
         if heard.received is not None:  # a library made something else of the interruption
             return _say("stopped", 128 + heard.received)

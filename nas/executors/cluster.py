@@ -6,12 +6,14 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +34,8 @@ ROOM = 50_000_000
 """Bytes that a session's logs may take, and must be free where they lie."""
 LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 """Bytes of a folder's path under which Ray's Unix sockets still have a legal one."""
+
+_sessions: set[Path] = set()  # folders of a private Ray
 
 
 @contextmanager
@@ -74,6 +78,8 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                 raise RunError(f"{said}; start one there, or leave the address out") from error
         else:
             folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
+            stack.callback(_sessions.discard, folder)
+            _sessions.add(folder)
             # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
             shared = {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
             stack.enter_context(warnings.catch_warnings())
@@ -92,6 +98,8 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                         **shared,
                         **quiet,
                     )
+            except SystemExit:  # Ray's own answer to SIGTERM, while it starts
+                raise signals.Stopped(number=signal.SIGTERM) from None
             except Exception as error:  # Ray raises no narrower one where a process is late
                 raise RunError(
                     f"Ray didn't start on this machine ({one_line(error, 200)}; its files were in "
@@ -99,6 +107,33 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                     "is less busy"
                 ) from error
         yield ray
+
+
+def cause(error: BaseException) -> str:
+    """Returns why a worker died: its own last words, else what Ray says of it.
+
+    Ray tells that a process ended, and first of all where; why stands at the end, or in the log of
+    a private Ray's worker alone.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and "creation task" in lines[0]:
+        return lines[-1]
+    logs = [log for log in map(_text, _logs()) if "Traceback (most recent call last)" in log]
+    words = [line.strip() for line in logs[-1].splitlines() if line.strip()] if logs else []
+    return f"{words[-1]} ({one_line(error, 100)})" if words else one_line(error)
+
+
+def _logs() -> Sequence[Path]:
+    """Returns what workers of this process's own Ray wrote to their standard error, newest last."""
+    found = [log for folder in _sessions for log in folder.glob("session_latest/logs/worker-*.err")]
+    return sorted(found, key=lambda log: log.stat().st_mtime)
+
+
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")[-10_000:]
+    except OSError:
+        return ""
 
 
 class Lifeline:

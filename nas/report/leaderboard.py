@@ -19,7 +19,7 @@ from nas.objectives import ObjectiveSettings
 from nas.result import Finalist, Result, result_of
 from nas.runs import Run
 from nas.store import Store
-from nas.trial import Arm, Record, Status
+from nas.trial import Arm, FailureKind, Record, Status
 
 UNITS = {
     "params": (1e6, "M"),
@@ -160,10 +160,15 @@ def failures(records: Sequence[Record]) -> dict[str, int]:
 
 
 def failed_lines(records: Sequence[Record]) -> list[str]:
-    """Which trials failed and why, a line for each reason: the most frequent ones first."""
+    """Which trials failed and why, a line for each reason: the most frequent ones first.
+
+    What is over a limit isn't run, and so no failure: its number says enough.
+    """
     trials: dict[tuple[str, str], list[int]] = {}
     for row in records:
-        if row.failure is not None and row.cached_from is None:
+        if row.failure is None or row.cached_from is not None:
+            continue
+        if row.failure.kind is not FailureKind.OVER_LIMIT:
             reason = row.failure.kind.value.replace("_", " "), row.failure.message
             trials.setdefault(reason, []).append(row.number)
     ranked = sorted(trials.items(), key=lambda item: (-len(item[1]), item[1]))
