@@ -21,7 +21,7 @@ from nas.data.deep_pixels import (
     grey_to_8_bits,
     is_deep_grey,
 )
-from nas.errors import DataError
+from nas.errors import DataError, one_line
 
 ResizeRule = Literal["letterbox", "stretch"]
 
@@ -204,4 +204,4 @@ def _too_large(path: Path | str) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

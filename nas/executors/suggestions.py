@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 
 from nas.changes import change
 from nas.controllers import ControllerSettings, make_controller
-from nas.errors import GenomeError, RunError
+from nas.errors import GenomeError, RunError, one_line
 from nas.proposals import DRAWS, ENUMERABLE, REPEATS, Source
 from nas.settings import Settings
 from nas.space import Code, Space
@@ -245,5 +245,5 @@ def _read(path: Path) -> State:
         first = error.errors()[0]
         said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     except (OSError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
     raise RunError(f"{path}: this is no saved search ({said[:200]}); name a file that was saved")

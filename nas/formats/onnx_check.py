@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from nas.formats.run_onnx import as_input, start_session
 from nas.genome import Genome
 from nas.models import Detector
 from nas.models.heads.base import RawOutputs
+from nas.temporary import temporary_folder
 
 RAW_TOLERANCE = 1e-4
 """Of logits and deltas, relative to the tensor's largest magnitude."""
@@ -72,8 +72,8 @@ def pictures(images: Sequence[Path], genome: Genome) -> list[NDArray[np.uint8]]:
     size, rule = genome.input.size, genome.input.resize
     if images:
         return [resize(picture, size, rule)[0] for picture in _decodable(images)]
-    with tempfile.TemporaryDirectory() as folder:
-        root = write_scenes(Path(folder) / "scenes", images=5, difficulty="hard")
+    with temporary_folder("scenes-") as folder:
+        root = write_scenes(folder / "scenes", images=5, difficulty="hard")
         paths = sorted(root.glob("*/*.jpg"))
         return [resize(read_rgb(path), size, rule)[0] for path in paths]
 

@@ -14,6 +14,7 @@ from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
 from nas.genome.anchors import OctaveAnchors
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, counted
 from search_spaces import zoo
 
@@ -38,12 +39,12 @@ def check(folder: Path, *, size: int = 640) -> None:
         report = checking.check(folder, progress=step)
     _list(report.problems)
     for summary in report.summaries:
-        console.print(str(summary), soft_wrap=True, markup=False)
+        console.print(str(summary))
     if report.splits[0].boxes:
         console.print(_anchor_table(report.splits[0], size))
     if not report.usable:
         raise DataError(f"{folder}: {report.verdict}")
-    console.print(report.verdict, soft_wrap=True, markup=False)
+    console.print(report.verdict)
 
 
 def _anchor_table(train: Split, size: int) -> Table:
@@ -90,20 +91,21 @@ def split(folder: Path, *, share: float = 0.1, seed: int = 0) -> None:
         )
     else:
         lines.append(f"nothing of {cut.json_path} is left out")
-    console.print("\n".join(lines), soft_wrap=True, markup=False)
+    console.print(*lines)
 
 
 def _list(problems: Sequence[Problem]) -> None:
     for problem in problems[:MOST_PROBLEMS]:
-        console.print(str(problem), soft_wrap=True, markup=False)
+        console.print(str(problem))
     if len(problems) > MOST_PROBLEMS:
         rest = checking.count(problems[MOST_PROBLEMS:])
-        console.print(f"… and {len(problems) - MOST_PROBLEMS} more: {rest}", soft_wrap=True)
+        console.print(f"… and {len(problems) - MOST_PROBLEMS} more: {rest}")
 
 
 def show(folder: Path, *, count: int = 16, out: Path | None = None) -> list[Path]:
     """Draws some images of both splits with their boxes and names; returns the pictures."""
     out = out or Path()
+    check_folder(out)
     train = load_split(folder, "train", boxes=False)
     val = load_split(folder, "val", categories=train.categories, boxes=False)
     return [

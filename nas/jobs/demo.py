@@ -42,23 +42,21 @@ def demo() -> None:
     evaluate(str(folder / "winner"))
     _chapter(4, "Export: a file that runs without this toolkit")
     for path in export(str(folder / "winner"), ["json", "onnx"], out=folder / "export"):
-        console.print(f"{path}: written and checked", soft_wrap=True)
+        console.print(f"{path}: written and checked")
     _chapter(5, "Use: boxes and names on pictures")
     val = load_split(data_folder(None, config.data), "val")
     pictures = [image.path for image in val.images[:PICTURES]]
     predict(str(folder / "winner"), pictures, out=folder / "predictions", score=SCORE)
     minutes = (time.monotonic() - started) / 60
-    console.rule()
     console.print(
         f"done in {minutes:.1f} minutes; AP50 on val: "
-        + ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
-        + f"\neverything is in {folder}: open {folder / 'search' / 'report'} and "
-        f"{folder / 'predictions'}\n"
+        + ", ".join(f"{name} {score:.3f}" for name, score in scores.items()),
+        f"everything is in {folder}: open {folder / 'search' / 'report'} and "
+        f"{folder / 'predictions'}",
         "next, on your own COCO-format folder: nas data check DIR, then "
         "nas search --data DIR --budget 8h",
-        soft_wrap=True,
     )
 
 
 def _chapter(number: int, title: str) -> None:
-    console.rule(f"{number}. {title}", align="left")
+    console.print(f"{number}. {title}", style="bold green")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
 from nas.jobs.numbers import classes_table, numbers_table
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, counted, show_warnings
 from nas.report.precision_recall import precision_recall_png
-from nas.runs import write_text
+from nas.runs import Run, write_text
 from nas.training.weights import TrainedModel
 
 
@@ -54,6 +56,8 @@ def evaluate(
             written.
     """
     show_warnings()
+    if out is not None:
+        _check_out(out)
     kept, kept_settings = kept_data(ref, needed=data is None)
     data, settings = data or kept, settings or kept_settings
     trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
@@ -72,7 +76,7 @@ def evaluate(
     console.print(classes_table(metrics))
     if out is not None:
         for path in _written(out, metrics, precision_recall(judged, found)):
-            console.print(str(path), soft_wrap=True, markup=False)
+            console.print(str(path))
     return metrics
 
 
@@ -84,6 +88,15 @@ def _refuse_not_finite(trained: TrainedModel, name: str) -> None:
                 f"{name}: {weight} holds numbers that aren't finite, so it can't detect; train "
                 "again with a lower learning rate (--set recipe.lr)"
             )
+
+
+def _check_out(folder: Path) -> None:
+    check_folder(folder, "--out", "metrics.json", "classes.csv", "precision_recall.csv")
+    if Run(folder).exists():
+        raise RunError(
+            f"{folder}: is a run, with numbers of its own; name a folder within, such as --out "
+            f"{shlex.quote(str(folder / 'eval'))}"
+        )
 
 
 def _written(folder: Path, metrics: Metrics, curves: Curves) -> list[Path]:

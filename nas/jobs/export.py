@@ -11,6 +11,7 @@ from nas.formats import parse_formats
 from nas.genome import Genome
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, show_warnings
 from nas.training.weights import TrainedModel
 
@@ -40,12 +41,14 @@ def export(
     """
     show_warnings()
     names = parse_formats(formats)
+    folder = _folder(ref, out)
+    check_folder(folder, "--out", *(f"model.{name}" for name in names))
     model = ref if isinstance(ref, TrainedModel | Genome) else load(ref)
     data = data or kept_data(ref)[0]
     images = []
     if data is not None:
         images = [image.path for image in load_split(data, "val", boxes=False).images]
-    stem = _folder(ref, out) / "model"
+    stem = folder / "model"
     with console.status("writing, and running what was written"):
         if isinstance(model, Genome):
             return write_formats(model, (), stem, names, images)

@@ -51,7 +51,7 @@ def predict(
     with result_folder(out):
         trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")
         for note in pictures.notes:
-            console.print(note, soft_wrap=True, markup=False)
+            console.print(note)
         work = _Predictions(trained, pictures.paths, out, score)
         try:
             work.run()
@@ -83,7 +83,7 @@ class _Predictions:
             except DataError as error:
                 self.failed.append(error)
                 if len(self.paths) > 1:
-                    console.print(str(error), soft_wrap=True, markup=False)
+                    console.print(str(error))
                 continue
             self._detect(path, pixels)
 
@@ -95,7 +95,7 @@ class _Predictions:
         self._table[str(path)] = rows
         shown = ", ".join(f"{d['name']} {d['score']:.2f}" for d in rows[:5]) or "nothing found"
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        console.print(f"{path}: {shown}{more}", soft_wrap=True, markup=False)
+        console.print(f"{path}: {shown}{more}")
 
     def write_table(self) -> None:
         """Writes the detections in all pictures that are done, if there is one."""

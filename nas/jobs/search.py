@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +21,11 @@ from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.gpus import on_gpus
 from nas.jobs.kept import keep_config, keep_data
+from nas.jobs.outputs import check_run
 from nas.jobs.reach import check_reach
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
-from nas.report.leaderboard import ARMS, closing, leaderboard, read, time_text
+from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
 from nas.result import Result
 from nas.runs import Run, write_text
 from nas.searching import search as search_space
@@ -45,6 +47,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_run(folder)
     root = data_folder(config.data_dir, config.data)
     train = load_split(root, "train")
     classes = 1 + len(train.categories)
@@ -66,7 +69,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     if dry_run:
         show_plan(config, space, proxy, classes, costs)
     for note in check_reach(config.objective, space, costs, config.seed):
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     if dry_run:
         return None
     run = Run.make(folder)
@@ -106,7 +109,7 @@ def _note_oddities(root: Path, train: Split) -> None:
         notes.append(f"nas train refuses this folder: {error}")
     for note in notes:
         if note is not None:
-            console.print(f"note: {note}", markup=False, soft_wrap=True)
+            console.print(f"note: {note}")
 
 
 def _begin(run: Run, config: SearchConfig) -> None:
@@ -114,7 +117,6 @@ def _begin(run: Run, config: SearchConfig) -> None:
         console.print(f"note: since the last start {change}; metrics may differ in the last digits")
     console.print(
         f"search in {run.path}: {budget_text(config)}, controller {config.controller.name}",
-        markup=False,
     )
     plan = plan_of(config)
     if plan.is_timed:
@@ -192,7 +194,12 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
             "the proxy (proxy.recipe.epochs, proxy.images)"
         )
     if result.best is None:
-        raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
+        failed = failed_lines(read(run.path)[0])
+        why = f": {failed[0]}" if failed else ""
+        raise RunError(
+            f"{run.path}: no trial has a score{why}; nas top {shlex.quote(str(run.path))} lists "
+            "what failed"
+        )
     winner = result.best.candidate
     write_text(run.genome, winner.to_json(indent=1) + "\n")
     console.print(leaderboard(result))
@@ -238,7 +245,7 @@ class _Progress:
         best = self.best.get(phase)
         note = f"best {self.metric} {best:.3f}{self.over}" if best is not None else ""
         if event.failure is not None:
-            self.bar.console.print(f"trial {trial.number}: {event.failure.message}", markup=False)
+            self.bar.console.print(f"trial {trial.number}: {event.failure.message}")
         self.bar.update(self.tasks[phase], advance=1, note=note)
         said = "failed" if score is None else f"{self.metric} {score:.3f}"
         said = f"stopped early at {said}" if event.stopped else said
@@ -252,6 +259,6 @@ class _Progress:
         now = datetime.now().astimezone()
         if not self.over:
             said = f"forecast: {forecast_text(event.forecast, now)}"
-            self.bar.console.print(said, markup=False, soft_wrap=True)
+            self.bar.console.print(said)
         self.over = f", {over_text(event.forecast, now)}"
         self.bar.update(self.tasks["search"], total=event.forecast.trials)

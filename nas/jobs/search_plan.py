@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from nas.config import SearchConfig
@@ -39,7 +38,7 @@ def show_plan(
     table = Table(title="plan of the search", show_header=False, title_justify="left")
     rows = _rows(config, space, proxy, classes, limits_text(drawn, config.objective))
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     console.print(table)
 
 

@@ -28,6 +28,7 @@ from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.follow import Follow
 from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.numbers import numbers_table
+from nas.jobs.outputs import check_run
 from nas.jobs.samples import found_on, learnt_from
 from nas.jobs.screen import console, progress_bar, show_warnings
 from nas.jobs.train_needs import dry_run as look_ahead
@@ -61,6 +62,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_run(folder)
     check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
@@ -98,11 +100,9 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
     final = shlex.quote(str(run.path))
     console.print(
-        f"the trained model is {run.weights}\n"
+        f"the trained model is {run.weights}",
         f"next: nas eval {final} --data {place}    nas predict {final} IMAGE…    "
         f"nas export {final} --format json,onnx",
-        soft_wrap=True,
-        markup=False,
     )
     return trained
 
@@ -128,7 +128,7 @@ def _first_model(
             taken = start_from(model, config.init)
         except RunError as error:
             raise RunError(f"--init {error}") from None
-        console.print(f"--init {config.init}: {taken}", soft_wrap=True, markup=False)
+        console.print(f"--init {config.init}: {taken}")
     return model
 
 
@@ -195,7 +195,7 @@ def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
         gpus = float(device_of(config) == "cuda")
     if not gpus:
         note = "on processors each worker's batch norms see its own share of a batch"
-        console.print(f"{config.compute.workers} workers: {note}", markup=False)
+        console.print(f"{config.compute.workers} workers: {note}")
 
     def hear(message: Epoch | tuple[int, float, float]) -> None:
         if isinstance(message, Epoch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from rich.markup import escape
 from rich.table import Table
 
 from nas.config import TrainConfig
@@ -50,7 +49,7 @@ def show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> 
     check_schedule(config.recipe, epoch_steps(split, config.recipe))
     table = Table(title="plan of the training", show_header=False, title_justify="left")
     for name, value in plan_rows(config, genome, split, val).items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     console.print(table)
 
 
