@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +58,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             environment = {"env_vars": thread_environment(compute.threads)}
             try:
                 _check_reachable(compute.address)
+                quiet |= {"job_config": _without_driver_folders(ray)}
                 ray.init(address=compute.address, runtime_env=environment, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200]
@@ -78,6 +79,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                     object_store_memory=100_000_000,  # candidates and metrics only
                     _node_ip_address="127.0.0.1",
                     _temp_dir=folder,
+                    job_config=_without_driver_folders(ray),
                     **quiet,
                 )
             except Exception as error:  # Ray raises no narrower one where a process is late
@@ -88,6 +90,24 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                 ) from error
         stack.callback(ray.shutdown)
         yield ray
+
+
+def _without_driver_folders(ray: ModuleType) -> Any:
+    """Returns a job's config that sends no folder of the driver to the workers.
+
+    Ray adds the program's folder and the current one to this list, and a worker puts them in front
+    of Python's own modules. What a worker needs of them, `nas.import_path.Program` finds behind.
+    """
+    config = ray.job_config.JobConfig()
+    config._py_driver_sys_path = _Closed()
+    return config
+
+
+class _Closed(list[str]):
+    """A list that stays empty."""
+
+    def extend(self, entries: Iterable[str]) -> None:
+        """Takes nothing."""
 
 
 class Lifeline:
