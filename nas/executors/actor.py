@@ -52,7 +52,11 @@ class Worker:
         try:
             (self._evaluator,) = ray.get(self._sent)
         except ray.exceptions.RayError as error:
-            return _refusal(f"the evaluator can't be read in a worker: {_cause(error)}")
+            reason = str(error).split("\n")[0].removeprefix("System error: ")[:200]
+            return _refusal(
+                f"the evaluator can't be read in a worker ({reason}); its code must be installed, "
+                "in PYTHONPATH, or imported by the program from its own folder"
+            )
         try:
             prepare(self._evaluator)
         except NasError as error:

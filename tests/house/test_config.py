@@ -283,7 +283,7 @@ def test_configs_that_come_with_the_package_are_found_from_anywhere(
     for typed in ("spinenet_fod", "experiments/spinenet_fod.yaml"):
         assert find(typed) == EXPERIMENTS / "spinenet_fod.yaml"
     for typed in ("spinenet_fod.yaml", "elsewhere/spinenet_fod.yaml", "bench/spinenet_fod"):
-        with pytest.raises(ConfigError, match="no such file.*did you mean 'spinenet_fod'"):
+        with pytest.raises(ConfigError, match=r"no such file.*did you mean 'spinenet_fod'"):
             find(typed)
 
 
