@@ -15,7 +15,7 @@ import ast
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
@@ -101,7 +101,7 @@ class Program:
     def install(self) -> None:
         """Lets this process find the modules, behind all that it finds already."""
         if self.names and self not in sys.meta_path:
-            sys.meta_path.append(self)  # type: ignore[arg-type]
+            sys.meta_path.append(self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -125,12 +125,14 @@ def _is_own(folder: str) -> bool:
 
 def _home(module: ModuleType) -> str:
     """Returns the folder in which a top-level module was found; "" if it has none."""
-    places = [*getattr(module, "__path__", [])] or [getattr(module, "__file__", None)]
-    return os.path.dirname(os.path.realpath(places[0])) if places[0] else ""
+    path = getattr(module, "__path__", None)
+    place = next(iter(path), "") if isinstance(path, Iterable) else _file(module)
+    return os.path.dirname(os.path.realpath(place)) if place else ""
 
 
 def _file(module: ModuleType) -> str:
-    return getattr(module, "__file__", None) or ""
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else ""
 
 
 def _named(file: str) -> set[str]:

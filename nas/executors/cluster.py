@@ -55,7 +55,8 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
         return
     with ExitStack() as stack:
         if compute.address is not None:
-            environment = {"env_vars": thread_environment(compute.threads)}
+            inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
+            environment = {"env_vars": thread_environment(compute.threads) | inherited}
             try:
                 _check_reachable(compute.address)
                 quiet |= {"job_config": _without_driver_folders(ray)}

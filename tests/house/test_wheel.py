@@ -56,8 +56,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    words = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder]
-    pip([*words, source])
+    options = ["--no-deps", "--no-build-isolation", "--no-index"]
+    pip(["wheel", *options, "--wheel-dir", folder, source])
     (built,) = folder.glob("*.whl")
     return built
 
