@@ -22,6 +22,7 @@ ROOMS = ("nas", "proxies", "search_spaces")
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE", *ROOMS)
 SMALL = ("scale.width=0.0625", "scale.alpha=0.25", "scale.head_width=8", "scale.input_size=128")
 SHORT = ("recipe.epochs=1", "recipe.batch_size=8")
+FEW = ("recipe.batch_size=8", "recipe.warmup_steps=100")
 CONFIGS = """
 import sys
 from pathlib import Path
@@ -145,6 +146,7 @@ def test_the_readme_s_commands(type_: Type, tmp_path: Path) -> None:
     """Those of one's own images, in its order, by named configs."""
     write_scenes(tmp_path / "DIR", seed=1, images=40)
     settings = [f"--set={option}" for option in (*SMALL, *SHORT)]
+    published = [f"--set={option}" for option in (*SMALL, *FEW)]
     trial = [f"--set=proxy.{option}" for option in (*SMALL, *SHORT)]
     second = [f"--set=finalists.{name}=1" for name in ("count", "length", "repeats")]
     search = ["search", "spinenet_fod", "--data=DIR", "--run=runs/mine", "--budget=2"]
@@ -153,7 +155,7 @@ def test_the_readme_s_commands(type_: Type, tmp_path: Path) -> None:
         [*search, "--workers=2", *trial, *second],
         ["top", "runs/mine"],
         ["report", "runs/mine"],
-        ["train", "spinenet49", "--data=DIR", "--dry-run", *settings],
+        ["train", "spinenet49", "--data=DIR", "--dry-run", *published],
         ["train", "--genome=runs/mine", "--data=DIR", "--run=runs/final", *settings],
         ["eval", "runs/final", "--data=DIR"],
         ["export", "runs/final", "--format=json,onnx"],
