@@ -90,7 +90,7 @@ def typed(
     words = [sys.executable, str(nas), *words]
     environment = {**os.environ, **variables, "PYTHONPATH": pythonpath}
     done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
