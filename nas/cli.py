@@ -52,7 +52,7 @@ EPILOG = """
 REF names an architecture: a name in the zoo (spinenet-49), a genome's JSON,
 RUN (its best), RUN:17 (trial 17), or a checkpoint (model.safetensors).
 
-CONFIG is a path, or the name of a file in experiments/.
+CONFIG is a path, or the name of a config that comes with nas (spinenet_fod).
 
 DIR holds train.json, val.json and the images in train/ and val/; COCO's own
 layout and the exports of annotation tools are recognised too.

@@ -33,7 +33,8 @@ from proxies.training import SCALES, ProxySettings, ScaleSettings
 from search_spaces.detectors import SpaceSettings, space_name
 from search_spaces.spinenet import SpineNetSpaceSettings
 
-EXPERIMENTS = "experiments"
+EXPERIMENTS = Path(__file__).with_name("experiments")
+"""The configs that come with this package, each known by its name."""
 
 
 class SearchConfig(Settings):
@@ -160,7 +161,7 @@ def load_search(source: str | None, overrides: Sequence[Override] = ()) -> Searc
     """Returns the config of a search: a file's, or the defaults, with `overrides` on top.
 
     Args:
-        source: a path, or the name of a file in `experiments/`; None for the defaults.
+        source: a path, or a name as `find` knows it; None for the defaults.
 
     Raises:
         ConfigError: in one line that names the file or option and the setting.
@@ -212,24 +213,32 @@ def to_yaml(config: Config) -> str:
 
 
 def find(source: str) -> Path:
-    """Returns the file that a path, or a name in `experiments/`, means.
+    """Returns the file that a path means, or a name.
 
-    The folder of that name is looked for here, then in the checkout that this package is part of.
+    Names are those of `nas/experiments/`, which comes with this package, and of a folder
+    `experiments/` here. Both may be written as `experiments/NAME.yaml`.
 
     Raises:
-        ConfigError: there is none; names the nearest.
+        ConfigError: there is none, or two of that name; names the nearest.
     """
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    known: dict[str, Path] = {}
-    for folder in (Path(EXPERIMENTS), Path(__file__).resolve().parents[1] / EXPERIMENTS):
-        for file in sorted(folder.glob("*.yaml")):
-            known.setdefault(file.stem, file)
-    if source in known:
-        return known[source]
+    own = Path(EXPERIMENTS.name)
+    packaged, local = (
+        {file.stem: file for file in sorted(folder.glob("*.yaml"))} for folder in (EXPERIMENTS, own)
+    )
+    name = path.stem if path == own / f"{path.stem}.yaml" else source
+    known = packaged | local
+    if name in packaged and name in local:
+        raise ConfigError(
+            f"{source}: a config of this name comes with nas, and {local[name]} is another; "
+            f"write {local[name]}, or give your file another name"
+        )
+    if name in known:
+        return known[name]
     hint = _nearest(path.stem, known)
-    raise ConfigError(f"{source}: no such file, and no name in {EXPERIMENTS}/{hint}")
+    raise ConfigError(f"{source}: no such file, and no name in {own}/{hint}")
 
 
 def _load(kind: type[_C], source: str | None, overrides: Sequence[Override]) -> _C:

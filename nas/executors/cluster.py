@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -66,10 +66,12 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
         return
     with ExitStack() as stack:
         if compute.address is not None:
-            environment = {"env_vars": thread_environment(compute.threads)}
+            inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
+            environment = {"env_vars": thread_environment(compute.threads) | inherited}
             stack.callback(ray.shutdown)
             try:
                 _check_reachable(compute.address)
+                quiet |= {"job_config": _without_driver_folders(ray)}
                 with signals.kept():
                     ray.init(address=compute.address, runtime_env=environment, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
@@ -81,7 +83,9 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             stack.callback(_sessions.discard, folder)
             _sessions.add(folder)
             # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
-            shared = {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+            shared: dict[str, Any] = (
+                {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+            )
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", FutureWarning)
             # Ray leaves processes behind, and says that it runs, where its start is broken off.
@@ -95,6 +99,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                         object_store_memory=STORE,
                         _node_ip_address="127.0.0.1",
                         _temp_dir=str(folder),
+                        job_config=_without_driver_folders(ray),
                         **shared,
                         **quiet,
                     )
@@ -134,6 +139,24 @@ def _text(log: Path) -> str:
         return log.read_text(encoding="utf-8", errors="replace")[-10_000:]
     except OSError:
         return ""
+
+
+def _without_driver_folders(ray: ModuleType) -> Any:
+    """Returns a job's config that sends no folder of the driver to the workers.
+
+    Ray adds the program's folder and the current one to this list, and a worker puts them in front
+    of Python's own modules. What a worker needs of them, `nas.import_path.Program` finds behind.
+    """
+    config = ray.job_config.JobConfig()
+    config._py_driver_sys_path = _Closed()
+    return config
+
+
+class _Closed(list[str]):
+    """A list that stays empty."""
+
+    def extend(self, entries: Iterable[str]) -> None:
+        """Takes nothing."""
 
 
 class Lifeline:

@@ -18,6 +18,7 @@ from nas.executors.cluster import Lifeline, cause, running_ray
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import classify, pinned_threads
+from nas.import_path import Program
 from nas.study import Study
 from nas.trial import Evaluator, Event, Failure, FailureKind, OnEvent, Outcome, Trial
 
@@ -104,7 +105,7 @@ class _Pool:
         kind = ray.remote(Worker)
         self._kind = kind.options(num_cpus=1, num_gpus=compute.gpus, max_restarts=0)
         try:
-            self._evaluator = ray.put(evaluator)
+            self._evaluator, self._program = ray.put(evaluator), Program.running()
         except Exception as error:
             reason = one_line(error, 200)
             raise RunError(f"the evaluator can't be sent to a worker: {reason}") from error
@@ -263,7 +264,7 @@ class _Pool:
         return "on {NodeManagerHostname} ({NodeManagerAddress}): ".format_map(nodes[node])
 
     def _started(self) -> _Slot:
-        actor = self._kind.remote(self._evaluator, self._compute.threads)
+        actor = self._kind.remote([self._evaluator], self._compute.threads, self._program)
         return _Slot(actor, actor.ready.remote(), time.monotonic())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from nas.config import load_search, load_train
+from nas.config import EXPERIMENTS, load_search, load_train
 from nas.data.coco import load_split
 from nas.jobs.evaluate import evaluate
 from nas.jobs.export import export
@@ -28,14 +28,15 @@ def demo() -> None:
     started = time.monotonic()
     folder = unused("demo", RUNS)
     _chapter(1, "Search: small versions of many architectures learn built-in scenes")
-    config = load_search("demo")
+    config = load_search(str(EXPERIMENTS / "demo.yaml"))
     search(config, folder / "search")
     show(str(folder / "search"), "spinenet-49", out=folder)
     report(folder / "search")
     _chapter(2, "Train: the winner, and SpineNet-49 by the same recipe")
     scores = {}
     for name, ref in (("winner", str(folder / "search")), ("spinenet-49", "spinenet-49")):
-        trained = train(load_train("demo_train").model_copy(update={"genome": ref}), folder / name)
+        settings = load_train(str(EXPERIMENTS / "demo_train.yaml"))
+        trained = train(settings.model_copy(update={"genome": ref}), folder / name)
         assert trained is not None
         scores[name] = trained.record["val"]["ap50"]
     _chapter(3, "Evaluate: COCO's numbers on pictures that neither search nor training saw")

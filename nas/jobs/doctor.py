@@ -68,7 +68,8 @@ def libraries() -> Finding:
     versions = environment.versions()
     missing = [name for name, version in versions.items() if version is None]
     if missing:
-        return Finding("libraries", f"without {', '.join(missing)}", False, "type make setup")
+        remedy = f"type pip install {' '.join(missing)}, or make setup in a checkout"
+        return Finding("libraries", f"without {', '.join(missing)}", False, remedy)
     return Finding("libraries", ", ".join(f"{n} {v}" for n, v in versions.items()))
 
 

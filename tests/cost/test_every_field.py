@@ -288,7 +288,7 @@ def flops(model: Any, size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-@pytest.mark.parametrize("kind", sorted(set(kinds()), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(set(kinds()), key=str))
 def test_every_value_is_counted_or_refused(kind: type[Part]) -> None:
     for field in kind.model_fields:
         outcomes = [outcome(document) for document in variants(kind, field)]

@@ -183,12 +183,26 @@ def same_number(value: float) -> list[Any]:
 
 NO_NUMBER: list[Any] = [None, NAN, INF, -INF, True, False, "", "x", "nan", "1,5", "0x1f", "٣"]
 NO_NUMBER += [[], [1], {}, {"id": 1}, "1 2", "1e999", 10**400, "9" * 400, [[1]], "one"]
-NO_WHOLE = [*NO_NUMBER, 0.5, "0.5", 1e300, 2**63, -(2**70), "1e2", GONE]
-NO_FLAG = [None, NAN, INF, "", "maybe", "no", 2, -1, 0.5, "2", [], [0], [1], {}, 10**400]
-NO_SIDE = [-1, 0, None, NAN, INF, "", "x", [], [40], {}, True, 1.5, 10**400, "-1"]
-NO_AREA = [None, NAN, INF, -1, 0, "", "x", "-3", [], [5], {}, True, 1e30, 10**400]
-NO_NAME = [None, NAN, "", [], {}, True, " "]
-NO_FILE = [None, 3, "", [], {}, NAN, "missing.png", "x/0.png", "a\n.png", "\ud800.png", GONE]
+NO_WHOLE: list[Any] = [*NO_NUMBER, 0.5, "0.5", 1e300, 2**63, -(2**70), "1e2", GONE]
+NO_FLAG: list[Any] = [None, NAN, INF, "", "maybe", "no", 2, -1, 0.5, "2", [], [0], [1], {}, 10**400]
+NO_SIDE: list[Any] = [-1, 0, None, NAN, INF, "", "x", [], [40], {}, True, 1.5, 10**400, "-1"]
+NO_AREA: list[Any] = [None, NAN, INF, -1, 0, "", "x", "-3", [], [5], {}, True, 1e30, 10**400]
+NO_NAME: list[Any] = [None, NAN, "", [], {}, True, " "]
+NO_FILE: list[Any] = [
+    None,
+    3,
+    "",
+    [],
+    {},
+    NAN,
+    "missing.png",
+    "x/0.png",
+    "a\n.png",
+    "\ud800.png",
+    GONE,
+]
+NO_OUTLINE: list[Any] = [None, [], {}, [[]], [[1, 2]], [[1, 2, 3, 4, 5]], "x", 3, NAN]
+NO_OUTLINE += [[[NAN] * 6], ["x"]]
 FLAGS = {0: [0.0, False, "0", "false", "False", " 0 ", "0.0", GONE], 1: [1.0, True, "1", "TRUE"]}
 
 
@@ -245,7 +259,7 @@ def annotation_mutations(k: int, row: dict[str, Any]) -> Iterator[Mutation]:
             yield from one("bbox", [[*box[:place], value, *box[place + 1 :]]], "lost")
     odd = [row["bbox"][:3], [*row["bbox"], 1], "x", 3, {}, {"x": 1}, [row["bbox"]], "1,2,3,4", NAN]
     yield from one("bbox", odd, "lost")
-    for bad in (None, [], {}, [[]], [[1, 2]], [[1, 2, 3, 4, 5]], "x", 3, NAN, [[NAN] * 6], ["x"]):
+    for bad in NO_OUTLINE:
         yield Mutation("annotations", k, (("bbox", GONE), ("segmentation", bad)), "lost")
         yield Mutation("annotations", k, (("segmentation", bad),), "kept")
     for extra in ("attributes", "ignore_me", "score", "keypoints", ""):
@@ -486,7 +500,9 @@ def test_what_is_no_table_or_no_row_is_refused(folder: Path, table: str, name: s
 @given(data=st.data())
 def test_any_json_anywhere(folder: Path, data: st.DataObject) -> None:
     """Whatever stands in a field, nothing but a DataError is raised, and nothing is made up."""
-    leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    leaf: st.SearchStrategy[Any] = (
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    )
     anything = st.recursive(leaf, lambda inner: st.lists(inner, max_size=5), max_leaves=6)
     anything |= st.dictionaries(st.sampled_from(["size", "counts", "id"]), anything, max_size=2)
     name = data.draw(st.sampled_from(("train", "val")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -47,11 +47,11 @@ def test_polygons() -> None:
     assert box_of([["10", "5", "30", "5", "30", "17"]]) == [10, 5, 20, 12]
 
 
-SQUARE = {"size": [4, 4], "counts": [5, 2, 2, 2, 5]}
+SQUARE: dict[str, Any] = {"size": [4, 4], "counts": [5, 2, 2, 2, 5]}
 MALFORMED: list[Any] = [None, 3, "x", [], {}, [[]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]]]
 MALFORMED += [[[1, 2, 3, 4, 5, "x"]], [[1, 2, 3, 4, 5, float("nan")]], [[1, 2, 3, 4, 5, None]]]
 MALFORMED += [
-    {**SQUARE, **change}
+    {**SQUARE, **cast(dict[str, Any], change)}
     for change in (
         *({"size": size} for size in (None, [], [4], [4, 0], [-4, -4], [4, 5], [2**31, 2**31])),
         {"size": ["x", 4]},

@@ -6,6 +6,8 @@ import io
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
 
 import pytest
 from rich.console import Group
@@ -33,7 +35,8 @@ def shown(*objects: object, width: int | None = None, tty: bool = False) -> str:
 
 
 def metrics_of(name: str) -> Metrics:
-    return Metrics(*[0.5] * 13, per_class={name: ClassNumbers(boxes=12, ap=0.5, ap50=0.5)})
+    numbers: dict[str, Any] = {f.name: 0.5 for f in fields(Metrics)}
+    return Metrics(**numbers | {"per_class": {name: ClassNumbers(boxes=12, ap=0.5, ap50=0.5)}})
 
 
 def a_table(names: list[str]) -> Table:
