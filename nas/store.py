@@ -188,7 +188,15 @@ class Store:
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
-        return [_from_row(row, decode) for row in self._connection.execute(query)]
+        records = []
+        for row in self._connection.execute(query):
+            try:
+                records.append(_from_row(row, decode))
+            except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+                raise RunError(
+                    f"{self.path}: trial {row[0]} is damaged ({' '.join(str(error).split())[:120]})"
+                ) from None
+        return records
 
     def export_jsonl(self, path: Path) -> int:
         """Writes one JSON object per row; returns how many."""
