@@ -188,8 +188,12 @@ class Store:
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
+        try:
+            rows = self._connection.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path}: can't be read ({ascii(str(error))[1:121]})") from None
         records = []
-        for row in self._connection.execute(query):
+        for row in rows:
             try:
                 records.append(_from_row(row, decode))
             except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
