@@ -185,7 +185,19 @@ class Store:
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
-        return [_from_row(row, decode) for row in self._connection.execute(query)]
+        try:
+            rows = self._connection.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path}: can't be read ({ascii(str(error))[1:121]})") from None
+        records = []
+        for row in rows:
+            try:
+                records.append(_from_row(row, decode))
+            except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+                raise RunError(
+                    f"{self.path}: trial {row[0]} is damaged ({' '.join(str(error).split())[:120]})"
+                ) from None
+        return records
 
     def export_jsonl(self, path: Path) -> int:
         """Writes one JSON object per row; returns how many."""
@@ -309,8 +321,29 @@ def _later(record: Record) -> tuple[Any, ...]:
     return _pick_later(own)
 
 
+_TYPES: Mapping[str, tuple[type, ...]] = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,)}
+_WORDS = {"arm": ("controller", "control"), "phase": ("search", "finalist", "earlier")}
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Refuses what SQLite keeps and a run never writes: its columns take values of any type.
+
+    Raises:
+        ValueError: names the column and what it holds.
+    """
+    for name, kind in _COLUMNS.items():
+        value, optional = values[name], not ("NOT NULL" in kind or "PRIMARY" in kind)
+        if not (isinstance(value, _TYPES[kind.split()[0]]) or (optional and value is None)):
+            raise ValueError(f"{name} is {ascii(value)[:60]}")
+        if value not in _WORDS.get(name, (value,)):
+            raise ValueError(f"{name} is {ascii(value)[:60]}")
+        if name in ("metrics", "costs", "versions") and not isinstance(json.loads(value), dict):
+            raise ValueError(f"{name} is no table")
+
+
 def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
+    _check_types(values)
     kind, message = values.pop("failure_kind"), values.pop("failure_message")
     text = values.pop("candidate")
     return Record(
