@@ -81,7 +81,9 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
             stack.callback(_sessions.discard, folder)
             _sessions.add(folder)
             # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
-            shared = {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+            shared: dict[str, Any] = (
+                {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+            )
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", FutureWarning)
             # Ray leaves processes behind, and says that it runs, where its start is broken off.

@@ -70,7 +70,7 @@ class Screen(Console):
                 text = Text(printable(one)) if isinstance(one, str) else one
                 super().print(text, soft_wrap=True, style=options.get("style"))
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         """Makes a table's cell or title of a string."""
         lines = map(printable, text.split("\n"))
         return super().render_str("\n".join(lines), **options)
