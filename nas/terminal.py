@@ -99,7 +99,7 @@ def standard_streams() -> Iterator[Output]:
     _drop_sizes()
     before = sys.stdout, sys.stderr
     out, err = Output(sys.stdout), Output(sys.stderr)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield out
     finally:

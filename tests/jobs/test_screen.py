@@ -34,7 +34,7 @@ def shown(*objects: object, width: int | None = None, tty: bool = False) -> str:
 
 def metrics_of(name: str) -> Metrics:
     numbers = {field: 0.5 for _, field, _ in _ROWS}
-    return Metrics(**numbers, per_class={name: ClassNumbers(boxes=12, ap=0.5, ap50=0.5)})  # type: ignore[arg-type]
+    return Metrics(**numbers, per_class={name: ClassNumbers(boxes=12, ap=0.5, ap50=0.5)})
 
 
 def a_table(names: list[str]) -> Table:
