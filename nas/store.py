@@ -337,7 +337,8 @@ def _check_types(values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {ascii(value)[:60]}")
         if value not in _WORDS.get(name, (value,)):
             raise ValueError(f"{name} is {ascii(value)[:60]}")
-        if name in ("metrics", "costs", "versions") and not isinstance(json.loads(value), dict):
+        is_table = name in ("metrics", "costs", "versions")
+        if is_table and not isinstance(json.loads(str(value)), dict):
             raise ValueError(f"{name} is no table")
 
 

@@ -32,10 +32,10 @@ def mutate(data: st.DataObject, folder: Path) -> None:
         whole = path.read_bytes()
         path.write_bytes(whole[: data.draw(st.integers(0, len(whole)), "length")])
     elif what == "bytes":
-        whole = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(whole) - 1), "at")
-        whole[at : at + 64] = b"\xff" * len(whole[at : at + 64])
-        path.write_bytes(whole)
+        overwritten = bytearray(path.read_bytes())
+        at = data.draw(st.integers(0, len(overwritten) - 1), "at")
+        overwritten[at : at + 64] = b"\xff" * len(overwritten[at : at + 64])
+        path.write_bytes(overwritten)
     else:
         with sqlite3.connect(path) as connection:
             columns = [row[1] for row in connection.execute("PRAGMA table_info(trials)")]
