@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 from pydantic_core import to_json
 
 from nas.changes import change
-from nas.errors import RunError
+from nas.errors import RunError, one_line
 from nas.trial import Failure, FailureKind, Record, Status
 
 SCHEMA_VERSION = 1
@@ -142,9 +142,20 @@ class Store:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that the run was started with; empty for a new one."""
-        row = self._connection.execute("SELECT value FROM meta WHERE name='settings'").fetchone()
-        return json.loads(row[0]) if row else {}
+        """The settings that the run was started with; empty for a new one.
+
+        Raises:
+            RunError: if they can't be read.
+        """
+        query = "SELECT value FROM meta WHERE name='settings'"
+        try:
+            row = self._connection.execute(query).fetchone()
+            settings = json.loads(row[0]) if row else {}
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise RunError(f"{self.path}: its settings can't be read ({_reason(error)})") from None
+        if not isinstance(settings, dict):
+            raise RunError(f"{self.path}: its settings can't be read (they are no table)")
+        return settings
 
     @property
     def is_empty(self) -> bool:
@@ -188,14 +199,14 @@ class Store:
         try:
             rows = self._connection.execute(query).fetchall()
         except sqlite3.Error as error:
-            raise RunError(f"{self.path}: can't be read ({ascii(str(error))[1:121]})") from None
+            raise RunError(f"{self.path}: can't be read ({_reason(error)})") from None
         records = []
         for row in rows:
             try:
                 records.append(_from_row(row, decode))
             except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
                 raise RunError(
-                    f"{self.path}: trial {row[0]} is damaged ({' '.join(str(error).split())[:120]})"
+                    f"{self.path}: trial {row[0]} is damaged ({one_line(error, 120)})"
                 ) from None
         return records
 
@@ -279,6 +290,11 @@ def find(run: Path) -> Path:
     return run if run.suffix in {".sqlite", ".db"} else run / FILE_NAME
 
 
+def _reason(error: Exception) -> str:
+    """What SQLite says of text that it can't decode may hold that text."""
+    return ascii(one_line(error, 120))[1:-1]
+
+
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings as a store keeps them: with JSON's types alone."""
     kept: dict[str, Any] = json.loads(json.dumps(settings, default=str))
@@ -325,6 +341,21 @@ _TYPES: Mapping[str, tuple[type, ...]] = {"INTEGER": (int,), "REAL": (int, float
 _WORDS = {"arm": ("controller", "control"), "phase": ("search", "finalist", "earlier")}
 
 
+_TABLES: dict[str, type | tuple[type, ...]] = {
+    "metrics": (int, float, type(None)),  # None: not a finite number
+    "costs": (int, float),
+    "versions": str,
+}
+
+
+def _check_table(name: str, table: Any) -> None:
+    if not isinstance(table, dict):
+        raise ValueError(f"{name} is no table")
+    for key, value in table.items():
+        if not isinstance(value, _TABLES[name]):
+            raise ValueError(f"{name} has {ascii(value)[:60]} as {ascii(key)[:60]}")
+
+
 def _check_types(values: Mapping[str, Any]) -> None:
     """Refuses what SQLite keeps and a run never writes: its columns take values of any type.
 
@@ -337,9 +368,8 @@ def _check_types(values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {ascii(value)[:60]}")
         if value not in _WORDS.get(name, (value,)):
             raise ValueError(f"{name} is {ascii(value)[:60]}")
-        is_table = name in ("metrics", "costs", "versions")
-        if is_table and not isinstance(json.loads(str(value)), dict):
-            raise ValueError(f"{name} is no table")
+        if name in _TABLES:
+            _check_table(name, json.loads(str(value)))
 
 
 def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record:
