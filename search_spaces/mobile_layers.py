@@ -14,9 +14,9 @@ from typing import Literal
 
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
-from nas.genome.operations import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
 from nas.genome.part import Activation, Stride
-from nas.genome.shapes import compressed
+from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
+from nas.genome.widths import compressed
 from search_spaces.mobile_listing import Layer, Style
 
 Variant = Literal["ibn", "ibn+fused", "ibn+fused+tucker"]

@@ -16,20 +16,24 @@ from pydantic import Field
 
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.anchors import DefaultBoxes
-from nas.genome.blocks import IMAGE, Block, Edge
-from nas.genome.heads import Head, Postprocess, SSDHead
-from nas.genome.necks import Neck, NoNeck, Pool, Tap
+from nas.genome.blocks import IMAGE, Block, Edge, Tap
 from nas.genome.network import BatchNorm, Input, Scale, Triple, Truncation
-from nas.genome.operations import (
+from nas.genome.part import Activation, Positive, Stride
+from nas.genome.parts import (
     Conv,
+    DefaultBoxes,
     FusedInvertedResidual,
+    HeadPart,
     InvertedResidual,
+    Neck,
+    NoNeck,
     Operation,
+    Pool,
+    Postprocess,
     SqueezeExcite,
+    SSDHead,
     Tucker,
 )
-from nas.genome.part import Activation, Positive, Stride
 from nas.settings import Settings
 
 LayerType = Literal["conv", "inverted_residual", "fused_inverted_residual", "tucker"]
@@ -130,7 +134,7 @@ def stage(
 def genome_from_rows(
     rows: Sequence[Row],
     taps: Sequence[Tapped],
-    head: Head,
+    head: HeadPart,
     *,
     extras: Sequence[int] = (),
     neck: Neck | None = None,

@@ -18,9 +18,10 @@ from pydantic import Field
 
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
-from nas.genome.blocks import Block, Direct
+from nas.genome.blocks import Block
 from nas.genome.listing import resolve
 from nas.genome.network import Input
+from nas.genome.parts import Direct
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
 from search_spaces.spinenet_listing import (

@@ -13,25 +13,21 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from nas.genome import Genome
-from nas.genome.anchors import OctaveAnchors
-from nas.genome.blocks import (
-    IMAGE,
-    AlphaResample,
-    Block,
-    Direct,
-    Edge,
-    Resample,
-    SeparableResample,
-)
-from nas.genome.heads import RetinaNetHead
-from nas.genome.necks import Endpoints, Tap
+from nas.genome.blocks import IMAGE, Block, Edge, Tap
 from nas.genome.network import Input, Scale
-from nas.genome.operations import (
+from nas.genome.parts import (
+    AlphaResample,
     Bottleneck,
     Conv,
+    Direct,
+    Endpoints,
     InvertedResidual,
     MaxPool,
+    OctaveAnchors,
+    Resample,
     Residual,
+    RetinaNetHead,
+    SeparableResample,
     SqueezeExcite,
 )
 from nas.settings import Settings

@@ -13,16 +13,15 @@ import json
 import operator
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.errors import GenomeError
-from nas.genome.anchors import DefaultBoxes
-from nas.genome.blocks import IMAGE, AlphaResample, Direct
-from nas.genome.genome import Genome
-from nas.genome.operations import Conv, MaxPool
+from nas.genome.blocks import IMAGE
 from nas.genome.part import Part
-from nas.genome.plan import layout
-from nas.genome.shapes import REMEMBERED, Fitted, padding_of
+from nas.genome.shapes import REMEMBERED, Fitted
+
+if TYPE_CHECKING:
+    from nas.genome.genome import Genome
 
 MAX_LEAVES = 2_000
 """Complete labellings tried before a graph is called too symmetric; real ones need one or two."""
@@ -45,7 +44,7 @@ def canonical_order(genome: Genome) -> list[str]:
 
 
 def _canonical(genome: Genome) -> tuple[list[str], str]:
-    blocks, fits, taps, *_ = layout(genome)
+    blocks, fits, taps, *_ = genome.layout
     names = list(blocks)
     index = {name: i for i, name in enumerate(names)}
     index[IMAGE] = -1
@@ -128,12 +127,10 @@ def _unquoted(text: str) -> str:
 
 def _resampling(fit: Fitted, position: int) -> str:
     part = fit.block.inputs[position].resample
-    if isinstance(part, Direct):
-        return "direct"
-    # Otherwise nothing reads the pool's padding.
-    pooled = fit.sources[position].shape.size // fit.ins[position].size > 2
-    padding = part.pool_padding if isinstance(part, AlphaResample) and pooled else ""
-    return f"{form(part)},{fit.middles[position]},{padding}"
+    if not part.changes:
+        return part.type
+    detail = part.detail(fit.sources[position].shape.size, fit.ins[position].size)
+    return f"{form(part)},{fit.middles[position]},{detail}"
 
 
 def _whole(part: Part) -> str:
@@ -154,16 +151,8 @@ def form(part: Part) -> str:
 
 
 def _form(part: Part) -> str:
-    unread = {"width", "scalable"}
-    if isinstance(part, AlphaResample):
-        unread |= {"alpha", "pool_padding"}
-    if isinstance(part, MaxPool) and part.padding == "same":
-        unread.add("ceil")
-    if isinstance(part, Conv):
-        part = part.but(padding=padding_of(part))
-        if part.shortcut != "average_pool":
-            unread.add("ceil")
-    return json.dumps(_said(part, unread), sort_keys=True)
+    # Widths are compared as they are under the scale.
+    return json.dumps(_said(part, {"width", "scalable"}), sort_keys=True)
 
 
 def _said(value: Any, unread: Collection[str] = ()) -> Any:
@@ -172,13 +161,11 @@ def _said(value: Any, unread: Collection[str] = ()) -> Any:
         return [_said(item) for item in value]
     if not isinstance(value, Part):
         return value
-    if isinstance(value, DefaultBoxes) and value.squares is not None:
-        derived = value.but(squares=None).square_scales
-        unread = {*unread, "squares" if value.squares == derived else "next_scale"}
-    said = {"type": value.type} if hasattr(value, "type") else {}
-    for name, field in type(value).model_fields.items():
-        item = getattr(value, name)
-        if name not in unread and item != field.default:
+    part, derived = value.resolved()
+    said = {"type": part.type} if hasattr(part, "type") else {}
+    for name, field in type(part).model_fields.items():
+        item = getattr(part, name)
+        if name not in unread and name not in derived and item != field.default:
             said[name] = _said(item)
     return said
 

@@ -11,7 +11,7 @@ from nas.data.coco import load_split
 from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
-from nas.genome.anchors import OctaveAnchors
+from nas.genome.parts import OctaveAnchors
 from nas.jobs.folders import load_both
 from nas.jobs.screen import console, counted
 from search_spaces import zoo

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE
-from nas.genome.necks import RFCR
 
 EdgeKind = Literal["up", "down", "same", "merge", "direct"]
 Points = NDArray[np.float64]
@@ -129,7 +128,7 @@ def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
     sizes = {view.nodes[name]["level"]: view.nodes[name]["size"] for name in view}
     rows = [Row(level, heights[level], sizes.get(level, -(-side // 2**level))) for level in levels]
     curves = _route(nodes, _edges(genome, view))
-    reader = "the RFCR neck" if isinstance(genome.neck, RFCR) else "the detection head"
+    reader = genome.neck.reader
     height = ROW * len(levels)
     return Layout(tuple(nodes), tuple(curves), tuple(rows), width, height, reader)
 

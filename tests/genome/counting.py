@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.genome import Genome, Unit, plan
-from nas.genome.heads import SSDHead
-from nas.genome.necks import RFCR, L2Norm
-from nas.genome.operations import (
+from nas.genome.parts import (
+    RFCR,
     Conv,
     FusedInvertedResidual,
     InvertedResidual,
+    L2Norm,
     SqueezeExcite,
+    SSDHead,
     Tucker,
 )
 
