@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -57,6 +57,11 @@ class Layer(NamedTuple):
     kernel: int = 3
     expansion: float = 1.0
     ratios: tuple[float, float] = (0.25, 0.75)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it has hidden channels by ``ratios``, and no squeeze-excite."""
+        return self.type == "tucker"
 
 
 class Style(NamedTuple):
@@ -242,24 +247,40 @@ def _block(name: str, level: int, row: Row, parent: str) -> Block:
 
 @lru_cache(maxsize=4096)
 def _operation(row: Row) -> Operation:
-    layer, style = row.layer, row.style
-    shared: dict[str, Any] = {
+    return _OPERATIONS[row.layer.type](row)
+
+
+def _shared(row: Row) -> dict[str, Any]:
+    return {
         "width": row.width,
-        "kernel": layer.kernel,
+        "kernel": row.layer.kernel,
         "stride": row.stride,
-        "activation": style.activation,
+        "activation": row.style.activation,
     }
-    if layer.type == "conv":
-        shared["shortcut"] = "identity" if row.shortcut else "none"
-        return Conv(**shared, scalable=row.scalable)
-    shared["shortcut"] = row.shortcut
-    if layer.type == "tucker":
-        into, out = layer.ratios
-        return Tucker(**shared, input_ratio=into, output_ratio=out)
-    shared |= {"expansion": layer.expansion, "squeeze_excite": style.squeeze_excite}
-    if layer.type == "fused_inverted_residual":
-        return FusedInvertedResidual(**shared)
-    return InvertedResidual(**shared)
+
+
+def _conv(row: Row) -> Conv:
+    shortcut: Literal["identity", "none"] = "identity" if row.shortcut else "none"
+    return Conv(**_shared(row), shortcut=shortcut, scalable=row.scalable)
+
+
+def _tucker(row: Row) -> Tucker:
+    into, out = row.layer.ratios
+    return Tucker(**_shared(row), shortcut=row.shortcut, input_ratio=into, output_ratio=out)
+
+
+def _expanding(row: Row) -> dict[str, Any]:
+    expansion, attention = row.layer.expansion, row.style.squeeze_excite
+    fields = {"shortcut": row.shortcut, "expansion": expansion, "squeeze_excite": attention}
+    return _shared(row) | fields
+
+
+_OPERATIONS: dict[LayerType, Callable[[Row], Operation]] = {
+    "conv": _conv,
+    "tucker": _tucker,
+    "inverted_residual": lambda row: InvertedResidual(**_expanding(row)),
+    "fused_inverted_residual": lambda row: FusedInvertedResidual(**_expanding(row)),
+}
 
 
 def _extras(widths: Sequence[int], last: Block, channels: int) -> tuple[Block, ...]:

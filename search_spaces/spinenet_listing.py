@@ -6,7 +6,7 @@ and, for SpineNet-Mobile, spinenet_mbconv.py beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, Self
 
@@ -24,6 +24,7 @@ from nas.genome.parts import (
     InvertedResidual,
     MaxPool,
     OctaveAnchors,
+    Operation,
     Resample,
     Residual,
     RetinaNetHead,
@@ -205,13 +206,16 @@ def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
 
 
 @lru_cache(maxsize=64)
-def _operation(
-    kind: BlockType, level: int, activation: ActivationName
-) -> Bottleneck | Residual | InvertedResidual:
-    if kind == "inverted_residual":
-        return _inverted_residual(level, activation)
-    operation = {"bottleneck": Bottleneck, "residual": Residual}[kind]
-    return operation(width=WIDTHS[level], activation=activation)
+def _operation(kind: BlockType, level: int, activation: ActivationName) -> Operation:
+    return _OPERATIONS[kind](level, activation)
+
+
+def _bottleneck(level: int, activation: ActivationName) -> Bottleneck:
+    return Bottleneck(width=WIDTHS[level], activation=activation)
+
+
+def _residual(level: int, activation: ActivationName) -> Residual:
+    return Residual(width=WIDTHS[level], activation=activation)
 
 
 def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidual:
@@ -222,6 +226,13 @@ def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidu
     return InvertedResidual(
         width=MOBILE_WIDTHS[level], squeeze_excite=attention, activation=activation
     )
+
+
+_OPERATIONS: dict[BlockType, Callable[[int, ActivationName], Operation]] = {
+    "bottleneck": _bottleneck,
+    "residual": _residual,
+    "inverted_residual": _inverted_residual,
+}
 
 
 @lru_cache(maxsize=64)

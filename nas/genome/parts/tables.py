@@ -67,12 +67,12 @@ class PartTable(dict[str, str]):
 
 
 OPERATIONS = PartTable(
-    bottleneck="nas.genome.parts.bottleneck:Bottleneck",
     conv="nas.genome.parts.conv:Conv",
-    fused_inverted_residual="nas.genome.parts.fused_inverted_residual:FusedInvertedResidual",
-    inverted_residual="nas.genome.parts.inverted_residual:InvertedResidual",
     max_pool="nas.genome.parts.max_pool:MaxPool",
+    bottleneck="nas.genome.parts.bottleneck:Bottleneck",
     residual="nas.genome.parts.residual:Residual",
+    inverted_residual="nas.genome.parts.inverted_residual:InvertedResidual",
+    fused_inverted_residual="nas.genome.parts.fused_inverted_residual:FusedInvertedResidual",
     tucker="nas.genome.parts.tucker:Tucker",
 )
 """What a block does."""
