@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.genome import Genome, Unit
-from nas.genome.key import form
 from nas.genome.maps import Shape
 from nas.genome.plan import lower
 from nas.genome.units import deployed
@@ -48,7 +47,7 @@ def signatures(genome: Genome, num_classes: int = 91) -> Counter[str]:
 def signature(unit: Unit, num_classes: int = 91) -> str:
     """Equal for units that compute the same on maps of equal sizes, wherever they stand."""
     part, ins = unit.part, unit.ins
-    fields: dict[str, Any] = json.loads(form(part))
+    fields: dict[str, Any] = json.loads(part.form)
     kind = fields.pop("type")
     fields = {name: value for name, value in fields.items() if name not in part.untimed}
     if unit.kind == "head":

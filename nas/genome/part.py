@@ -8,6 +8,7 @@ deployed network.
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -36,6 +37,16 @@ class Part(BaseModel):
         """All fields as one string, computed once: what keys and cost tables are made from."""
         return self.model_dump_json()
 
+    @cached_property
+    def form(self) -> str:
+        """JSON of what a key compares, without widths, which are compared under the scale."""
+        return json.dumps(_compared(self, frozenset({"width", "scalable"})), sort_keys=True)
+
+    @cached_property
+    def whole(self) -> str:
+        """JSON of all that a key compares, as a string in JSON."""
+        return json.dumps(json.dumps(_compared(self), sort_keys=True))
+
     def resolved(self) -> tuple[Self, frozenset[str]]:
         """What a key compares: the part, and those of its fields that nothing reads.
 
@@ -61,3 +72,18 @@ class Part(BaseModel):
         """A checked copy with other fields (``model_copy`` would keep stale cached strings)."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
+
+
+def _compared(value: Any, unread: frozenset[str] = frozenset()) -> Any:
+    """What a part says beyond its type's defaults, so that a field added later keeps old keys."""
+    if isinstance(value, tuple):
+        return [_compared(item) for item in value]
+    if not isinstance(value, Part):
+        return value
+    part, derived = value.resolved()
+    fields = {"type": part.type} if hasattr(part, "type") else {}
+    for name, field in type(part).model_fields.items():
+        item = getattr(part, name)
+        if name not in unread and name not in derived and item != field.default:
+            fields[name] = _compared(item)
+    return fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nas
-from experiments.bench.part_questions import questions
+from tests.house.part_questions import questions
 
 ROOT = Path(nas.__file__).parents[1]
 MOST = 12

@@ -12,7 +12,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticKnownError, core_schema
+from pydantic_core import PydanticKnownError, SchemaValidator, core_schema
+
+from nas.genome.memo import Memo
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -27,6 +29,11 @@ class PartTable(dict[str, str]):
 
     def __hash__(self) -> int:  # type: ignore[override]  # annotations with it stand in sets
         return id(self)
+
+    def __setitem__(self, name: str, place: str) -> None:
+        if self.get(name, place) != place:
+            raise ValueError(f"type {name!r} is {self[name]}; give yours another name than that")
+        super().__setitem__(name, place)
 
     def load(self, name: str) -> type[Any]:
         """The class of a type.  Raises KeyError where the table hasn't the name."""
@@ -52,7 +59,7 @@ class PartTable(dict[str, str]):
             if name in ours or not isinstance(name, str):
                 return tagged(value)
             if name in self:
-                return self.load(name).model_validate(value)
+                return _VALIDATORS[self.load(name)].validate_python(value)
             legal = ", ".join(repr(known) for known in self)
             raise PydanticKnownError(
                 "union_tag_invalid",
@@ -64,6 +71,16 @@ class PartTable(dict[str, str]):
             core_schema.tagged_union_schema(ours, discriminator="type"),
             serialization=core_schema.simple_ser_schema("any"),
         )
+
+
+def _validator(kind: type[Any]) -> SchemaValidator:
+    """What checks a class that was added, and names its type in messages as for ours."""
+    name = kind.model_fields["type"].default
+    choices = {name: kind.__pydantic_core_schema__}
+    return SchemaValidator(core_schema.tagged_union_schema(choices, discriminator="type"))
+
+
+_VALIDATORS: Memo[type[Any], SchemaValidator] = Memo(_validator, limit=256)
 
 
 OPERATIONS = PartTable(

@@ -1,8 +1,8 @@
 """Counts where code asks what type a genome's part is, outside the part's own files.
 
-    python -m experiments.bench.part_questions [ROOT]
+    python -m tests.house.part_questions [ROOT]
 
-Hardware: any; it takes a second. Result: 95 while seven rooms described each part, 11 since a part
+There were 95 while seven rooms described each part, 11 since a part
 describes itself.
 
 A question is, in nas/, proxies/ and search_spaces/ but for nas/genome/parts and each part's module:
