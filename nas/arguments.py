@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.errors import printable
+
 if TYPE_CHECKING:
     from nas.config import Override
 
@@ -145,4 +147,4 @@ def run_job(module: str, verb: str, *arguments: Any, **options: Any) -> None:
     """Loads a job only now, so that `nas --help` is quick, and names the files that it made."""
     made = getattr(importlib.import_module(f"nas.jobs.{module}"), verb)(*arguments, **options)
     for path in made if isinstance(made, list) else ():
-        print(path)
+        print(printable(str(path)))

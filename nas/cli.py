@@ -1,13 +1,15 @@
 """The command `nas`: its arguments, its errors, and its exit codes.
 
 Each verb calls the function of its name in `nas/jobs/`, which shows its progress and its results.
-Exit codes: 0 done, 1 an error of the toolkit's own, 2 something the user can mend, 130 stopped.
+Exit codes: 0 done, 1 an error of the toolkit's own, 2 something the user can mend; stopped by a
+signal, 128 and its number: 130 by Ctrl-C, 143 by SIGTERM, 129 with its terminal.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas import signals, temporary
 from nas.arguments import (
     AddressOption,
     BudgetOption,
@@ -38,8 +41,9 @@ from nas.arguments import (
     overrides,
     run_job,
 )
-from nas.errors import NasError
+from nas.errors import ConfigError, NasError, one_line
 from nas.subcommands import data_app, device_app
+from nas.terminal import standard_streams
 
 if TYPE_CHECKING:
     from nas.config import Config
@@ -48,7 +52,7 @@ EPILOG = """
 REF names an architecture: a name in the zoo (spinenet-49), a genome's JSON,
 RUN (its best), RUN:17 (trial 17), or a checkpoint (model.safetensors).
 
-CONFIG is a path, or the name of a file in experiments/.
+CONFIG is a path, or the name of a config that comes with nas (spinenet_fod).
 
 DIR holds train.json, val.json and the images in train/ and val/; COCO's own
 layout and the exports of annotation tools are recognised too.
@@ -67,37 +71,79 @@ app.add_typer(device_app, name="device")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit code."""
+    """Runs one command line and returns its exit code.
+
+    Args:
+        arguments: its words; None takes those that the program was started with, whose signals it
+            then heeds to the end.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    with (
+        standard_streams() as output,
+        signals.raised(at_once=_end_at_once, to_the_end=arguments is None) as heard,
+    ):
+        code = _outcome(words, heard)
+        output.flush()
+        if output.failure:
+            return _say(f"standard output can't be written ({output.failure})", code or 2)
+        return code
+
+
+def _outcome(words: list[str], heard: signals.Signals) -> int:
+    """Runs a command line; prints what ended it, and returns the exit code for that."""
     try:
+        _refuse_empty(words)
         with typer.main.get_command(app).make_context("nas", words) as context:
             context.command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
-    except NasError as error:
-        return _say(str(error), 2)
-    except typer.TyperException as error:  # an unknown verb or option, a missing argument
-        return _say(f"{error.format_message()} (nas --help shows the commands)", 2)
     except KeyboardInterrupt as stop:
-        return _say(str(stop) or "stopped", 130)
-    except BrokenPipeError:  # as in `nas top RUN | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _say(str(stop) or "stopped", 128 + (heard.received or signals.number_of(stop)))
     except Exception as error:
-        if os.environ.get("NAS_DEBUG"):
-            raise
-        line = " ".join(str(error).split())[:300]
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _say(f"{line}; make room on the disk, then type this command again", 2)
-        return _say(
-            f"{type(error).__name__}: {line}; run again with NAS_DEBUG=1 for the traceback", 1
-        )
+        if heard.received is not None:  # a library made something else of the interruption
+            return _say("stopped", 128 + heard.received)
+        return _failed(error)
     return 0
 
 
+def _failed(error: Exception) -> int:
+    """Prints an error as one line, and returns its exit code."""
+    if isinstance(error, NasError):
+        return _say(str(error), 2)
+    if isinstance(error, typer.TyperException):  # an unknown verb or option, a missing argument
+        return _say(f"{error.format_message()} (nas --help shows the commands)", 2)
+    if os.environ.get("NAS_DEBUG"):
+        raise error
+    line = one_line(error, 300)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _say(f"{line}; make room on the disk, then type this command again", 2)
+    return _say(f"{type(error).__name__}: {line}; run again with NAS_DEBUG=1 for the traceback", 1)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuses empty words, as of a variable that isn't set: a path would be the current folder."""
+    for before, word in zip(["", *words], words, strict=False):
+        if word == "--":
+            return
+        name, sign, value = word.partition("=")
+        if word == "" or (name.startswith("--") and sign and not value):
+            option = name if sign else before
+            what = option if option.startswith("-") else "an argument"
+            raise ConfigError(f"{what}: is empty; give it a value, or leave it out")
+
+
 def _say(message: str, code: int) -> int:
-    print("nas:", " ".join(message.split()), file=sys.stderr)
+    print("nas:", one_line(message), file=sys.stderr)
     return code
+
+
+def _end_at_once(number: int) -> None:
+    """Ends on a second Ctrl-C, without what the first one began to wind up."""
+    temporary.remove_all()
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h")  # the cursor, which a bar hides
+    os.write(2, b"nas: stopped at once\n")
+    os._exit(128 + number)
 
 
 def _long_job(config: Config, run: Path, *, dry_run: bool) -> None:
@@ -107,8 +153,10 @@ def _long_job(config: Config, run: Path, *, dry_run: bool) -> None:
     try:
         run_job(config.job, config.job, config, run, dry_run=dry_run)
     except (KeyboardInterrupt, SearchInterrupted) as stop:
-        hint = "" if dry_run else f"; nas resume {run} goes on"
-        raise KeyboardInterrupt(f"{str(stop) or 'stopped'}{hint}") from None
+        begun = not dry_run and (run / "config.yaml").is_file()
+        hint = f"; nas resume {shlex.quote(str(run))} goes on" if begun else ""
+        message = f"{str(stop) or 'stopped'}{hint}"
+        raise signals.Stopped(message, signals.number_of(stop)) from None
 
 
 def _run_folder(run: Path | None, config: str | None, verb: str) -> Path:

@@ -23,7 +23,7 @@ from nas.controllers import ControllerSettings
 from nas.cost import CostSettings
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
-from nas.executors.settings import ComputeSettings, TrainComputeSettings
+from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.objectives import ObjectiveSettings
 from nas.settings import Settings
 from nas.stopping import StoppingSettings
@@ -33,7 +33,8 @@ from proxies.training import SCALES, ProxySettings, ScaleSettings
 from search_spaces.detectors import SpaceSettings, space_name
 from search_spaces.spinenet import SpineNetSpaceSettings
 
-EXPERIMENTS = "experiments"
+EXPERIMENTS = Path(__file__).with_name("experiments")
+"""The configs that come with this package, each known by its name."""
 
 
 class SearchConfig(Settings):
@@ -63,7 +64,7 @@ class SearchConfig(Settings):
     finalists: FinalistSettings = FinalistSettings()
     stopping: StoppingSettings | None = None
     study: StudySettings = StudySettings()
-    compute: ComputeSettings = ComputeSettings()
+    compute: SearchComputeSettings = SearchComputeSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +115,13 @@ class TrainConfig(Settings):
 Config = SearchConfig | TrainConfig
 _C = TypeVar("_C", SearchConfig, TrainConfig)
 _JOBS = ("search", "train")
+_ELSEWHERE = {
+    ("search", "compute.threads"): "; a trial's are proxy.threads",
+    ("train", "compute.threads"): "; a training's are recipe.threads",
+    ("train", "compute.trial_timeout"): "; a training has no trials",
+    ("train", "compute.max_failures"): "; a training has no trials",
+}
+"""What is said of a setting that the other job, or another section, has."""
 _SHORT_FORMS = {"recipe": "base"}  # `recipe: short` stands for `recipe: {base: short}`
 
 
@@ -143,7 +151,7 @@ class Override:
             ConfigError: there is no key, or the value is no YAML.
         """
         key, equals, value = text.partition("=")
-        key, typed = key.strip(), f"{option} {text}"
+        key, typed = key.strip(), _one_line(f"{option} {text}")
         if not (key and equals and all(key.split("."))):
             raise ConfigError(f"{typed}: write it as {option} key=value")
         return cls(typed, f"{section}.{key}" if section else key, yamlfile.read(value, typed))
@@ -153,7 +161,7 @@ def load_search(source: str | None, overrides: Sequence[Override] = ()) -> Searc
     """Returns the config of a search: a file's, or the defaults, with `overrides` on top.
 
     Args:
-        source: a path, or the name of a file in `experiments/`; None for the defaults.
+        source: a path, or a name as `find` knows it; None for the defaults.
 
     Raises:
         ConfigError: in one line that names the file or option and the setting.
@@ -205,24 +213,32 @@ def to_yaml(config: Config) -> str:
 
 
 def find(source: str) -> Path:
-    """Returns the file that a path, or a name in `experiments/`, means.
+    """Returns the file that a path means, or a name.
 
-    The folder of that name is looked for here, then in the checkout that this package is part of.
+    Names are those of `nas/experiments/`, which comes with this package, and of a folder
+    `experiments/` here. Both may be written as `experiments/NAME.yaml`.
 
     Raises:
-        ConfigError: there is none; names the nearest.
+        ConfigError: there is none, or two of that name; names the nearest.
     """
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    known: dict[str, Path] = {}
-    for folder in (Path(EXPERIMENTS), Path(__file__).resolve().parents[1] / EXPERIMENTS):
-        for file in sorted(folder.glob("*.yaml")):
-            known.setdefault(file.stem, file)
-    if source in known:
-        return known[source]
+    own = Path(EXPERIMENTS.name)
+    packaged, local = (
+        {file.stem: file for file in sorted(folder.glob("*.yaml"))} for folder in (EXPERIMENTS, own)
+    )
+    name = path.stem if path == own / f"{path.stem}.yaml" else source
+    known = packaged | local
+    if name in packaged and name in local:
+        raise ConfigError(
+            f"{source}: a config of this name comes with nas, and {local[name]} is another; "
+            f"write {local[name]}, or give your file another name"
+        )
+    if name in known:
+        return known[name]
     hint = _nearest(path.stem, known)
-    raise ConfigError(f"{source}: no such file, and no name in {EXPERIMENTS}/{hint}")
+    raise ConfigError(f"{source}: no such file, and no name in {own}/{hint}")
 
 
 def _load(kind: type[_C], source: str | None, overrides: Sequence[Override]) -> _C:
@@ -244,10 +260,21 @@ def _build(kind: type[_C], tree: dict[str, Any], source: str, overrides: Sequenc
         return kind.model_validate(tree)
     except ValidationError as error:
         where, message = _explain(error, kind)
-        raise ConfigError(f"{_origin(where, source, overrides)}: {message}") from None
+        raise ConfigError(f"{_origin(where, source, overrides)}: {_one_line(message)}") from None
     except ConfigError as error:  # a recipe's: its first word is the setting, as `recipe.lr`
         where = ("proxy." if kind is SearchConfig else "") + re.split(r"[: ]", str(error))[0]
-        raise ConfigError(f"{_origin(where, source, overrides)}: {error}") from None
+        message = _one_line(str(error))
+        raise ConfigError(f"{_origin(where, source, overrides)}: {message}") from None
+
+
+def _one_line(text: str) -> str:
+    """A text for a message: keys and values come from files, and may be long or steer a terminal.
+
+    Returns:
+        At most 400 characters, all printable; the others are escaped.
+    """
+    text = text if len(text) <= 400 else text[:397] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
@@ -281,7 +308,9 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
         return f"{where}.name", f"{where}.name is {problem['ctx']['tag']!r}; it should be {wanted}"
     if problem["type"] == "extra_forbidden":
         room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
-        return where, f"unknown key {steps[-1]!r}{room}{_nearest(steps[-1], known)}"
+        job = kind.model_fields["job"].default
+        hint = _ELSEWHERE.get((job, where)) or _nearest(steps[-1], known)
+        return where, f"unknown key {steps[-1]!r}{room}{hint}"
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").partition(", unable to")[0]
         return where, f"{where} is {met}; it should be {wanted}"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+_BREAK = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+
 
 class NasError(Exception):
     """Something that the user can mend; the command prints it as one line and exits with 2."""
@@ -21,3 +26,31 @@ class ConfigError(NasError):
 
 class RunError(NasError):
     """A run folder, reference or checkpoint that can't be used."""
+
+
+def one_line(text: object, most: int | None = None) -> str:
+    """Returns a message, or an error's, as one line that can't steer a terminal.
+
+    Line breaks with the blanks around them become one blank. What can't be printed is escaped.
+
+    Args:
+        most: characters of it that are kept.
+    """
+    return printable(_BREAK.sub(" ", str(text)).strip())[:most]
+
+
+def printable(text: str) -> str:
+    r"""Returns a text with what can't be printed as escapes, such as ``\x1b``.
+
+    So neither a name in a file nor one on the disk can steer a terminal, reverse what is read, or
+    be lost: bytes of a file name that are no UTF-8 are ``\udc80`` to ``\udcff``.
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    # Blanks of any width, and the joiners that Persian names and some emoji need, do no harm.
+    harmless = unicodedata.category(character) == "Zs" or character in "\u200c\u200d"
+    if harmless or character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()

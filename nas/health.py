@@ -22,15 +22,15 @@ def check_failures(ledger: Ledger, most: float) -> None:
     if not enough or failed.total() / finished <= most:
         return
     kind, count = failed.most_common(1)[0]
-    last = next(
-        record.failure.message
-        for record in reversed(ledger.records.values())
-        if record.failure is not None and record.failure.kind is kind
-    )
+    trials: dict[str, list[int]] = {}
+    for record in ledger.records.values():
+        if record.failure is not None and record.failure.kind is kind:
+            trials.setdefault(record.failure.message, []).append(record.number)
+    reason, numbers = max(trials.items(), key=lambda item: len(item[1]))
     raise RunError(
         f"{failed.total()} of {finished} trials failed, {count} of them by {kind} "
-        f"(the last: {last}); change {RULES[kind].setting}, or raise compute.max_failures "
-        f"from {most}"
+        f"(the commonest: {reason}, as in trial {numbers[-1]}); change {RULES[kind].setting}, or "
+        f"raise compute.max_failures from {most}"
     )
 
 

@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 
 from pydantic_core import to_json
 
+from nas.changes import change
 from nas.errors import RunError
 from nas.trial import Failure, FailureKind, Record, Status
 
@@ -154,7 +155,7 @@ class Store:
         """Keeps a new run's settings, or compares those of a run that goes on.
 
         Raises:
-            RunError: if a setting differs, naming the field.
+            RunError: if a setting differs, naming what changed.
         """
         given = plain(settings)
         kept = self.settings
@@ -162,12 +163,8 @@ class Store:
             row = (json.dumps(given, sort_keys=True),)
             with _writing(self.path):
                 self._connection.execute("INSERT INTO meta VALUES ('settings', ?)", row)
-        elif found := difference(kept, given):
-            field, before, now = found
-            raise RunError(
-                f"{self.path}: {field} was {short(before)} when this run began and is now "
-                f"{short(now)}; restore it, or start a new run"
-            )
+        elif changed := change(kept, given):
+            raise RunError(f"{self.path}: {changed}; restore it, or start a new run")
 
     def write(self, *records: Record) -> None:
         """Writes rows, new or changed, in one durable transaction."""
@@ -274,24 +271,6 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings as a store keeps them: with JSON's types alone."""
     kept: dict[str, Any] = json.loads(json.dumps(settings, default=str))
     return kept
-
-
-def difference(kept: Any, given: Any, field: str = "") -> tuple[str, Any, Any] | None:
-    """Returns the first (field, before, now) at which two JSON values differ."""
-    if isinstance(kept, dict) and isinstance(given, dict):
-        for name in sorted(kept.keys() | given.keys()):
-            inner = f"{field}.{name}" if field else name
-            found = difference(kept.get(name, "absent"), given.get(name, "absent"), inner)
-            if found:
-                return found
-        return None
-    return None if kept == given else (field, kept, given)
-
-
-def short(value: Any) -> str:
-    """Returns a setting as a message shows it, in 60 characters at most."""
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _line(row: Mapping[str, Any]) -> str:

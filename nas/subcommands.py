@@ -32,6 +32,9 @@ def data_check(
 ) -> None:
     """List what is wrong with a folder: files, boxes, categories, ids, and boxes out of reach.
 
+    The last line says what is left out, what is used though it is odd, and which commands refuse
+    the folder. The exit code is 0 if all of it is used, and 2 if something is left out or refused.
+
     nas data check DIR
     """
     run_job("data", "check", folder, size=size)

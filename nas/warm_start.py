@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas.changes import contrast
 from nas.errors import GenomeError, RunError
 from nas.objectives import ObjectiveSettings
 from nas.proposals import Costs
 from nas.space import Space
-from nas.store import Store, difference, find, plain, short
+from nas.store import Store, find, plain
 from nas.trial import Record, Status
 
 FREE = frozenset(
@@ -135,11 +136,10 @@ def _compared(store: Store, settings: Mapping[str, Any]) -> dict[str, Any]:
         {name: value for name, value in side.items() if name not in FREE}
         for side in (theirs, settings)
     )
-    if found := difference(there, here):
-        field, before, now = found
+    if other := contrast(there, here):
         raise RunError(
-            f"{store.path}: its results can't be used here, since {field} is {short(before)} there "
-            f"and {short(now)} here; name a search of the same space by the same evaluator"
+            f"{store.path}: its results can't be used here, since {other}; name a search of the "
+            "same space by the same evaluator"
         )
     return theirs
 

@@ -116,6 +116,35 @@ class ProxySettings(Settings):
     threads: int = Field(default=1, ge=1)  # of each trial; takes the place of the recipe's
     precision: Precision | None = None  # takes the place of the recipe's
 
+    @model_validator(mode="before")
+    @classmethod
+    def _precision_is_told_once(cls, values: Any) -> Any:
+        recipe = values.get("recipe") if isinstance(values, Mapping) else None
+        if not isinstance(recipe, Mapping) or values.get("precision") is None:
+            return values
+        precision, other = values["precision"], recipe.get("precision")
+        if other is not None and other != precision:
+            raise ValueError(
+                f"precision is {precision!r} and recipe.precision {other!r}; set one of them"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _says_nothing_in_vain(self) -> Self:
+        if self.recipe.threads not in (None, self.threads):
+            raise ValueError(
+                f"recipe.threads is {self.recipe.threads}, and a trial's are proxy.threads; set "
+                "that instead"
+            )
+        usual = RecipeSettings.model_fields["checkpoint_minutes"].default
+        if self.recipe.checkpoint_minutes != usual:
+            raise ValueError("recipe.checkpoint_minutes: a trial keeps no checkpoint; leave it out")
+        if self.precision is not None and self.precision != self.recipe.precision:
+            # Written once, in both places, so that a config that is written whole reads back.
+            written = self.recipe.model_copy(update={"precision": self.precision})
+            self.__dict__["recipe"] = written
+        return self
+
     def trial_recipe(self, length: float = 1) -> RecipeSettings:
         """Returns the recipe of a trial with `length` times the epochs."""
         changes: dict[str, Any] = {
@@ -131,6 +160,7 @@ class ProxySettings(Settings):
 class _Part:
     split: Split
     cache: PixelCache
+    decodable: Split  # the images of `split` that can be judged
 
 
 class TrainingProxy:
@@ -267,7 +297,7 @@ class TrainingProxy:
             device=self.device,
             precision=autocast_dtype(recipe.precision),
         )
-        scores = evaluate(held.split, found, quick=True)
+        scores = evaluate(held.decodable, found, quick=True)
         metrics = {
             "ap": scores.ap,
             "ap50": scores.ap50,
@@ -302,7 +332,11 @@ class TrainingProxy:
         return numerics_class(recipe.threads, recipe.precision, self.device)
 
     def splits(self) -> tuple[Split, Split]:
-        """Returns the training part, cut to the number of images, and the hold-out."""
+        """Returns the training part, cut to the number of images, and the hold-out.
+
+        Raises:
+            DataError: trials can't be trained on the one, or judged on the other.
+        """
         if self._splits is None:
             from nas.data.coco import load_split
             from nas.data.holdout import holdout, subset
@@ -310,7 +344,9 @@ class TrainingProxy:
 
             root = self.data or scenes_folder(self.data_settings)
             fit, held = holdout(load_split(root, "train"), self.data_settings, self.data_seed)
-            self._splits = subset(fit, self.settings.images, self.data_seed), held
+            fit = subset(fit, self.settings.images, self.data_seed)
+            self.refuse_lacking(fit, held)
+            self._splits = fit, held
         return self._splits
 
     def _scaled(self, genome: Genome, recipe: RecipeSettings) -> Genome:
@@ -335,8 +371,32 @@ class TrainingProxy:
             from nas.data.decoding import open_pixels
 
             fit, held = (
-                _Part(split, open_pixels(split, size, rule, self.data_settings))
-                for split in self.splits()
+                _Part(split, cache, cache.decodable(split))
+                for split, cache in (
+                    (split, open_pixels(split, size, rule, self.data_settings))
+                    for split in self.splits()
+                )
             )
+            self.refuse_lacking(fit.decodable, held.decodable)
             self._parts[size, rule] = fit, held
         return self._parts[size, rule]
+
+    def refuse_lacking(self, fit: Split, held: Split) -> None:
+        """Refuses parts that trials can't be trained or judged on.
+
+        Args:
+            fit: the training part, or what can be decoded of it.
+            held: the hold-out, likewise.
+
+        Raises:
+            DataError: names what is lacking.
+        """
+        from nas.data.rules import lacking_to_search, refuse
+        from nas.training.batches import least_images
+
+        recipe = self.settings.recipe
+        refuse(
+            lacking_to_search(
+                fit, held, empty_images=recipe.empty_images, least=least_images(recipe)
+            )
+        )

@@ -4,7 +4,7 @@
 
 The backbone is MobileNetV2 × 0.75: whole, without its last 1×1 convolution, and, as YOLO-ReT has
 it, without its last block too.  The head is SSDlite's on maps of strides 8, 16 and 32, which it
-reads through RFCR or as they are.  All have the recipe of `experiments/mobile_fod.yaml` with
+reads through RFCR or as they are.  All have the recipe of `nas/experiments/mobile_fod.yaml` with
 `--epochs` epochs of all of `train`, paired seeds, and are judged on `val` by the last weights.
 Nothing is pretrained, so this is about what the parts add to the network's capacity, and not about
 YOLO-ReT's own claim, which is that the last blocks have nothing to transfer.  What is in DIR2
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from retraining import Training, search_of_file, table, train_missing, verdicts
 
+from nas.config import EXPERIMENTS
 from nas.genome import Genome
 from nas.genome.network import Truncation
 from nas.genome.parts import NoNeck
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    config = search_of_file(Path(__file__).parent.parent / "mobile_fod.yaml")
+    config = search_of_file(EXPERIMENTS / "mobile_fod.yaml")
     recipe = config.proxy.trial_recipe(given.epochs / config.proxy.recipe.epochs)
     trainings = [
         Training(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
-from nas.errors import ConfigError
+from nas.errors import ConfigError, one_line
 from nas.settings import Settings
 
 MAX_BYTES = 10_000_000
@@ -61,7 +61,7 @@ def read_json(path: Path, what: str) -> Any:
             raise ValueError("it is larger than 10 MB")
         return json.loads(text, object_pairs_hook=_distinct)
     except (OSError, ValueError, RecursionError) as error:
-        raise refusal(path, what, " ".join(str(error).split())[:200]) from None
+        raise refusal(path, what, one_line(error, 200)) from None
 
 
 def validated(model: type[_Model], tree: Any, path: Path, what: str) -> _Model:

@@ -4,43 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.data.layout import ImageFiles, Layout, PathEscape, read_json, read_rows
-from nas.data.resize import read_size
+from nas.data import boxes as geometry
+from nas.data.categories import agree, note_shared_names, read_categories
+from nas.data.image_files import ImageFiles
+from nas.data.layout import Layout, read_json, read_rows
+from nas.data.pictures import Pictures, PictureTable, read_pictures
+from nas.data.problems import Problem, Problems
+from nas.data.segments import box_of
+from nas.data.values import echo, flags, numbers, quadruples, wholes
 from nas.errors import DataError
 
-ESCAPE = "path out of the folder"
 _NAMED = 5  # categories that only one split has: more would make a long line
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something in a data folder that can't be used, or that is probably not what was meant."""
-
-    kind: str
-    file: str
-    subject: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.kind}: {self.subject}" + (
-            f" ({self.detail})" if self.detail else ""
-        )
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The usable images: ids (N,), sizes (N, 2) as width and height in px, bytes on disk (N,)."""
-
-    ids: np.ndarray
-    names: list[str]
-    paths: list[Path]
-    sizes: np.ndarray
-    file_bytes: np.ndarray
+_NO_FLAG = "iscrowd is neither 0 nor 1"
+_LARGEST_AREA = 1e18  # square pixels; float32 squares it
 
 
 @dataclass(frozen=True)
@@ -79,179 +59,193 @@ def read_annotations(
     Raises:
         DataError: The file isn't COCO's format at all.
     """
-    return _Reader(layout).read(categories)
+    path = layout.json_path
+    if not ImageFiles(layout.root).holds(path):
+        raise DataError(f"{path}: a symbolic link out of the data folder; copy the file there")
+    document = read_json(path)
+    problems = Problems(str(path.relative_to(layout.root)))
+    own = read_categories(read_rows(document, "categories", path), path, problems.note)
+    pictures = read_pictures(read_rows(document, "images", path), layout, problems)
+    annotations = _Annotations(read_rows(document, "annotations", path), problems)
+    with_boxes = set(np.unique(annotations.category_ids[annotations.has_category]).tolist())
+    note_shared_names(own, with_boxes, problems.note)
+    if categories is not None:
+        agree(own, categories, with_boxes, path, problems.note)
+    used = own if categories is None else list(categories)
+    boxes = annotations.read(pictures, used, own)
+    return AnnotationFile(layout, used, pictures.usable, boxes, problems)
 
 
-class _Reader:
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.file = str(layout.json_path.relative_to(layout.root))
-        self.problems: list[Problem] = []
+class _Annotations:
+    """The table 'annotations', a column at a time."""
 
-    def note(self, kind: str, subject: str, detail: object = "") -> None:
-        self.problems.append(Problem(kind, self.file, subject, str(detail)))
+    def __init__(self, rows: list[dict[str, Any]], problems: Problems) -> None:
+        self.rows = rows
+        self.problems = problems
+        self.category_ids, self.has_category = wholes(self._column("category_id"))
 
-    def read(self, categories: Sequence[tuple[int, str]] | None) -> AnnotationFile:
-        path = self.layout.json_path
-        if not ImageFiles(self.layout.root).holds(path):
-            raise DataError(f"{path}: a symbolic link out of the data folder; copy the file there")
-        document = read_json(path)
-        own = self._categories(read_rows(document, "categories", path))
-        used = own if categories is None else self._agreeing(own, list(categories))
-        pictures, declared = self._pictures(read_rows(document, "images", path))
-        others = [category for category in own if category not in used]
-        boxes = self._boxes(
-            read_rows(document, "annotations", path), pictures, declared, used, others
-        )
-        return AnnotationFile(self.layout, used, pictures, boxes, self.problems)
+    def _column(self, key: str, default: Any = None) -> list[Any]:
+        return [row.get(key, default) for row in self.rows]
 
-    def _categories(self, rows: list[dict[str, Any]]) -> list[tuple[int, str]]:
-        found: dict[int, str] = {}
-        for row in rows:
-            key, name = row.get("id"), str(row.get("name", row.get("id")))
-            if type(key) is not int or abs(key) >= 2**63:
-                self.note("category id not an integer", f"category {name!r}", repr(key))
-            elif key in found and found[key] != name:
-                raise DataError(
-                    f"{self.layout.json_path}: category id {key} is both {found[key]!r} and "
-                    f"{name!r}; give each its own id"
-                )
-            elif key in found:
-                self.note("duplicate category id", f"category {key} ({name})")
-            else:
-                found[key] = name
-        return sorted(found.items())
-
-    def _agreeing(
-        self, own: list[tuple[int, str]], wanted: list[tuple[int, str]]
-    ) -> list[tuple[int, str]]:
-        names = dict(wanted)
-        for key, name in own:
-            if key in names and names[key] != name:
-                raise DataError(
-                    f"{self.layout.json_path}: category id {key} is {name!r} here and "
-                    f"{names[key]!r} in the training annotations; use the same ids in both"
-                )
-        return wanted
-
-    def _pictures(self, rows: list[dict[str, Any]]) -> tuple[Pictures, np.ndarray]:
-        """The usable images, and all declared ids: boxes of a skipped image go with it."""
-        files = ImageFiles(self.layout.root)
-        seen: set[int] = set()
-        kept: list[tuple[int, str, Path, tuple[int, int], int]] = []
-        for position, row in enumerate(rows):
-            key, name = row.get("id"), row.get("file_name")
-            subject = f"image {key} ({name})"
-            if type(key) is not int or abs(key) >= 2**63 or not isinstance(name, str):
-                self.note("image without integer id and file_name", f"images[{position}]", row)
-            elif key in seen:
-                self.note("duplicate image id", subject)
-            else:
-                seen.add(key)
-                found = self._locate(files, name, subject)
-                size = self._size(found[0], row, subject) if found else None
-                if found and size:
-                    kept.append((key, name, found[0], size, found[1]))
-        pictures = Pictures(
-            ids=np.array([row[0] for row in kept], dtype=np.int64),
-            names=[row[1] for row in kept],
-            paths=[row[2] for row in kept],
-            sizes=np.array([row[3] for row in kept], dtype=np.int64).reshape(-1, 2),
-            file_bytes=np.array([row[4] for row in kept], dtype=np.int64),
-        )
-        return pictures, np.array(sorted(seen), dtype=np.int64)
-
-    def _locate(self, files: ImageFiles, name: str, subject: str) -> tuple[Path, int] | None:
-        try:
-            found = files.locate(self.layout.image_folders, name)
-        except PathEscape as error:
-            self.note(ESCAPE, subject, error)
-            return None
-        if found is None:
-            self.note("missing image", subject)
-        return found
-
-    def _size(self, path: Path, row: dict[str, Any], subject: str) -> tuple[int, int] | None:
-        """The true size from the file's header; the annotation file's is only compared."""
-        try:
-            size = read_size(path)
-        except DataError as error:
-            self.note("unreadable image", subject, error)
-            return None
-        said = (row.get("width", size[0]), row.get("height", size[1]))
-        if said != size:
-            turned = "; it is the size before EXIF rotation" if said == size[::-1] else ""
-            self.note("size differs from the file's", subject, f"{said}, file {size}{turned}")
-        return size
-
-    def _boxes(
-        self,
-        rows: list[dict[str, Any]],
-        pictures: Pictures,
-        declared: np.ndarray,
-        categories: list[tuple[int, str]],
-        others: list[tuple[int, str]],
+    def read(
+        self, table: PictureTable, used: list[tuple[int, str]], own: list[tuple[int, str]]
     ) -> Boxes:
-        ids, has_id = _integers(rows, "id")
-        image_ids, has_image = _integers(rows, "image_id")
-        category_ids, has_category = _integers(rows, "category_id")
-        xywh, well_formed = _quadruples([row.get("bbox") for row in rows])
-        image, image_known = _positions(pictures.ids, image_ids)
-        category, category_known = _positions(
-            np.array([key for key, _ in categories], dtype=np.int64), category_ids
-        )
-        with_picture = has_image & image_known
-        sizes = pictures.sizes[np.where(with_picture, image, 0)] if len(pictures.ids) else None
-        xyxy = _clipped(xywh, sizes)
-        finite = np.isfinite(xywh).all(axis=1)
-        positive = (xywh[:, 2:] > 0).all(axis=1)
-        # In float32, as kept: a sliver far from the origin may have no width left in it.
-        visible = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+        """Returns the usable boxes of the usable pictures; the others are noted.
 
-        usable = has_image & np.isin(image_ids, declared)
-        self._note_boxes("unknown image", ~usable, rows)
+        Args:
+            table: The pictures.
+            used: (id, name) of the categories that boxes are wanted of.
+            own: Those of this file.
+        """
+        pictures = table.usable
+        image_ids, has_image = wholes(self._column("image_id"))
+        image, image_known = _positions(pictures.ids, image_ids)
+        used_ids = np.array([key for key, _ in used], dtype=np.int64)
+        category, category_known = _positions(used_ids, self.category_ids)
+        others = [(key, name) for key, name in own if key not in dict(used)]
+        crowd, flagged = flags(self._column("iscrowd", 0))
+        ignored, _ = flags(self._column("ignore", 0))
+        xywh, well_formed, outlined = self._xywh()
+        with_picture = has_image & image_known
+        placed = _Placed(xywh, table, np.where(with_picture, image, -1))
+
+        usable = has_image & np.isin(image_ids, table.declared)
+        self._note("unknown image", ~usable)
         # A skipped image was noted as such: its boxes go with it without a word.
         usable &= with_picture
         for kind, good in (
-            *_not_trained_on(category_ids, others),
-            ("unknown category", has_category & category_known),
+            *_not_trained_on(self.category_ids, others),
+            ("unknown category", self.has_category & category_known),
+            (_NO_FLAG, flagged),
+            ("no bbox, and no segmentation that gives one", ~outlined | well_formed),
             ("bbox is not four numbers", well_formed),
-            ("non-finite box", finite),
-            ("zero-area box", positive),
-            ("box outside its image", visible),
+            ("non-finite box", np.isfinite(xywh).all(axis=1)),
+            ("box with a negative width or height", (xywh[:, 2:] >= 0).all(axis=1)),
+            ("zero-area box", (xywh[:, 2:] > 0).all(axis=1)),
+            ("box far beyond its image", ~placed.far),
+            # In float32, as kept: a sliver far from the origin may have no width left in it.
+            ("box outside its image", (placed.xyxy[:, 2:] > placed.xyxy[:, :2]).all(axis=1)),
         ):
-            self._note_boxes(kind, usable & ~good, rows)
+            self._note(kind, usable & ~good, "iscrowd" if kind == _NO_FLAG else "")
             usable &= good
-        ids = self._unique(ids, has_id, rows)
+        self._note_conventions(placed, usable)
+        # COCO's judge sets `ignore` from iscrowd, whatever the file has.
+        self._note(
+            "ignore is set, which nothing reads: iscrowd 1 marks what to ignore",
+            usable & ignored & ~crowd,
+            left_out=False,
+        )
+        areas = self._areas(placed.xyxy, usable)
+        ids = self._unique_ids(usable)
         chosen = np.flatnonzero(usable)
         chosen = chosen[np.argsort(image[chosen], kind="stable")]
-        crowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], dtype=bool)
-        areas = _areas(rows, xyxy)
-        return Boxes(*(a[chosen] for a in (ids, image, category, xyxy, crowd, areas)))
+        self._note_turns(table, np.unique(image[chosen]))
+        return Boxes(*(a[chosen] for a in (ids, image, category, placed.xyxy, crowd, areas)))
 
-    def _unique(
-        self, ids: np.ndarray, has_id: np.ndarray, rows: list[dict[str, Any]]
-    ) -> np.ndarray:
+    def _xywh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """float64 (N, 4), where there is a box (N,), and where a segmentation stands for one."""
+        values = self._column("bbox")
+        outlined = np.zeros(len(values), dtype=bool)
+        # Of a million boxes that are lists with something in them, none is looked at by itself.
+        whole = set(map(type, values)) <= {list} and all(values)
+        for position, value in enumerate([] if whole else values):
+            if value is None or value == []:
+                segmentation = self.rows[position].get("segmentation")
+                if segmentation is not None and segmentation != []:
+                    outlined[position] = True
+                    values[position] = box_of(segmentation)
+        return (*quadruples(values), outlined)
+
+    def _areas(self, xyxy: np.ndarray, usable: np.ndarray) -> np.ndarray:
+        """The annotated area (N,), of a segmentation where there is one, else that of the box."""
+        box = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+        areas, _ = numbers(self._column("area", 0.0))
+        with np.errstate(invalid="ignore"):
+            good = (areas > 0) & (areas < _LARGEST_AREA)
+        odd = self._written("area", usable & ~good)
+        self._note("area isn't above 0, that of the box is used", odd, "area", left_out=False)
+        return np.where(good, areas, box).astype(np.float32)
+
+    def _unique_ids(self, usable: np.ndarray) -> np.ndarray:
         """Annotation ids, numbered afresh if they don't tell the boxes apart."""
+        ids, good = wholes(self._column("id"))
         if not len(ids):
             return ids
         _, first = np.unique(ids, return_index=True)
         again = np.ones(len(ids), dtype=bool)
         again[first] = False
-        again &= has_id
-        self._note_boxes("duplicate annotation id", again, rows)
-        if again.any() or not has_id.all():
-            return np.arange(1, len(ids) + 1, dtype=np.int64)
-        return ids
+        again &= good
+        self._note("duplicate annotation id", again, left_out=False)
+        if good.all() and not again.any():
+            return ids
+        odd = self._written("id", usable & ~good)
+        self._note("annotation id not an integer, numbered afresh", odd, left_out=False)
+        return np.arange(1, len(ids) + 1, dtype=np.int64)
 
-    def _note_boxes(self, kind: str, bad: np.ndarray, rows: list[dict[str, Any]]) -> None:
-        for position in np.flatnonzero(bad):
-            row = rows[position]
-            self.note(
-                kind,
-                f"annotation {row.get('id', f'at [{position}]')} of image {row.get('image_id')}",
-                f"category {row.get('category_id')}, bbox {row.get('bbox')!r:.120}",
+    def _written(self, key: str, rows: np.ndarray) -> np.ndarray:
+        """Those of some rows (N,) that have a key, whatever its value."""
+        written = np.array(rows)
+        for position in np.flatnonzero(rows):
+            written[position] = key in self.rows[position]
+        return written
+
+    def _note_conventions(self, placed: _Placed, usable: np.ndarray) -> None:
+        """Notes boxes that aren't written as COCO's are, and those that reach beyond the edge."""
+        convention = geometry.convention(placed.xywh[usable], placed.frames[usable])
+        if convention is not None:
+            self.problems.note(convention.name, "bbox", convention.reason, left_out=False)
+            return
+        beyond = usable & (placed.reach > geometry.EDGE)
+        # What judges the file as written, pycocotools, doesn't cut them off.
+        kind = "box reaches beyond its image, cut off at the edge for training and AP"
+        self._note(kind, beyond, left_out=False)
+
+    def _note_turns(self, table: PictureTable, with_boxes: np.ndarray) -> None:
+        for position in with_boxes[table.unclear[with_boxes]]:
+            self.problems.note(
+                "EXIF turns the picture, and its size doesn't tell whether the boxes too",
+                f"image {table.usable.ids[position]} ({table.usable.names[position]})",
+                "boxes are read as those of the picture as shown",
+                left_out=False,
             )
+
+    def _note(self, kind: str, bad: np.ndarray, field: str = "", *, left_out: bool = True) -> None:
+        """Notes the rows where `bad` is true, and what they have in `field` besides their box."""
+        for position in np.flatnonzero(bad):
+            row = self.rows[position]
+            name = row.get("id", f"at [{position}]")
+            extra = f", {field} {echo(row.get(field))}" if field else ""
+            self.problems.note(
+                kind,
+                f"annotation {name if isinstance(name, str) else echo(name)} of image "
+                f"{echo(row.get('image_id'))}",
+                f"category {echo(row.get('category_id'))}, bbox {echo(row.get('bbox'))}{extra}; "
+                f"annotations[{position}]",
+                left_out=left_out,
+            )
+
+
+class _Placed:
+    """Boxes on their pictures as shown.
+
+    Attributes:
+        xywh: float64 (N, 4), as written.
+        frames: int64 (N, 2), width and height of what they were written for.
+        xyxy: float32 (N, 4), upright and clipped; zero where there is no picture.
+        reach: float64 (N,), by how many pixels each reaches beyond its picture.
+        far: bool (N,), where that is so far that it is no box.
+    """
+
+    def __init__(self, xywh: np.ndarray, table: PictureTable, image: np.ndarray) -> None:
+        # One more row for boxes without a picture, whose position is -1.
+        sizes = np.concatenate([table.usable.sizes, np.zeros((1, 2), dtype=np.int64)])[image]
+        turns = np.concatenate([table.turns, [1]])[image]
+        self.xywh = xywh
+        self.frames = np.where((turns >= 5)[:, None], sizes[:, ::-1], sizes)
+        written = geometry.corners(xywh)
+        self.reach = geometry.reach(written, self.frames)
+        self.far = geometry.far_beyond(written, self.frames)
+        self.xyxy = geometry.clipped(geometry.turned(written, self.frames, turns), sizes)
 
 
 def _not_trained_on(
@@ -267,31 +261,6 @@ def _not_trained_on(
     ]
 
 
-def _integers(rows: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Column `key` as int64 (N,), and where it really holds an integer (N,)."""
-    values = [row.get(key) for row in rows]
-    good = np.array([type(v) is int and abs(v) < 2**63 for v in values], dtype=bool)
-    column = [v if ok else 0 for v, ok in zip(values, good, strict=True)]
-    return np.array(column, dtype=np.int64), good
-
-
-def _quadruples(values: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """float64 (N, 4), and where there really were four numbers (N,)."""
-    good = np.array([_is_box(value) for value in values], dtype=bool)
-    boxes = np.zeros((len(values), 4))
-    if good.any():
-        boxes[good] = [value for value, ok in zip(values, good, strict=True) if ok]
-    return boxes, good
-
-
-def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(type(v) is float or (type(v) is int and abs(v) < 2**63) for v in value)
-    )
-
-
 def _positions(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each asked id stands in `known` (N,), and whether it does (N,)."""
     if not len(known):
@@ -300,20 +269,3 @@ def _positions(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.nda
     slot = np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)
     position = order[slot]
     return position, known[position] == asked
-
-
-def _clipped(xywh: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
-    """float32 xyxy (N, 4) within images of `sizes` (N, 2); all zero where there are none."""
-    if sizes is None:
-        return np.zeros(xywh.shape, dtype=np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        return np.clip(xyxy, 0, np.tile(sizes, (1, 2))).astype(np.float32)
-
-
-def _areas(rows: list[dict[str, Any]], xyxy: np.ndarray) -> np.ndarray:
-    """The annotated area (N,), of a segmentation where there is one, else that of the box."""
-    box = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
-    values: list[Any] = [row.get("area") for row in rows]
-    said = np.array([float(v) if type(v) in (int, float) and abs(v) < 1e18 else 0 for v in values])
-    return np.where(said > 0, said, box).astype(np.float32)

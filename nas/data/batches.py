@@ -134,6 +134,9 @@ class TrainBatches:
             runs of images, alike in length, and put together they are the batch of the whole:
             whatever is random is drawn for all of it. Only a part's own pixels are read.
 
+    Attributes:
+        images: Images of each batch, all parts together.
+
     Raises:
         DataError: Some part would have no image.
 
@@ -170,10 +173,11 @@ class TrainBatches:
         self._positions = self._source.positions
         if not empty_images:
             self._positions = self._positions[self._source.has_boxes[self._positions]]
-        images = min(batch_size, len(self._positions))
-        if images < share[1]:
+        self.images = min(batch_size, len(self._positions))
+        if self.images < share[1]:
             raise DataError(
-                f"{split.json_path}: a batch has {images} images, too few for {share[1]} workers"
+                f"{split.json_path}: a batch has {self.images} images, too few for {share[1]} "
+                "workers"
             )
 
     def __len__(self) -> int:

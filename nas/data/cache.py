@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import secrets
 import shutil
@@ -22,15 +21,13 @@ from nas.data.resize import Placement, ResizeRule, placement, read_rgb, resize
 from nas.data.settings import cache_directory
 from nas.errors import DataError
 
-log = logging.getLogger(__name__)
-
 Progress = Callable[[int, int], None]
 """Called with how many images are done, and of how many."""
 
 THREADS = min(8, os.cpu_count() or 1)
 """That decode at once."""
 
-_FORMAT = 1  # raise it when the same image would come out as other pixels
+_FORMAT = 2  # raise it when the same image would come out as other pixels
 _CHUNK = 128
 _STALE_SECONDS = 3600
 
@@ -65,6 +62,20 @@ class PixelCache:
     def read(self, positions: np.ndarray) -> np.ndarray:
         """The pixels uint8 (n, size, size, 3) of the images at `positions`, as a copy."""
         return np.asarray(self.pixels[positions])
+
+    def decodable(self, split: Split) -> Split:
+        """Returns the images of the split that could be decoded: what can be judged.
+
+        Args:
+            split: The one that this was opened for; it is returned itself if all could.
+
+        Raises:
+            DataError: None could.
+        """
+        if self.usable.all():
+            return split
+        refuse_if_none(split, self.usable)
+        return split.part(split.name, np.flatnonzero(self.usable))
 
     @classmethod
     def open(
@@ -143,6 +154,19 @@ def decode(image: Image, size: int, rule: ResizeRule) -> np.ndarray:
     return resize(pixels, size, rule)[0]
 
 
+def refuse_if_none(split: Split, usable: np.ndarray) -> None:
+    """Refuses a split of which no image can be decoded.
+
+    Raises:
+        DataError: Names its annotation file.
+    """
+    if not usable.any():
+        raise DataError(
+            f"{split.json_path}: none of {len(split)} images can be decoded; replace their files "
+            f"(`nas data check {split.root}` lists them)"
+        )
+
+
 def _refuse_if_full(folder: Path, needed: int) -> None:
     """Says at once what a disk would say after hours of decoding."""
     free = shutil.disk_usage(folder).free
@@ -185,8 +209,9 @@ def _make(path: Path, split: Split, size: int, rule: ResizeRule, progress: Progr
                     progress(position + 1, len(split.images))
             file.flush()
             os.fsync(file.fileno())
-        if len(unusable) == len(split.images):
-            raise DataError(f"{split.root}: none of {len(unusable)} images can be decoded")
+        usable = np.ones(len(split), dtype=bool)
+        usable[unusable] = False
+        refuse_if_none(split, usable)
         note = {"split": split.name, "size": size, "rule": rule, "unusable": unusable}
         side = temporary.with_suffix(".json.part")
         side.write_text(json.dumps(note))
@@ -194,11 +219,6 @@ def _make(path: Path, split: Split, size: int, rule: ResizeRule, progress: Progr
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    if unusable:
-        log.warning(
-            "%s: %d images cannot be decoded and are left out; `nas data check %s` lists them",
-            *(split.json_path, len(unusable), split.root),
-        )
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:

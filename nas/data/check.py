@@ -11,12 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.annotations import Problem, read_annotations
+from nas.data.annotations import read_annotations
 from nas.data.cache import Progress
-from nas.data.coco import Category, Image, Split, assemble, count
+from nas.data.coco import Category, Image, Split, assemble, class_names, count, refusal
+from nas.data.holdout import holdout
 from nas.data.layout import SplitName, find_layout
+from nas.data.problems import Problem
 from nas.data.resize import ResizeRule, placement, read_rgb
+from nas.data.rules import lacking_to_judge, lacking_to_search, lacking_to_train
+from nas.data.settings import DataSettings
 from nas.errors import DataError
+
+_BOTH = "nas search and nas train"
+_TWICE, _IN_BOTH = "picture there twice", "picture in both splits"
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Summary:
         empty: Those of them without boxes.
         boxes: Usable boxes, crowds left out.
         crowds: Crowd boxes.
-        per_class: Boxes of each class by name.
+        per_class: Boxes of each class by name, and by id where two share a name.
         sides: 5th, 50th and 95th percentile of the square root of the boxes' areas, in px.
     """
 
@@ -52,26 +59,66 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Commands that refuse the folder as it is, and their message."""
+
+    commands: str
+    message: str
+
+    def __str__(self) -> str:
+        verb = "refuse" if " and " in self.commands else "refuses"
+        return f"{self.commands} {verb} this folder: {self.message}"
+
+
+@dataclass(frozen=True)
 class Report:
-    """What `check` found; printing it gives the whole text."""
+    """What `check` found; printing it gives the whole text.
+
+    Attributes:
+        summaries: One for each split.
+        problems: What is left out, and what is used though it is odd (`Problem.left_out`).
+        refusals: What `search` or `train` lacks, with its default settings.
+        splits: What can be used of each split.
+    """
 
     summaries: tuple[Summary, ...]
     problems: tuple[Problem, ...]
+    refusals: tuple[Refusal, ...] = ()
+    splits: tuple[Split, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether everything can be used."""
-        return not self.problems
+        """Whether everything can be used, and nothing is odd."""
+        return not (self.problems or self.refusals)
+
+    @property
+    def usable(self) -> bool:
+        """Whether every command takes the folder and uses all of it, odd or not."""
+        return not (self.refusals or any(problem.left_out for problem in self.problems))
+
+    @property
+    def verdict(self) -> str:
+        """The closing line: what is left out, what is used though it is odd, and who refuses."""
+        if self.ok:
+            return "ok: everything can be used"
+        left_out = [problem for problem in self.problems if problem.left_out]
+        odd = [problem for problem in self.problems if not problem.left_out]
+        parts = [f"{count(left_out)}: left out by every command"] if left_out else []
+        parts += [f"{count(odd)}: used all the same"] if odd else []
+        parts += map(str, self.refusals)
+        if self.usable:
+            parts.append("everything is used")
+        return "; ".join(parts)
 
     def __str__(self) -> str:
-        verdict = (
-            f"{len(self.problems)} problems: {count(self.problems)}" if self.problems else "ok"
-        )
-        return "\n".join([*map(str, self.problems), *map(str, self.summaries), verdict])
+        return "\n".join([*map(str, self.problems), *map(str, self.summaries), self.verdict])
 
 
 def check(root: Path | str, progress: Progress | None = None) -> Report:
     """Reads all annotations and decodes all images of a folder.
+
+    The rules are those by which `search`, `train` and `eval` refuse a folder (`nas.data.rules`),
+    with the default settings.
 
     Args:
         root: A data folder in any layout that is understood.
@@ -80,31 +127,97 @@ def check(root: Path | str, progress: Progress | None = None) -> Report:
     Raises:
         DataError: There are no training annotations, or a file isn't COCO's format at all.
     """
-    splits = [_read(root, "train", None)]
+    train, problems = _read(root, "train", None)
+    why = refusal(train, problems)
+    refusals = [Refusal(_BOTH, why)] if why else []
+    splits = [train]
     try:
         find_layout(root, "val")
     except DataError as error:
-        splits[0][1].append(Problem("no validation split", str(root), "val", str(error)))
+        refusals.append(Refusal("nas train", str(error)))
     else:
-        splits.append(_read(root, "val", splits[0][0].categories))
-    total = sum(len(split.images) for split, _ in splits)
-    problems: list[Problem] = []
+        val, found = _read(root, "val", train.categories)
+        if why := refusal(val, found):
+            refusals.append(Refusal("nas train", why))
+        problems += found + _not_learnt(train, val)
+        splits.append(val)
+    usable, undecodable = _decoded(splits, progress)
+    if not any(one.commands == _BOTH for one in refusals):
+        judged = [] if refusals else usable[1:]
+        refusals += _refusals(train, usable[0], judged)
+    return Report(
+        tuple(_summary(split) for split in usable),
+        (*problems, *undecodable),
+        tuple(refusals),
+        tuple(usable),
+    )
+
+
+def _refusals(train: Split, usable: Split, judged: Sequence[Split]) -> list[Refusal]:
+    """What the rules forbid of `train`, of what can be decoded of it, and of `val` likewise."""
+    if why := lacking_to_train(usable):
+        return [Refusal(_BOTH, why)]
+    refusals = [Refusal("nas train", why) for val in judged if (why := lacking_to_judge(val))]
+    try:
+        parts = holdout(train, DataSettings(), seed=0)
+    except DataError as error:
+        return [*refusals, Refusal("nas search", str(error))]
+    kept = {image.id for image in usable.images}
+    fit, held = (
+        part.part(part.name, [n for n, image in enumerate(part.images) if image.id in kept])
+        for part in parts
+    )
+    if why := lacking_to_search(fit, held):
+        refusals.append(Refusal("nas search", why))
+    return refusals
+
+
+def _not_learnt(train: Split, val: Split) -> list[Problem]:
+    """Notes the classes that have boxes in `val` alone."""
+    labels: list[set[int]] = [set(), set()]
+    for own, split in zip(labels, (train, val), strict=True):
+        for image in split.images:
+            own.update(image.labels[~image.crowd].tolist())
+    file = str(val.json_path.relative_to(val.root))
+    return [
+        Problem(
+            "class without a box in train",
+            file,
+            f"category {train.categories[label - 1].id} ({train.categories[label - 1].name})",
+            "what isn't learnt counts as AP 0",
+            left_out=False,
+        )
+        for label in sorted(labels[1] - labels[0])
+    ]
+
+
+def _decoded(
+    splits: Sequence[Split], progress: Progress | None
+) -> tuple[list[Split], list[Problem]]:
+    """What can be decoded of the splits; notes what can't, and pictures that are there twice."""
+    total, done = sum(len(split) for split in splits), 0
     seen: dict[bytes, tuple[str, Image]] = {}
-    done = 0
-    for split, found in splits:
-        problems += found
-        file = str(split.json_path.relative_to(split.root))
-        for image, result in zip(split.images, _decoded(split), strict=True):
+    usable, problems = [], []
+    for split in splits:
+        file, kept = str(split.json_path.relative_to(split.root)), []
+        for position, (image, result) in enumerate(zip(split.images, _digests(split), strict=True)):
             subject = f"image {image.id} ({image.path.name})"
             if isinstance(result, DataError):
-                problems.append(Problem("truncated image", file, subject, str(result)))
-            elif (other := seen.setdefault(result, (split.name, image)))[0] != split.name:
-                detail = f"same pixels as {other[1].path.name} of {other[0]}"
-                problems.append(Problem("picture in both splits", file, subject, detail))
+                detail = f"{result}; its {len(image.boxes)} boxes go with it"
+                problems.append(Problem("undecodable image", file, subject, detail))
+            else:
+                kept.append(position)
+                name, other = seen.setdefault(result, (split.name, image))
+                if other is not image:
+                    kind = _TWICE if name == split.name else _IN_BOTH
+                    detail = f"same pixels as {other.path.name} of {name}, image {other.id}"
+                    problems.append(Problem(kind, file, subject, detail, left_out=False))
             done += 1
             if progress:
                 progress(done, total)
-    return Report(tuple(_summary(split) for split, _ in splits), tuple(problems))
+        whole = len(kept) == len(split)
+        usable.append(split if whole else split.part(split.name, kept))
+    return usable, problems
 
 
 def _read(
@@ -114,7 +227,7 @@ def _read(
     return assemble(read_annotations(find_layout(root, name), wanted), name)
 
 
-def _decoded(split: Split) -> Iterator[bytes | DataError]:
+def _digests(split: Split) -> Iterator[bytes | DataError]:
     """A digest of each image's pixels, or why it can't be decoded."""
 
     def digest(image: Image) -> bytes | DataError:
@@ -144,7 +257,7 @@ def _summary(split: Split) -> Summary:
         empty=sum(len(own) == 0 for own in labels),
         boxes=len(every_label),
         crowds=crowds,
-        per_class={c.name: int(n) for c, n in zip(split.categories, counts, strict=True)},
+        per_class={c: int(n) for c, n in zip(class_names(split), counts, strict=True)},
         sides=(float(low), float(middle), float(high)),
     )
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.annotations import ESCAPE, AnnotationFile, Problem, read_annotations
+from nas.data.annotations import AnnotationFile, read_annotations
+from nas.data.categories import NO_INTEGER
 from nas.data.layout import SplitName, find_layout
+from nas.data.problems import ESCAPE, Problem
 from nas.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,16 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def boxes(self) -> int:
+        """Boxes that are ground truth: crowds left out."""
+        return sum(int((~image.crowd).sum()) for image in self.images)
+
+    @property
+    def crowds(self) -> int:
+        """Crowd boxes: regions to ignore."""
+        return sum(int(image.crowd.sum()) for image in self.images)
+
     def part(self, name: str, positions: Iterable[int]) -> Split:
         """The images at `positions`, as a split with a fingerprint of its own."""
         chosen = [int(position) for position in positions]
@@ -91,6 +103,7 @@ def load_split(
     split: SplitName = "train",
     *,
     categories: Sequence[Category] | None = None,
+    boxes: bool = True,
 ) -> Split:
     """Loads `train` or `val` of a folder in any of the layouts that are understood.
 
@@ -101,24 +114,30 @@ def load_split(
         root: The data folder.
         split: Which part.
         categories: Those of `train` when `val` is loaded, so that labels mean the same.
+        boxes: Whether a split without a usable box is refused; pictures alone may do.
 
     Raises:
         DataError: There is no such split, it isn't COCO's format, no image or box in it is
-            usable, or a file name leads out of the folder.
+            usable (crowds alone are no ground truth), or a file name leads out of the folder.
     """
     wanted = None if categories is None else [(c.id, c.name) for c in categories]
     loaded, problems = assemble(read_annotations(find_layout(root, split), wanted), split)
-    path = loaded.json_path
-    for problem in problems:
-        if problem.kind == ESCAPE:
-            raise DataError(
-                f"{path}: {problem.detail}, {problem.subject}; keep all images below "
-                f"{loaded.root} and name them relative to it"
-            )
-    _refuse_unusable(loaded, problems)
+    if message := refusal(loaded, problems, boxes=boxes):
+        raise DataError(message)
     if problems:
-        log.warning("%s: %s; `nas data check %s` lists them", path, count(problems), loaded.root)
+        log.warning(
+            "%s: %s; `nas data check %s` lists them",
+            loaded.json_path,
+            count(problems),
+            loaded.root,
+        )
     return loaded
+
+
+def class_names(split: Split) -> list[str]:
+    """Returns the names of the classes; those that share one are told apart by their ids."""
+    times = Counter(category.name for category in split.categories)
+    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
 
 
 def count(problems: Sequence[Problem]) -> str:
@@ -172,17 +191,46 @@ def _fingerprint(file: AnnotationFile) -> str:
     return digest.hexdigest()[:32]
 
 
-def _refuse_unusable(split: Split, problems: Sequence[Problem]) -> None:
+def refusal(split: Split, problems: Sequence[Problem], *, boxes: bool = True) -> str | None:
+    """Returns why a split can't be used at all; None if it can.
+
+    Args:
+        split: As assembled.
+        problems: What was met in its annotation file.
+        boxes: Whether it needs a box.
+    """
+    path = split.json_path
+    for problem in problems:
+        if problem.kind == ESCAPE:
+            return (
+                f"{path}: {problem.subject}: {problem.detail}; keep all images below {split.root}"
+            )
     met = f" ({count(problems)})" if problems else ""
     if not split.categories:
-        raise DataError(f"{split.json_path}: 'categories' is empty; name at least one class")
+        return f"{path}: {_lacks_categories(problems)}"
     if not split.images:
-        raise DataError(
-            f"{split.json_path}: none of its images can be used{met}; "
+        return (
+            f"{path}: none of its images can be used{met}; the first: "
+            f"{problems[0] if problems else 'images is empty'}; "
             f"`nas data check {split.root}` lists why"
         )
-    if not any(len(image.boxes) for image in split.images):
-        raise DataError(
-            f"{split.json_path}: no usable box on {len(split.images)} images{met}; "
-            f"`nas data check {split.root}` lists why"
-        )
+    if boxes and not split.boxes:
+        return without_boxes(split, f"{met}; `nas data check {split.root}` lists why")
+    return None
+
+
+def without_boxes(split: Split, remedy: str) -> str:
+    """Returns the message that a split has no box, which names its crowds."""
+    crowds = f" but {split.crowds} crowds, which are no ground truth" if split.crowds else ""
+    images = "1 image" if len(split) == 1 else f"{len(split)} images"
+    return f"{split.json_path}: no usable box on {images}{crowds}{remedy}"
+
+
+def _lacks_categories(problems: Sequence[Problem]) -> str:
+    odd = [problem for problem in problems if problem.kind == NO_INTEGER]
+    if not odd:
+        return "'categories' is empty; name at least one class"
+    return (
+        f"none of its {len(odd)} categories has a whole number as id, the first is "
+        f"{odd[0].subject}: number them 1, 2, 3, … and write these numbers as category_id"
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas.data.coco import Split
+from nas.data.duplicates import identical_files
 from nas.data.settings import DataSettings
 from nas.errors import DataError
 
@@ -21,24 +22,29 @@ def holdout(split: Split, settings: DataSettings, seed: int) -> tuple[Split, Spl
     By blocks, images are taken in the natural order of their file names, in which neighbouring
     video frames are neighbours. The sequence is cut into up to `holdout_blocks` stretches of
     equal length, and one run is held out at a random place in each. Of 32 such draws the one is
-    kept that leaves the most classes with boxes on both sides.
+    kept that leaves the most classes with boxes on both sides, or, if no class stands on both, one
+    that leaves any box on each.
+
+    Images with the same file content are drawn as one, so that no picture is trained on and
+    judged on under another name.
 
     Returns:
         The training part and the hold-out, each in the order of `split`; the same for the same
         split, settings and seed.
 
     Raises:
-        DataError: There are too few images to have one on each side.
+        DataError: There are too few different images to have one on each side.
     """
-    total = len(split.images)
+    leaders = identical_files([image.path for image in split.images])
+    pictures, picture_of = np.unique(leaders, return_inverse=True)  # in the order of `split`
+    total = len(pictures)
     held = min(max(1, round(settings.holdout * total)), total - 1)
     if held < 1:
-        raise DataError(
-            f"{split.json_path}: {total} image cannot be cut into training and hold-out"
-        )
-    order = natural_order([str(image.path) for image in split.images])
-    presence = _presence(split)
-    best: tuple[int, np.ndarray] | None = None
+        raise DataError(_too_few(split))
+    order = natural_order([str(split.images[leader].path) for leader in pictures])
+    presence = np.zeros((total, len(split.categories)), dtype=bool)
+    np.logical_or.at(presence, picture_of, _presence(split))
+    best: tuple[tuple[int, int], np.ndarray] | None = None
     for draw in range(_DRAWS):
         rng = np.random.default_rng((abs(seed), draw))
         if settings.holdout_by == "blocks":
@@ -47,15 +53,23 @@ def holdout(split: Split, settings: DataSettings, seed: int) -> tuple[Split, Spl
             chosen = rng.permutation(total)[:held]
         mask = np.zeros(total, dtype=bool)
         mask[chosen] = True
-        covered = int((presence[mask].any(axis=0) & presence[~mask].any(axis=0)).sum())
-        if best is None or covered > best[0]:
-            best = covered, mask
+        sides = presence[mask].any(axis=0), presence[~mask].any(axis=0)
+        # Boxes on both sides decide only where no class has some on both.
+        worth = int((sides[0] & sides[1]).sum()), sum(int(side.any()) for side in sides)
+        if best is None or worth > best[0]:
+            best = worth, mask
     assert best is not None
-    mask = best[1]
+    held_out = best[1][picture_of]
     return (
-        split.part(f"{split.name}/fit", np.flatnonzero(~mask)),
-        split.part(f"{split.name}/holdout", np.flatnonzero(mask)),
+        split.part(f"{split.name}/fit", np.flatnonzero(~held_out)),
+        split.part(f"{split.name}/holdout", np.flatnonzero(held_out)),
     )
+
+
+def _too_few(split: Split) -> str:
+    count = len(split.images)
+    one = f"{count} image" if count == 1 else f"{count} images of the same content"
+    return f"{split.json_path}: {one} cannot be cut into training and hold-out; add images"
 
 
 def subset(split: Split, images: int | None, seed: int) -> Split:

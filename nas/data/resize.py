@@ -15,7 +15,13 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
-from nas.errors import DataError
+from nas.data.deep_pixels import (
+    colours_to_8_bits,
+    deep_colours,
+    grey_to_8_bits,
+    is_deep_grey,
+)
+from nas.errors import DataError, one_line
 
 ResizeRule = Literal["letterbox", "stretch"]
 
@@ -24,6 +30,13 @@ MAX_PIXELS = 100_000_000
 
 # Pillow would also open formats that start another program (EPS) or are rarely fuzzed.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+
+
+def picture_endings() -> frozenset[str]:
+    """Returns the endings of file names, in lower case, of all formats that can be read."""
+    Pillow.init()
+    return frozenset(e for e, name in Pillow.registered_extensions().items() if name in FORMATS)
+
 
 _ORIENTATION = 0x0112
 _TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
@@ -105,19 +118,30 @@ def read_size(path: Path | str) -> tuple[int, int]:
     Raises:
         DataError: The file can't be opened, is no image, or has more than MAX_PIXELS pixels.
     """
+    return read_header(path)[0]
+
+
+def read_header(path: Path | str) -> tuple[tuple[int, int], int]:
+    """Returns width and height of an image file as shown, and its EXIF orientation, 1 to 8.
+
+    Raises:
+        DataError: The file can't be opened, is no image, or has more than MAX_PIXELS pixels.
+    """
     with _open(path) as image:
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             # Versions of Pillow differ in whether `size` is that before or after rotation.
             width, height = (image.tag_v2[tag] for tag in (_TIFF_WIDTH, _TIFF_HEIGHT))
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        orientation = _orientation(image)
+        return ((height, width) if orientation >= 5 else (width, height)), orientation
 
 
 def read_rgb(path: Path | str) -> np.ndarray:
     """Decodes an image file of any colour mode to uint8 (H, W, 3), upright by its EXIF tag.
 
-    Grey, palette and CMYK are converted, 16-bit grey is scaled to 8 bits over its full range,
-    transparency is dropped, and of an animation the first frame is taken.
+    Grey, palette and CMYK are converted, 16 bits are scaled to 8 over the depth that is in use
+    (see `nas.data.deep_pixels`), transparency is dropped, and of an animation the first frame is
+    taken.
 
     Raises:
         DataError: The file can't be opened or decoded, or has more than MAX_PIXELS pixels.
@@ -126,12 +150,13 @@ def read_rgb(path: Path | str) -> np.ndarray:
         # Pillow turns TIFF files itself while it decodes them.
         orientation = 1 if image.format == "TIFF" else _orientation(image)
         try:
+            deep = deep_colours(image)
             image.load()
-            rgb = _to_rgb(image)
+            rgb = colours_to_8_bits(image, path) if deep else image
+            rgb = _to_rgb(rgb, path)
         except Exception as error:  # decoders raise nearly anything
             raise DataError(
-                f"{path}: cannot be decoded ({_line(error)}); replace the file or "
-                "remove it from the annotations"
+                f"{path}: cannot be decoded ({_line(error)}); replace the file or leave it out"
             ) from error
         return np.array(rgb.transpose(_TURNS[orientation]) if orientation > 1 else rgb)
 
@@ -154,13 +179,12 @@ def _open(path: Path | str) -> Pillow.Image:
     return image
 
 
-def _to_rgb(image: Pillow.Image) -> Pillow.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
-        return Pillow.fromarray(grey).convert("RGB")
+def _to_rgb(image: Pillow.Image, path: Path | str) -> Pillow.Image:
+    if is_deep_grey(image):
+        image = grey_to_8_bits(image, path)
     if image.mode == "F":
         raise DataError("floating-point pixels have no fixed range, save as 8 or 16 bit")
+    image.info.pop("transparency", None)  # else Pillow warns that a palette's is dropped
     return image.convert("RGB")
 
 
@@ -180,4 +204,4 @@ def _too_large(path: Path | str) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

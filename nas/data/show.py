@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 
+from nas.data.cache import refuse_if_none
 from nas.data.coco import Image, Split
 from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def contact_sheet(
@@ -25,6 +30,9 @@ def contact_sheet(
 ) -> Path:
     """Writes a PNG of some images of a split with their boxes and names: `nas data show`.
 
+    In the place of an image that can't be decoded stands a grey square with its name, and a
+    warning counts them.
+
     Args:
         split: Where the images come from.
         path: The PNG to write.
@@ -33,14 +41,32 @@ def contact_sheet(
         tile: Side of each image's square in pixels.
         seed: Other seeds show other images.
 
+    Images that can't be decoded make room for others, and one warning counts them.
+
     Returns:
         The path written.
+
+    Raises:
+        DataError: No image can be decoded, or the disk doesn't take the file.
     """
     rng = np.random.default_rng(abs(seed))
-    chosen = np.sort(rng.permutation(len(split.images))[:images])
-    return write_png(
-        side_by_side([_tile(split, split.images[place], tile) for place in chosen], columns), path
-    )
+    tiles: dict[int, np.ndarray] = {}
+    skipped = 0
+    for place in rng.permutation(len(split.images)).tolist():
+        if len(tiles) == images:
+            break
+        try:
+            tiles[place] = _tile(split, split.images[place], tile)
+        except DataError:
+            skipped += 1
+    if not tiles:
+        refuse_if_none(split, np.zeros(len(split), dtype=bool))
+    if skipped:
+        log.warning(
+            "%s: %d images drawn can't be decoded and aren't shown; `nas data check %s` lists them",
+            *(split.json_path, skipped, split.root),
+        )
+    return write_png(side_by_side([tiles[place] for place in sorted(tiles)], columns), path)
 
 
 def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
@@ -54,16 +80,24 @@ def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
     return sheet
 
 
-def write_png(picture: np.ndarray, path: Path | str) -> Path:
+def write_png(picture: np.ndarray, path: Path | str, software: str = "") -> Path:
     """Writes uint8 (H, W, 3), and returns the path.
+
+    Args:
+        picture: The pixels.
+        path: The file.
+        software: What stands in the file as its maker.
 
     Raises:
         DataError: The disk doesn't take it.
     """
     path = Path(path)
+    info = PngInfo()
+    if software:
+        info.add_text("Software", software)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Pillow.fromarray(picture).save(path, format="PNG")
+        Pillow.fromarray(picture).save(path, format="PNG", pnginfo=info)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from nas.data.coco import class_names
 from nas.evaluation.class_matches import ClassMatches
 from nas.evaluation.detections import Detections, check, xywh
 from nas.evaluation.matching import AREAS, IOUS, MAX_DETECTIONS, match_classes
@@ -46,12 +46,6 @@ def evaluate(split: Split, detections: Detections, *, quick: bool = False) -> Me
     own = [precision[:, :, column[category.id], 0, -1] for category in split.categories]
     aps = np.array([[_mean(at) for at in of_class] for of_class in own])  # (K, T)
     return Metrics(*_absent_to_nan(judge.stats).tolist(), **_by_class(split, aps))
-
-
-def class_names(split: Split) -> list[str]:
-    """Names of the classes; those that share one are told apart by their ids."""
-    times = Counter(category.name for category in split.categories)
-    return [c.name if times[c.name] == 1 else f"{c.name} ({c.id})" for c in split.categories]
 
 
 def _quick(split: Split, classes: Sequence[ClassMatches]) -> Metrics:

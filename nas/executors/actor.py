@@ -15,6 +15,7 @@ from nas.executors.worker import (
     prepare,
     thread_environment,
 )
+from nas.import_path import Program
 from nas.trial import Evaluator
 
 
@@ -29,13 +30,33 @@ class Refusal:
 class Worker:
     """The actor."""
 
-    def __init__(self, evaluator: Evaluator, threads: int) -> None:
-        self._evaluator, self._threads = evaluator, threads
+    def __init__(self, evaluator: list[Any], threads: int, program: Program) -> None:
+        """Makes a worker that has no evaluator yet.
+
+        Args:
+            evaluator: Ray's reference to it, in a list, so that Ray doesn't open it before the
+                modules that it needs can be found.
+            threads: of the numeric libraries.
+            program: whose evaluator it is.
+        """
+        program.install()
+        self._sent, self._threads = evaluator, threads
+        self._evaluator: Evaluator
         self._reports: Generator[Any, bool | None]
         os.environ.update(thread_environment(threads))
         pin_loaded_torch(threads)
 
     def ready(self) -> Refusal | None:
+        import ray
+
+        try:
+            (self._evaluator,) = ray.get(self._sent)
+        except ray.exceptions.RayError as error:
+            reason = str(error).split("\n")[0].removeprefix("System error: ")[:200]
+            return _refusal(
+                f"the evaluator can't be read in a worker ({reason}); its code must be installed, "
+                "in PYTHONPATH, or imported by the program from its own folder"
+            )
         try:
             prepare(self._evaluator)
         except NasError as error:

@@ -6,25 +6,36 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nas.errors import RunError
+from nas import signals
+from nas.errors import RunError, one_line
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import thread_environment
+from nas.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds that the head of a cluster may be away: it may be started again, and Ray gives it 60."""
+
+STORE = 100_000_000
+"""Bytes of Ray's object store: candidates and metrics only."""
+ROOM = 50_000_000
+"""Bytes that a session's logs may take, and must be free where they lie."""
+LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Bytes of a folder's path under which Ray's Unix sockets still have a legal one."""
+
+_sessions: set[Path] = set()  # folders of a private Ray
 
 
 @contextmanager
@@ -55,39 +66,97 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
         return
     with ExitStack() as stack:
         if compute.address is not None:
-            environment = {"env_vars": thread_environment(compute.threads)}
+            inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
+            environment = {"env_vars": thread_environment(compute.threads) | inherited}
+            stack.callback(ray.shutdown)
             try:
                 _check_reachable(compute.address)
-                ray.init(address=compute.address, runtime_env=environment, **quiet)
+                quiet |= {"job_config": _without_driver_folders(ray)}
+                with signals.kept():
+                    ray.init(address=compute.address, runtime_env=environment, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error, 200)
                 said = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
                 raise RunError(f"{said}; start one there, or leave the address out") from error
         else:
-            # Short, because the path of a Unix socket has 107 bytes at most.
-            root = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108
-            folder = tempfile.mkdtemp(prefix="nas-", dir=root)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
+            stack.callback(_sessions.discard, folder)
+            _sessions.add(folder)
+            # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
+            shared: dict[str, Any] = (
+                {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+            )
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", FutureWarning)
+            # Ray leaves processes behind, and says that it runs, where its start is broken off.
+            stack.callback(ray.shutdown)
             try:
-                ray.init(
-                    address="local",  # whatever RAY_ADDRESS says
-                    num_cpus=compute.workers,
-                    include_dashboard=False,
-                    object_store_memory=100_000_000,  # candidates and metrics only
-                    _node_ip_address="127.0.0.1",
-                    _temp_dir=folder,
-                    **quiet,
-                )
+                with signals.kept():
+                    ray.init(
+                        address="local",  # whatever RAY_ADDRESS says
+                        num_cpus=compute.workers,
+                        include_dashboard=False,
+                        object_store_memory=STORE,
+                        _node_ip_address="127.0.0.1",
+                        _temp_dir=str(folder),
+                        job_config=_without_driver_folders(ray),
+                        **shared,
+                        **quiet,
+                    )
+            except SystemExit:  # Ray's own answer to SIGTERM, while it starts
+                raise signals.Stopped(number=signal.SIGTERM) from None
             except Exception as error:  # Ray raises no narrower one where a process is late
-                reason = " ".join(str(error).split())[:200]
                 raise RunError(
-                    f"Ray didn't start on this machine ({reason}); nothing finished is lost: "
-                    "type this again when the machine is less busy"
+                    f"Ray didn't start on this machine ({one_line(error, 200)}; its files were in "
+                    f"{folder.parent}); nothing finished is lost: type this again when the machine "
+                    "is less busy"
                 ) from error
-        stack.callback(ray.shutdown)
         yield ray
+
+
+def cause(error: BaseException) -> str:
+    """Returns why a worker died: its own last words, else what Ray says of it.
+
+    Ray tells that a process ended, and first of all where; why stands at the end, or in the log of
+    a private Ray's worker alone.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and "creation task" in lines[0]:
+        return lines[-1]
+    logs = [log for log in map(_text, _logs()) if "Traceback (most recent call last)" in log]
+    words = [line.strip() for line in logs[-1].splitlines() if line.strip()] if logs else []
+    return f"{words[-1]} ({one_line(error, 100)})" if words else one_line(error)
+
+
+def _logs() -> Sequence[Path]:
+    """Returns what workers of this process's own Ray wrote to their standard error, newest last."""
+    found = [log for folder in _sessions for log in folder.glob("session_latest/logs/worker-*.err")]
+    return sorted(found, key=lambda log: log.stat().st_mtime)
+
+
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")[-10_000:]
+    except OSError:
+        return ""
+
+
+def _without_driver_folders(ray: ModuleType) -> Any:
+    """Returns a job's config that sends no folder of the driver to the workers.
+
+    Ray adds the program's folder and the current one to this list, and a worker puts them in front
+    of Python's own modules. What a worker needs of them, `nas.import_path.Program` finds behind.
+    """
+    config = ray.job_config.JobConfig()
+    config._py_driver_sys_path = _Closed()
+    return config
+
+
+class _Closed(list[str]):
+    """A list that stays empty."""
+
+    def extend(self, entries: Iterable[str]) -> None:
+        """Takes nothing."""
 
 
 class Lifeline:
@@ -141,6 +210,18 @@ class Lifeline:
                         f"Ray has died (no answer at {address}: {error.strerror or error}); "
                         "nothing finished is lost: resume this run, with a Ray that runs"
                     ) from error
+
+
+def _has_shared_memory() -> bool:
+    """Tells whether Ray's object store fits into /dev/shm; else it lies in the folder."""
+    try:
+        return shutil.disk_usage("/dev/shm").free >= STORE  # noqa: S108
+    except OSError:
+        return False
+
+
+def _room() -> int:
+    return ROOM if _has_shared_memory() else ROOM + STORE
 
 
 def _check_reachable(address: str) -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from nas.environment import cores, gpus
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, one_line
 from nas.executors.cluster import running_ray
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import evaluate, pinned_threads, prepare
@@ -164,7 +164,7 @@ def _measured(
         answer = ray.get(reference, timeout=MEASURE_SECONDS)
     except Exception as error:
         is_late = isinstance(error, ray.exceptions.GetTimeoutError)
-        said = "no whole GPU was free" if is_late else " ".join(str(error).split())[:200]
+        said = "no whole GPU was free" if is_late else one_line(error, 200)
         raise RunError(f"{setting}: a trial can't be measured ({said}); write a number") from error
     if isinstance(answer, Need):
         return answer

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-from nas.errors import RunError
+from nas.errors import RunError, one_line
 from nas.executors.actor import Packed, Refusal, Worker
-from nas.executors.cluster import Lifeline, running_ray
+from nas.executors.cluster import Lifeline, cause, running_ray
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import classify, pinned_threads
+from nas.import_path import Program
 from nas.study import Study
 from nas.trial import Evaluator, Event, Failure, FailureKind, OnEvent, Outcome, Trial
 
@@ -104,9 +105,9 @@ class _Pool:
         kind = ray.remote(Worker)
         self._kind = kind.options(num_cpus=1, num_gpus=compute.gpus, max_restarts=0)
         try:
-            self._evaluator = ray.put(evaluator)
+            self._evaluator, self._program = ray.put(evaluator), Program.running()
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise RunError(f"the evaluator can't be sent to a worker: {reason}") from error
         self._slots = [self._started() for _ in range(compute.workers)]
 
@@ -239,14 +240,16 @@ class _Pool:
 
     def _bury(self, slot: _Slot, error: BaseException) -> None:
         """Replaces a worker that died."""
-        said = " ".join(str(error).split())
+        said = cause(error)
         if slot.starting is not None and "its node has died" not in said:
             self._dead_starts += 1
             if self._dead_starts >= STARTS:
-                raise RunError(f"{STARTS} workers in a row died while they started: {said[:300]}")
+                raise RunError(
+                    f"{STARTS} workers in a row died while they started: {one_line(said, 300)}"
+                )
         is_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in said
         kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.LOST
-        self._replace(slot, Failure(kind, f"the worker died: {said[:200]}"))
+        self._replace(slot, Failure(kind, f"the worker died: {one_line(said, 200)}"))
 
     def _replace(self, slot: _Slot, failure: Failure) -> None:
         self._ray.kill(slot.actor)
@@ -261,7 +264,7 @@ class _Pool:
         return "on {NodeManagerHostname} ({NodeManagerAddress}): ".format_map(nodes[node])
 
     def _started(self) -> _Slot:
-        actor = self._kind.remote(self._evaluator, self._compute.threads)
+        actor = self._kind.remote([self._evaluator], self._compute.threads, self._program)
         return _Slot(actor, actor.ready.remote(), time.monotonic())
 
 

@@ -15,12 +15,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, ValidationError
 
+from nas.changes import change
 from nas.controllers import ControllerSettings, make_controller
-from nas.errors import GenomeError, RunError
+from nas.errors import GenomeError, RunError, one_line
 from nas.proposals import DRAWS, ENUMERABLE, REPEATS, Source
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.store import plain, short
+from nas.store import plain
 
 
 class Asked(Settings):
@@ -147,16 +148,12 @@ class Suggestions:
         """Returns the search that was saved, if it has this one's settings.
 
         Raises:
-            RunError: if it has others, naming the field, or the file can't be read.
+            RunError: if it has others, naming what changed, or the file can't be read.
         """
         state = _read(path)
         now, before = self._describe(), state.settings
-        for name in sorted(now.keys() | before.keys()):
-            if now.get(name) != before.get(name):
-                raise RunError(
-                    f"{path}: {name} was {short(before.get(name))} when this search began and is "
-                    f"now {short(now.get(name))}; restore it, or begin a new search"
-                )
+        if changed := change(before, now, "this search began"):
+            raise RunError(f"{path}: {changed}; restore it, or begin a new search")
         try:
             return Suggestions(*self._arguments, state.events)
         except (GenomeError, LookupError) as error:
@@ -248,5 +245,5 @@ def _read(path: Path) -> State:
         first = error.errors()[0]
         said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     except (OSError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
     raise RunError(f"{path}: this is no saved search ({said[:200]}); name a file that was saved")

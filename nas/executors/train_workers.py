@@ -7,21 +7,19 @@ What they do there is the caller's. Checkpoints are the training's own; Train ke
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from nas.environment import cores
-from nas.errors import ConfigError, NasError, RunError
+from nas.errors import ConfigError, NasError, RunError, one_line
 from nas.executors.cluster import Lifeline, running_ray
-from nas.executors.settings import ComputeSettings
+from nas.executors.settings import ComputeSettings, MachineSettings
 from nas.executors.worker import pinned_threads
+from nas.temporary import temporary_folder
 
 Tell = Callable[[Any], None]
 """Takes a message to whoever started the workers; heard from the first worker alone."""
@@ -35,9 +33,9 @@ TELL_SECONDS = 0.3
 
 
 def train_together(
-    work: Work, compute: ComputeSettings, tell: Tell, *, gpus: float, threads: int | None = None
+    work: Work, settings: MachineSettings, tell: Tell, *, gpus: float, threads: int | None = None
 ) -> None:
-    """Runs `work` in `compute.workers` processes, and returns when all are done.
+    """Runs `work` in `settings.workers` processes, and returns when all are done.
 
     Args:
         work: can be pickled.
@@ -48,12 +46,12 @@ def train_together(
     Raises:
         NasError: a worker's own error, or that one was lost or found no room.
     """
-    threads = threads or max(1, cores() // compute.workers)
-    compute = compute.model_copy(update={"threads": threads})
+    threads = threads or max(1, cores() // settings.workers)
+    compute = ComputeSettings(**settings.model_dump(), threads=threads)
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_SECONDS)
     # Ray's processes inherit the environment as it is when they are started.
-    with pinned_threads(threads), running_ray(compute) as ray, _private_folder() as folder:
+    with pinned_threads(threads), running_ray(compute) as ray, temporary_folder("train-") as folder:
         _check_room(ray, compute, gpus)
         lifeline = Lifeline(ray, is_private=compute.address is None)
         queue, trainer = _trainer(work, compute, gpus, folder)
@@ -160,7 +158,7 @@ def _explained(error: BaseException) -> NasError:
         if isinstance(found, NasError):
             return found
     first = next(iter(failures.values()), error)
-    reason = " ".join(f"{type(first).__name__}: {first}".split())[:300]
+    reason = one_line(f"{type(first).__name__}: {first}", 300)
     return RunError(
         f"a worker of the training was lost ({reason}); type this again to go on from the last "
         "checkpoint"
@@ -176,13 +174,3 @@ def _check_room(ray: ModuleType, compute: ComputeSettings, gpus: float) -> None:
                 f"compute.workers {compute.workers} need {wanted:g} {name}s, and Ray has "
                 f"{has.get(name, 0):g}; lower it, or set compute.gpus_per_worker=0"
             )
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """Where Train writes its own notes, which nobody needs afterwards."""
-    folder = tempfile.mkdtemp(prefix="nas-train-")
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

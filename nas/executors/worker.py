@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from nas.errors import GenomeError, NasError
+from nas.errors import GenomeError, NasError, one_line
 from nas.trial import Evaluator, Failure, FailureKind, Metrics, Outcome
 
 _LIBRARIES = ("torch", "torchvision", "numpy")
@@ -85,7 +85,7 @@ def evaluate(
 def classify(error: BaseException) -> Failure:
     """Returns the kind of failure that an evaluator's exception stands for."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    text = " ".join(str(error).split())
+    text = one_line(error)
     said = f"{type(error).__name__}: {text[:200]}{_place(error)}"
     # By name, so that neither torch nor ray need be loaded; torch's allocator on the CPU raises
     # a plain RuntimeError.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 
 from nas.data.resize import read_rgb, resize
 from nas.data.scenes import write_scenes
-from nas.errors import NasError
+from nas.errors import DataError, NasError
 from nas.formats.onnx_tail import SCORE_THRESHOLD
 from nas.formats.run_onnx import as_input, start_session
 from nas.genome import Genome
 from nas.models import Detector
 from nas.models.heads.base import RawOutputs
+from nas.temporary import temporary_folder
 
 RAW_TOLERANCE = 1e-4
 """Of logits and deltas, relative to the tensor's largest magnitude."""
@@ -34,6 +35,7 @@ PICTURES = 8
 LOOSE_CANDIDATES = 300
 
 Found = dict[str, NDArray[Any]]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,48 @@ class Agreement:
 
 
 def pictures(images: Sequence[Path], genome: Genome) -> list[NDArray[np.uint8]]:
-    """Some of the images, or built-in scenes, at a genome's input size: uint8 ``(S, S, 3)``."""
+    """Returns pictures to compare on, at a genome's input size: uint8 ``(S, S, 3)``.
+
+    Args:
+        images: the first of them that can be decoded are taken; a warning counts those passed
+            over. Without any, built-in scenes.
+        genome: whose input.
+
+    Raises:
+        DataError: none can be decoded.
+    """
     size, rule = genome.input.size, genome.input.resize
     if images:
-        return [resize(read_rgb(path), size, rule)[0] for path in list(images)[:PICTURES]]
-    with tempfile.TemporaryDirectory() as folder:
-        root = write_scenes(Path(folder) / "scenes", images=5, difficulty="hard")
+        return [resize(picture, size, rule)[0] for picture in _decodable(images)]
+    with temporary_folder("scenes-") as folder:
+        root = write_scenes(folder / "scenes", images=5, difficulty="hard")
         paths = sorted(root.glob("*/*.jpg"))
         return [resize(read_rgb(path), size, rule)[0] for path in paths]
+
+
+def _decodable(images: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """The first of the images that can be decoded."""
+    decoded: list[NDArray[np.uint8]] = []
+    passed_over = 0
+    for path in images:
+        try:
+            decoded.append(read_rgb(path))
+        except DataError:
+            passed_over += 1
+        if len(decoded) == PICTURES:
+            break
+    if not decoded:
+        raise DataError(
+            f"{images[0].parent}: none of {len(images)} pictures to compare on can be decoded; "
+            "name another folder with --data"
+        )
+    if passed_over:
+        log.warning(
+            "%s: %d pictures can't be decoded and aren't compared on",
+            images[0].parent,
+            passed_over,
+        )
+    return decoded
 
 
 def verify(

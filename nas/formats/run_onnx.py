@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from nas.data.resize import read_rgb, resize
-from nas.errors import NasError
+from nas.errors import NasError, one_line
 from nas.formats.card import Card
 
 
@@ -100,5 +100,5 @@ def start_session(model: Path | bytes, threads: int = 0) -> onnxruntime.Inferenc
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error, 200)
         raise NasError(f"{name}: onnxruntime can't load it ({line})") from None

@@ -100,7 +100,8 @@ def _shipped(unit: Unit) -> Unit:
     if not unit.unshipped:
         return unit
     kept = [i for i in range(len(unit.inputs)) if i not in unit.unshipped]
-    inputs, ins = tuple(unit.inputs[i] for i in kept), tuple(unit.ins[i] for i in kept)
+    inputs = tuple(unit.inputs[i] for i in kept)
+    ins = tuple(unit.ins[i] for i in kept)
     return unit._replace(inputs=inputs, ins=ins, outs=ins, unshipped=())
 
 

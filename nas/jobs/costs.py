@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nas.changes import differences, short
 from nas.cost import LatencyTable, Table, profile, read_table
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.runs import Run, write_text
 from nas.space import Space
-from nas.store import difference, short
 
 DRAWS = 300
 """Networks drawn as the control arm draws them."""
@@ -70,5 +70,5 @@ def _change(before: Table, now: Table) -> tuple[str, Any, Any] | None:
         if was != is_now:
             return field, was, is_now
     if isinstance(before, LatencyTable) and isinstance(now, LatencyTable):
-        return difference(before.model_dump(), now.without_new(before))
-    return difference(before.model_dump(), now.model_dump())
+        return next(differences(before.model_dump(), now.without_new(before)), None)
+    return next(differences(before.model_dump(), now.model_dump()), None)

@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,11 @@ from nas.cost.latency import LatencyTable, read_table
 from nas.environment import versions
 from nas.errors import ConfigError, RunError
 from nas.genome import Genome
+from nas.jobs.outputs import check_file, check_folder
 from nas.jobs.screen import console, counted, progress_bar
 from nas.report.leaderboard import time_text
 from nas.runs import parse, write_text
+from nas.temporary import temporary_folder
 from search_spaces.detectors import make_space
 
 DRAWS = 400
@@ -60,13 +61,14 @@ def measure(
         classes: background counts.
         rounds, threads: see the runner.
     """
+    check_file(out)
     before, device = _table(out), f"{environment.processor()}, {environment.cores()} cores"
     if before is not None:
         check_same(before, device, f"onnxruntime {versions()['onnxruntime']}", threads, "float32")
     chosen = _design(config, genomes, pieces, networks, classes)
     _say_load()
-    with tempfile.TemporaryDirectory(prefix="nas-device-") as folder:
-        pack, times = Path(folder) / "pack", Path(folder) / "times.json"
+    with temporary_folder("device-") as folder:
+        pack, times = folder / "pack", folder / "times.json"
         with counted("writing pieces") as step:
             write_pack(chosen, pack, step)
         _run(pack, times, device, len(chosen), rounds, threads)
@@ -85,6 +87,7 @@ def pack(
     """Writes the folder that is copied to a device."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: there is something already; name a new folder")
+    check_folder(folder, "OUT_DIR")
     chosen = _design(config, genomes, pieces, networks, classes)
     try:
         with counted("writing pieces") as step:
@@ -92,16 +95,18 @@ def pack(
     except OSError as error:
         raise RunError(f"{folder}: can't be written ({error.strerror}); name another") from None
     console.print(
-        f"copy {folder} to the device and type there, in that folder:\n"
-        f'python {RUNNER} --device "Pixel 4"\n'
+        f"copy {folder} to the device and type there, in that folder:",
+        f'python {RUNNER} --device "Pixel 4"',
         "then bring times.json back for nas device add",
-        markup=False,
     )
     return [folder]
 
 
 def add(files: Sequence[Path], *, out: Path) -> list[Path]:
     """Makes a device's table of what its runner wrote, or adds that to it."""
+    check_file(out)
+    if out.exists() and any(path.exists() and path.samefile(out) for path in files):
+        raise RunError(f"{out}: is one of the files to read; name another --out")
     known = [DeviceTimes.read(path) for path in files]
     table = _table(out)
     for times in known:
@@ -154,9 +159,13 @@ def _run(pack: Path, times: Path, device: str, count: int, rounds: int, threads:
             words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process,
     ):
-        said = _follow(process, bar, count, rounds)
+        try:
+            said = _follow(process, bar, count, rounds)
+        except BaseException:
+            process.kill()  # else it would be waited for to its end
+            raise
     for line in said[: MOST_LINES if process.returncode else -1]:  # the last one is a summary
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
     if process.returncode:
         raise RunError(f"the runner ended with {process.returncode}; nothing was measured")
 
@@ -198,5 +207,5 @@ def _write(table: DeviceTable, out: Path) -> Path:
             f"note: {table.protocol.disturbed:.0%} of the runs had to wait for the processor; "
             "measure again when nothing else runs"
         )
-    console.print("\n".join(lines), markup=False)
+    console.print(*lines)
     return out

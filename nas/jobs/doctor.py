@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from nas import environment
 from nas.data.settings import cache_directory
+from nas.errors import one_line, printable
+from nas.jobs import screen
 
 GIB = 2**30
 ENOUGH_MEMORY = 4 * GIB  # two workers of a small proxy beside a driver
@@ -32,14 +35,15 @@ class Finding:
 
 def doctor(console: Console | None = None) -> bool:
     """Prints a line for each check as it is done; returns whether all are good."""
-    console = console or Console()
+    console = console or screen.console
     good = True
     for check in CHECKS:
         with console.status(f"looking at {check.__name__.strip('_')}"):
             finding = examine(check)
-        mark = "[green]✔[/]" if finding.good else "[red]✘[/]"
+        mark = ("✔", "green") if finding.good else ("✘", "red")
         remedy = f"; {finding.remedy}" if finding.remedy and not finding.good else ""
-        console.print(f"{mark} {finding.what}: {finding.met}{remedy}", highlight=False)
+        line = printable(f" {finding.what}: {finding.met}{remedy}")
+        console.print(Text.assemble(mark, line), soft_wrap=True)
         good &= finding.good
     return good
 
@@ -49,7 +53,7 @@ def examine(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        line = one_line(f"{type(error).__name__}: {error}", 200)
         return Finding(check.__name__.strip("_"), line, good=False, remedy="install it again")
 
 
@@ -64,7 +68,8 @@ def libraries() -> Finding:
     versions = environment.versions()
     missing = [name for name, version in versions.items() if version is None]
     if missing:
-        return Finding("libraries", f"without {', '.join(missing)}", False, "type make setup")
+        remedy = f"type pip install {' '.join(missing)}, or make setup in a checkout"
+        return Finding("libraries", f"without {', '.join(missing)}", False, remedy)
     return Finding("libraries", ", ".join(f"{n} {v}" for n, v in versions.items()))
 
 

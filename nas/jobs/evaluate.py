@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from nas.data.coco import load_split
+from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
 from nas.errors import RunError
 from nas.evaluation.class_matches import RECALLS
@@ -24,9 +26,10 @@ from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
 from nas.jobs.numbers import classes_table, numbers_table
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, counted, show_warnings
 from nas.report.precision_recall import precision_recall_png
-from nas.runs import write_text
+from nas.runs import Run, write_text
 from nas.training.weights import TrainedModel
 
 
@@ -49,9 +52,12 @@ def evaluate(
 
     Raises:
         NasError: nothing is trained or its weights aren't finite, the folder is gone, its
-            categories aren't the model's, or the files can't be written.
+            categories aren't the model's, no box is left to judge by, or the files can't be
+            written.
     """
     show_warnings()
+    if out is not None:
+        _check_out(out)
     kept, kept_settings = kept_data(ref, needed=data is None)
     data, settings = data or kept, settings or kept_settings
     trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
@@ -60,15 +66,17 @@ def evaluate(
     val = load_split(data_folder(data, settings), "val", categories=trained.categories)
     source = trained.genome.input
     cache = pixels(val, source.size, source.resize, settings)
+    judged = cache.decodable(val)
+    refuse(lacking_to_judge(judged))
     with counted("detecting") as step:
-        step(0, len(val))
+        step(0, len(judged))
         found = predict_split(trained.detector, cache, val)
-    metrics = coco_numbers(val, found)
-    console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(val)} images"))
+    metrics = coco_numbers(judged, found)
+    console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(judged)} images"))
     console.print(classes_table(metrics))
     if out is not None:
-        for path in _written(out, metrics, precision_recall(val, found)):
-            console.print(str(path), soft_wrap=True, markup=False)
+        for path in _written(out, metrics, precision_recall(judged, found)):
+            console.print(str(path))
     return metrics
 
 
@@ -80,6 +88,15 @@ def _refuse_not_finite(trained: TrainedModel, name: str) -> None:
                 f"{name}: {weight} holds numbers that aren't finite, so it can't detect; train "
                 "again with a lower learning rate (--set recipe.lr)"
             )
+
+
+def _check_out(folder: Path) -> None:
+    check_folder(folder, "--out", "metrics.json", "classes.csv", "precision_recall.csv")
+    if Run(folder).exists():
+        raise RunError(
+            f"{folder}: is a run, with numbers of its own; name a folder within, such as --out "
+            f"{shlex.quote(str(folder / 'eval'))}"
+        )
 
 
 def _written(folder: Path, metrics: Metrics, curves: Curves) -> list[Path]:

@@ -11,11 +11,9 @@ from nas.formats import parse_formats
 from nas.genome import Genome
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, show_warnings
 from nas.training.weights import TrainedModel
-
-CHECKED_ON = 8
-"""Pictures on which an exported model is held against PyTorch."""
 
 
 def export(
@@ -38,16 +36,19 @@ def export(
         The files written.
 
     Raises:
-        NasError: nothing is trained, or a file doesn't agree with PyTorch.
+        NasError: nothing is trained, no picture can be decoded, or a file doesn't agree with
+            PyTorch.
     """
     show_warnings()
     names = parse_formats(formats)
+    folder = _folder(ref, out)
+    check_folder(folder, "--out", *(f"model.{name}" for name in names))
     model = ref if isinstance(ref, TrainedModel | Genome) else load(ref)
     data = data or kept_data(ref)[0]
     images = []
     if data is not None:
-        images = [image.path for image in load_split(data, "val").images[:CHECKED_ON]]
-    stem = _folder(ref, out) / "model"
+        images = [image.path for image in load_split(data, "val", boxes=False).images]
+    stem = folder / "model"
     with console.status("writing, and running what was written"):
         if isinstance(model, Genome):
             return write_formats(model, (), stem, names, images)

@@ -11,6 +11,7 @@ from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
 from nas.data.decoding import open_pixels
 from nas.data.resize import ResizeRule
+from nas.data.rules import copies, pictures_in_both
 from nas.data.scenes import scenes_folder
 from nas.data.settings import DataSettings
 from nas.jobs.screen import counted
@@ -28,10 +29,13 @@ def data_folder(given: Path | None, settings: DataSettings) -> Path:
 
 
 def load_both(root: Path) -> tuple[Split, Split]:
-    """``train`` and ``val`` with the same labels."""
+    """``train`` and ``val`` with the same labels; notes what is odd but used."""
     train = load_split(root, "train")
     val = load_split(root, "val", categories=train.categories)
     _tell_what_cannot_be_learnt(train, val)
+    for message in (copies(train), pictures_in_both(train, val)):
+        if message is not None:
+            log.warning("%s", message)
     return train, val
 
 

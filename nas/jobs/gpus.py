@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas.config import SearchConfig, load_run
 from nas.executors.gpu_share import fit_to_gpus, largest
-from nas.executors.settings import ComputeSettings
+from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.jobs.screen import console
 from nas.runs import Run
 from nas.study import Costs
@@ -33,16 +33,18 @@ def on_gpus(
     compute = config.compute
     if compute.gpus_per_worker != "auto":
         return config
-    kept = load_run(run.config).compute if run.config.is_file() else compute
+    kept = compute
+    if run.config.is_file() and isinstance(before := load_run(run.config), SearchConfig):
+        kept = before.compute
     if kept.gpus_per_worker == "auto":
-        found = _measured(config, root, space, costs)
+        chosen: SearchComputeSettings = _measured(config, root, space, costs)
     elif kept.gpus and "workers" not in compute.model_fields_set:
-        found = kept
+        chosen = kept
     else:
-        found = kept.model_copy(update={"workers": compute.workers})
-    if found.gpus:
-        console.print(f"{found.workers} trials at once, each with {found.gpus:g} of a GPU")
-    changes = {"workers": found.workers, "gpus_per_worker": found.gpus_per_worker}
+        chosen = kept.model_copy(update={"workers": compute.workers})
+    if chosen.gpus:
+        console.print(f"{chosen.workers} trials at once, each with {chosen.gpus:g} of a GPU")
+    changes = {"workers": chosen.workers, "gpus_per_worker": chosen.gpus_per_worker}
     return config.model_copy(update={"compute": compute.model_copy(update=changes)})
 
 
@@ -54,7 +56,7 @@ def _measured(
     short = proxy.model_copy(update={"recipe": recipe, "images": images})
     trial = TrainingProxy(short, root, config.data, data_seed=config.seed, device="cuda")
     return fit_to_gpus(
-        config.compute.model_copy(update={"threads": proxy.threads}),
+        config.compute.with_threads(proxy.threads),
         trial,
         lambda: largest(space, config.objective, costs, config.seed),
     )

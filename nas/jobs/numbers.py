@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from rich.markup import escape
 from rich.table import Table
 
+from nas.errors import printable
 from nas.evaluation.metrics import COMMON, Metrics
 
 _ROWS = (
@@ -59,7 +59,7 @@ def classes_table(metrics: Metrics) -> Table:
                 table.add_row("…")
             continue
         remark = [f"fewer than {COMMON} boxes"] if own.boxes < COMMON else []
-        table.add_row(escape(name), str(own.boxes), _shown(own.ap), _shown(own.ap50), *remark)
+        table.add_row(printable(name), str(own.boxes), _shown(own.ap), _shown(own.ap50), *remark)
     return table
 
 

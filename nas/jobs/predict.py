@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 
 from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
+from nas.data.show import write_png
 from nas.errors import DataError
 from nas.jobs.load import load_trained
+from nas.jobs.pictures import DRAWN_BY, is_drawing, list_pictures, result_folder
 from nas.jobs.screen import console
 from nas.runs import write_text
 from nas.training.weights import TrainedModel
@@ -29,9 +30,12 @@ def predict(
 ) -> list[Path]:
     """Writes each picture with boxes and names, and ``detections.json`` with the numbers.
 
+    A picture that can't be read is told and left out, and the others are done. What is done when
+    the command is stopped is kept.
+
     Args:
         ref: a run, a checkpoint, or a trained model.
-        images: picture files; a folder stands for the pictures in it.
+        images: picture files; a folder stands for the pictures in it, without its sub-folders.
         out: folder for the results; ``predictions`` by default.
         score: boxes below are left out.
 
@@ -39,29 +43,106 @@ def predict(
         The files written.
 
     Raises:
-        NasError: nothing is trained, or a picture can't be read.
+        NasError: nothing is trained, the results can't be written, or, once all others are done,
+            some picture can't be read.
     """
-    trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")
     out = out or Path("predictions")
-    paths = [path for given in images for path in _pictures(given)]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: can't be written ({error.strerror}); name another --out") from None
-    written: list[Path] = []
-    table: dict[str, list[dict[str, Any]]] = {}
-    for path in paths:
-        pixels = read_rgb(path)
-        found = detections(trained, pixels, score)
-        file = _free_name(out, path, [*written, *paths])
-        Pillow.fromarray(_drawn(pixels, found)).save(file)
-        written.append(file)
-        table[str(path)] = found
-        shown = ", ".join(f"{d['name']} {d['score']:.2f}" for d in found[:5]) or "nothing found"
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        console.print(f"{path}: {shown}{more}", soft_wrap=True, markup=False)
-    write_text(out / "detections.json", json.dumps(table, indent=1) + "\n")
-    return [*written, out / "detections.json"]
+    pictures = list_pictures(images, out)
+    with result_folder(out):
+        trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")
+        for note in pictures.notes:
+            console.print(note)
+        work = _Predictions(trained, pictures.paths, out, score)
+        try:
+            work.run()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(work.stopped()) from None
+        finally:
+            work.write_table()
+    work.refuse_if_some_failed()
+    return [*work.written, out / "detections.json"]
+
+
+class _Predictions:
+    """Pictures on their way through a model, and what came of them."""
+
+    def __init__(
+        self, trained: TrainedModel, paths: Sequence[Path], out: Path, score: float
+    ) -> None:
+        self.trained, self.paths, self.out, self.score = trained, paths, out, score
+        self.written: list[Path] = []
+        self.failed: list[DataError] = []
+        self._table: dict[str, list[dict[str, Any]]] = {}
+        self._used = {path.resolve() for path in paths}
+
+    def run(self) -> None:
+        """Takes one picture after the other; one that can't be read doesn't end it."""
+        for path in self.paths:
+            try:
+                pixels = _read(path)
+            except DataError as error:
+                self.failed.append(error)
+                if len(self.paths) > 1:
+                    console.print(str(error))
+                continue
+            self._detect(path, pixels)
+
+    def _detect(self, path: Path, pixels: np.ndarray) -> None:
+        rows = detections(self.trained, pixels, self.score)
+        file = self._free_name(path)
+        write_png(_drawn(pixels, rows), file, software=DRAWN_BY)
+        self.written.append(file)
+        self._table[str(path)] = rows
+        shown = ", ".join(f"{d['name']} {d['score']:.2f}" for d in rows[:5]) or "nothing found"
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        console.print(f"{path}: {shown}{more}")
+
+    def write_table(self) -> None:
+        """Writes the detections in all pictures that are done, if there is one."""
+        path = self.out / "detections.json"
+        if not self._table:
+            return
+        try:
+            write_text(path, json.dumps(self._table, indent=1) + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be written ({error.strerror or error}); make room there, or "
+                "name another --out"
+            ) from error
+
+    def stopped(self) -> str:
+        """What is said when the command is stopped."""
+        if not self._table:
+            return "stopped before a picture was done"
+        return (
+            f"stopped; {len(self._table)} of {len(self.paths)} pictures are done and in "
+            f"{self.out / 'detections.json'}"
+        )
+
+    def refuse_if_some_failed(self) -> None:
+        """Raises the error of the only picture, or one that counts those that failed."""
+        if len(self.failed) == len(self.paths) == 1:
+            raise self.failed[0]
+        if self.failed:
+            done = f"the other {len(self._table)} are in {self.out}" if self._table else "no other"
+            raise DataError(
+                f"{len(self.failed)} of {len(self.paths)} pictures can't be read and are left out "
+                f"({done}); the first: {self.failed[0]}"
+            )
+
+    def _free_name(self, path: Path) -> Path:
+        """A name for the drawn picture that is neither another's nor one of the user's own."""
+        file, number = self.out / f"{path.stem}.png", 2
+        while file.resolve() in self._used or (file.exists() and not is_drawing(file)):
+            file, number = self.out / f"{path.stem}-{number}.png", number + 1
+        self._used.add(file.resolve())
+        return file
+
+
+def _read(path: Path) -> np.ndarray:
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: neither a file nor a folder; name a picture")
+    return read_rgb(path)
 
 
 def detections(trained: TrainedModel, pixels: Any, score: float) -> list[dict[str, Any]]:
@@ -107,22 +188,3 @@ def _drawn(pixels: Any, found: list[dict[str, Any]]) -> Any:
     boxes[:, 2:] += boxes[:, :2]
     texts = [f"{d['name']} {d['score']:.2f}" for d in found]
     return draw_boxes(pixels, boxes, texts, [d["category_id"] for d in found])
-
-
-def _pictures(given: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    endings = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-    found = sorted(path for path in given.iterdir() if path.suffix.lower() in endings)
-    if not found:
-        raise DataError(f"{given}: holds no pictures; name files, or a folder of them")
-    return found
-
-
-def _free_name(out: Path, path: Path, taken: Sequence[Path]) -> Path:
-    """A name for the drawn picture that is neither another's nor one of the user's own."""
-    used = {other.resolve() for other in taken}
-    file, number = out / f"{path.stem}.png", 2
-    while file.resolve() in used:
-        file, number = out / f"{path.stem}-{number}.png", number + 1
-    return file

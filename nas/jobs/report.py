@@ -10,9 +10,10 @@ from nas.cost import profile as count
 from nas.cost import read_table
 from nas.errors import RunError
 from nas.genome import Genome
+from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console
 from nas.report import drawing, leaderboard, page
-from nas.runs import parse
+from nas.runs import Run, parse
 from search_spaces import zoo
 
 
@@ -26,6 +27,7 @@ def show(ref: str, other: str | None = None, *, out: Path | None = None) -> list
     genomes = [_named(text) for text in (ref, other) if text is not None]
     folder = out or Path()
     stem = "-vs-".join(_file_name(text) for text in (ref, other) if text is not None)
+    check_folder(folder, "--out", f"{stem}.svg", f"{stem}.png")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return list(drawing.write(folder / stem, *genomes))
@@ -37,6 +39,7 @@ def show(ref: str, other: str | None = None, *, out: Path | None = None) -> list
 
 def report(run: Path, *, out: Path | None = None) -> list[Path]:
     """Writes the page of a search, one file that needs nothing else; returns its path."""
+    check_folder(out or Run.open(run).report, "--out", "index.html")
     return [page.write_page(run, out)]
 
 
@@ -79,13 +82,13 @@ def profile(
     console.print(table)
     console.print(
         f"backbone {counted.backbone_params:,} parameters, "
-        f"{counted.backbone_macs / 1e9:.3f} G multiply-adds\n"
+        f"{counted.backbone_macs / 1e9:.3f} G multiply-adds",
         f"all      {counted.params:,} parameters, {counted.macs / 1e9:.3f} G multiply-adds, "
-        f"{num_classes} classes with background"
+        f"{num_classes} classes with background",
     )
     if times is not None:
         said = f"latency  {counted.latency_ms:.2f} ms by the table of {times.conditions}"
-        console.print(said, markup=False)
+        console.print(said)
     if reference.kind == "zoo":
         _published(ref)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,18 +12,20 @@ from rich.progress import Progress, TaskID
 
 from nas.config import SearchConfig
 from nas.controllers import make_controller
-from nas.data.coco import load_split
-from nas.errors import ConfigError, RunError
+from nas.data.coco import Split, load_split
+from nas.data.rules import copies, pictures_in_both
+from nas.errors import ConfigError, DataError, RunError
 from nas.forecast import TIMED
 from nas.genome.network import Input
 from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.gpus import on_gpus
-from nas.jobs.kept import keep_config
+from nas.jobs.kept import keep_config, keep_data
+from nas.jobs.outputs import check_run
 from nas.jobs.reach import check_reach
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
-from nas.report.leaderboard import ARMS, closing, leaderboard, read, time_text
+from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
 from nas.result import Result
 from nas.runs import Run, write_text
 from nas.searching import search as search_space
@@ -44,8 +47,10 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_run(folder)
     root = data_folder(config.data_dir, config.data)
-    classes = 1 + len(load_split(root, "train").categories)
+    train = load_split(root, "train")
+    classes = 1 + len(train.categories)
     space = make_space(config.space)
     proxy = TrainingProxy(
         config.proxy,
@@ -56,19 +61,22 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     )
     costs = GenomeCosts(classes, config.costs.table())
     _check(config, space, costs)
+    proxy.splits()  # refuses what would fail every trial
+    _note_oddities(root, train)
     if config.warm_start is not None and not Run(folder).store.is_file():
         known = {"space": space.describe(), "evaluator": proxy.describe()}
         check_comparable(config.warm_start, known)
     if dry_run:
         show_plan(config, space, proxy, classes, costs)
     for note in check_reach(config.objective, space, costs, config.seed):
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     if dry_run:
         return None
     run = Run.make(folder)
     config = on_gpus(config, run, root, space, costs)
     proxy.device = "cuda" if config.compute.gpus else "cpu"
     keep = keep_config(run, config)
+    keep_data(run, config, train)
     costs.keep(run)
     _begin(run, config)
     _decode(proxy, config, space)
@@ -92,12 +100,23 @@ def _check(config: SearchConfig, space: DetectorSpace, costs: GenomeCosts) -> No
     config.objective.check(dict.fromkeys(TrainingProxy.metrics, 0.0), known)
 
 
+def _note_oddities(root: Path, train: Split) -> None:
+    """Notes what a search uses all the same, and what the training after it would refuse."""
+    notes = [copies(train)]
+    try:
+        notes.append(pictures_in_both(train, load_split(root, "val", categories=train.categories)))
+    except DataError as error:
+        notes.append(f"nas train refuses this folder: {error}")
+    for note in notes:
+        if note is not None:
+            console.print(f"note: {note}")
+
+
 def _begin(run: Run, config: SearchConfig) -> None:
     for change in run.record_environment():
         console.print(f"note: since the last start {change}; metrics may differ in the last digits")
     console.print(
         f"search in {run.path}: {budget_text(config)}, controller {config.controller.name}",
-        markup=False,
     )
     plan = plan_of(config)
     if plan.is_timed:
@@ -124,8 +143,11 @@ def _inputs(config: SearchConfig, space: DetectorSpace) -> list[Input]:
 def _decode(proxy: TrainingProxy, config: SearchConfig, space: DetectorSpace) -> None:
     """Decodes the pixels once here, so that workers find them ready and a bar is seen."""
     for source in _inputs(config, space):
-        for split in proxy.splits():
-            pixels(split, source.size, source.resize, config.data)
+        fit, held = (
+            pixels(split, source.size, source.resize, config.data).decodable(split)
+            for split in proxy.splits()
+        )
+        proxy.refuse_lacking(fit, held)
 
 
 def _searched(
@@ -148,7 +170,7 @@ def _searched(
         costs=costs,
         control=config.control.share,
         finalists=config.finalists,
-        compute=config.compute.model_copy(update={"threads": config.proxy.threads}),
+        compute=config.compute.with_threads(config.proxy.threads),
         stopping=config.stopping,
         settings=config.study,
         warm_start=config.warm_start,
@@ -172,7 +194,12 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
             "the proxy (proxy.recipe.epochs, proxy.images)"
         )
     if result.best is None:
-        raise RunError(f"{run.path}: no trial has a score; nas top {run.path} shows what failed")
+        failed = failed_lines(read(run.path)[0])
+        why = f": {failed[0]}" if failed else ""
+        raise RunError(
+            f"{run.path}: no trial has a score{why}; nas top {shlex.quote(str(run.path))} lists "
+            "what failed"
+        )
     winner = result.best.candidate
     write_text(run.genome, winner.to_json(indent=1) + "\n")
     console.print(leaderboard(result))
@@ -218,7 +245,7 @@ class _Progress:
         best = self.best.get(phase)
         note = f"best {self.metric} {best:.3f}{self.over}" if best is not None else ""
         if event.failure is not None:
-            self.bar.console.print(f"trial {trial.number}: {event.failure.message}", markup=False)
+            self.bar.console.print(f"trial {trial.number}: {event.failure.message}")
         self.bar.update(self.tasks[phase], advance=1, note=note)
         said = "failed" if score is None else f"{self.metric} {score:.3f}"
         said = f"stopped early at {said}" if event.stopped else said
@@ -232,6 +259,6 @@ class _Progress:
         now = datetime.now().astimezone()
         if not self.over:
             said = f"forecast: {forecast_text(event.forecast, now)}"
-            self.bar.console.print(said, markup=False, soft_wrap=True)
+            self.bar.console.print(said)
         self.over = f", {over_text(event.forecast, now)}"
         self.bar.update(self.tasks["search"], total=event.forecast.trials)

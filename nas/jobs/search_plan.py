@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from nas.config import SearchConfig
@@ -39,7 +38,7 @@ def show_plan(
     table = Table(title="plan of the search", show_header=False, title_justify="left")
     rows = _rows(config, space, proxy, classes, limits_text(drawn, config.objective))
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     console.print(table)
 
 
@@ -64,7 +63,7 @@ def _rows(
         f"{'within the time for trials' if plan.is_timed else 'on top of the budget'}",
         "forecast": f"{'how many trials, and when' if plan.is_timed else 'when'} "
         f"all is over: known after {TIMED * plan.workers} trials",
-        "workers": f"{config.compute.workers} ({config.compute.executor})",
+        "workers": f"{config.compute.at_once} ({config.compute.executor})",
     }
     if config.costs.latency_table is not None:
         rows["latency"] = f"by {config.costs.latency_table}"

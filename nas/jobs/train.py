@@ -12,7 +12,9 @@ import torch
 
 from nas.config import TrainConfig
 from nas.data.batches import TrainBatches
-from nas.data.coco import Split
+from nas.data.cache import PixelCache
+from nas.data.coco import Split, load_split
+from nas.data.rules import lacking_to_judge, lacking_to_train, refuse
 from nas.data.show import write_png
 from nas.environment import cores
 from nas.errors import RunError
@@ -24,16 +26,17 @@ from nas.genome import Genome
 from nas.jobs.board import Board
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.follow import Follow
-from nas.jobs.kept import keep_config
+from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.numbers import numbers_table
+from nas.jobs.outputs import check_run
 from nas.jobs.samples import found_on, learnt_from
 from nas.jobs.screen import console, progress_bar, show_warnings
 from nas.jobs.train_needs import dry_run as look_ahead
-from nas.jobs.train_plan import device_of, show_plan
+from nas.jobs.train_plan import check_device, device_of, show_plan
 from nas.jobs.train_probe import Training
 from nas.models import Detector, build
 from nas.runs import Run, parse, write_text
-from nas.training.batches import recipe_batches
+from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
 from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
@@ -59,24 +62,30 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
         NasError: one line that names the setting to change.
     """
     show_warnings()
+    check_run(folder)
     check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
+    recipe = config.recipe
+    refuse(lacking_to_train(split, empty_images=recipe.empty_images, least=least_images(recipe)))
     show_plan(config, genome, split, val)
     model = _first_model(config, genome, split, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
     if dry_run:
         look_ahead(Training(model, config, split, val, folder, config.compute.workers))
         return None
+    check_device(config)
     run = Run.make(folder)
     keep = keep_config(run, config)
+    keep_data(run, config, split)
     run.record_environment()
+    seen = _judgeable(model, val, config)  # what can't be judged is refused before the training
     with board:
         steps = _train(model, config, split, run, board)
         keep()
         write_text(run.genome, genome.to_json(indent=1) + "\n")
-        metrics, drawn = _judged(model, val, config)
+        metrics, drawn = _judged(model, val, *seen, config)
         write_png(drawn, run.samples / "val.png")
         board.judged(metrics, drawn, steps)
     record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
@@ -87,15 +96,13 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     )
     trained.save(run.weights)
     write_text(run.path / "metrics.json", json.dumps(metrics.to_dict(), indent=1) + "\n")
-    console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(val)} images"))
+    console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(seen[1])} images"))
     place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
     final = shlex.quote(str(run.path))
     console.print(
-        f"the trained model is {run.weights}\n"
+        f"the trained model is {run.weights}",
         f"next: nas eval {final} --data {place}    nas predict {final} IMAGE…    "
         f"nas export {final} --format json,onnx",
-        soft_wrap=True,
-        markup=False,
     )
     return trained
 
@@ -121,7 +128,7 @@ def _first_model(
             taken = start_from(model, config.init)
         except RunError as error:
             raise RunError(f"--init {error}") from None
-        console.print(f"--init {config.init}: {taken}", soft_wrap=True, markup=False)
+        console.print(f"--init {config.init}: {taken}")
     return model
 
 
@@ -188,7 +195,7 @@ def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
         gpus = float(device_of(config) == "cuda")
     if not gpus:
         note = "on processors each worker's batch norms see its own share of a batch"
-        console.print(f"{config.compute.workers} workers: {note}", markup=False)
+        console.print(f"{config.compute.workers} workers: {note}")
 
     def hear(message: Epoch | tuple[int, float, float]) -> None:
         if isinstance(message, Epoch):
@@ -205,7 +212,7 @@ def _work(
 ) -> None:
     """What each of several processes does: it trains on its share of every batch."""
     workers = Workers(rank, count)
-    split, _ = load_both(data_folder(config.data_dir, config.data))
+    split = load_split(data_folder(config.data_dir, config.data), "train")
     model = _first_model(config, trained_genome(config), split, begun=run.begun)
     for epoch in train_epochs(
         model,
@@ -221,10 +228,23 @@ def _work(
         tell(epoch)
 
 
-def _judged(model: Detector, val: Split, config: TrainConfig) -> tuple[Metrics, np.ndarray]:
-    """The numbers on `val`, and a picture of what was found."""
+def _judgeable(model: Detector, val: Split, config: TrainConfig) -> tuple[PixelCache, Split]:
+    """The pixels of `val`, and those of its images that can be decoded.
+
+    Raises:
+        DataError: they have no box.
+    """
     source = model.genome.input
     cache = pixels(val, source.size, source.resize, config.data)
+    judged = cache.decodable(val)
+    refuse(lacking_to_judge(judged))
+    return cache, judged
+
+
+def _judged(
+    model: Detector, val: Split, cache: PixelCache, judged: Split, config: TrainConfig
+) -> tuple[Metrics, np.ndarray]:
+    """The numbers on the images of `val` that can be decoded, and a picture of what was found."""
     with console.status("judging on val"):
         found = predict_split(model, cache, val, config.recipe.batch_size, device=device_of(config))
-        return evaluate(val, found), found_on(val, found)
+        return evaluate(judged, found), found_on(judged, found)

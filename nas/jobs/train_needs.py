@@ -7,7 +7,6 @@ import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from nas.data.cache import cache_bytes, cache_path
@@ -37,7 +36,7 @@ def dry_run(training: Training) -> None:
     }
     table = Table(title="what it takes", show_header=False, title_justify="left")
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     console.print(table)
     lacking = lacking_memory(training, probe) + lacking_disk(training)
     if lacking:

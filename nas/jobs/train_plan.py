@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from rich.markup import escape
 from rich.table import Table
 
 from nas.config import TrainConfig
@@ -21,8 +20,22 @@ from nas.training.settings import RecipeSettings
 
 
 def device_of(config: TrainConfig) -> str:
-    """``cuda`` where there is one, else ``cpu``."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """``cuda`` where there is one that may be used, else ``cpu``."""
+    wanted = config.compute.gpus_per_worker != 0
+    return "cuda" if wanted and torch.cuda.is_available() else "cpu"
+
+
+def check_device(config: TrainConfig) -> None:
+    """Refuses a GPU that isn't there; several workers' are looked for where they are started.
+
+    Raises:
+        ConfigError: names the setting to change.
+    """
+    compute = config.compute
+    if compute.workers == 1 and compute.gpus == 1 and not torch.cuda.is_available():
+        raise ConfigError(
+            "compute.gpus_per_worker is 1, and no GPU is seen here; set it to 0 or auto"
+        )
 
 
 def show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> None:
@@ -36,7 +49,7 @@ def show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> 
     check_schedule(config.recipe, epoch_steps(split, config.recipe))
     table = Table(title="plan of the training", show_header=False, title_justify="left")
     for name, value in plan_rows(config, genome, split, val).items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     console.print(table)
 
 

@@ -17,8 +17,9 @@ import torch
 from nas import environment
 from nas.config import TrainConfig
 from nas.data.batches import Batch
+from nas.data.cache import refuse_if_none
 from nas.data.coco import Split
-from nas.data.decoding import DecodedPixels, is_cached
+from nas.data.decoding import DecodedPixels, decodable, is_cached
 from nas.errors import ConfigError
 from nas.jobs.train_plan import device_of, epoch_steps
 from nas.models import Detector
@@ -191,7 +192,9 @@ def _micro_batch(training: Training, images: int) -> tuple[Batch, float, float]:
     boxed = np.flatnonzero([not image.crowd.all() for image in training.split.images])
     count = max(SAMPLE, images)
     chosen = boxed[np.linspace(0, len(boxed) - 1, count).astype(int)]
-    sample = training.split.part("dry run", chosen)
+    usable = decodable([training.split.images[place] for place in chosen])
+    refuse_if_none(training.split.part("dry run", chosen), usable)
+    sample = training.split.part("dry run", np.resize(chosen[usable], count))
     pixels = DecodedPixels.of(sample, source.size, source.resize)
     started = time.perf_counter()
     pixels.read(np.arange(count))

@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from nas.errors import printable
 from nas.report.arms import expected_best, scores_of
 from nas.report.intervals import Interval, difference, mean_interval, welch_interval
 from nas.report.leaderboard import cost_text, number_text, time_text
@@ -202,7 +203,7 @@ def shown(comparison: Comparison) -> Group:
     if comparison.settings:
         rows = ((name, *map(_value, pair)) for name, pair in comparison.settings.items())
         parts.append(_table(("settings that differ", *names), rows))
-    return Group(*parts, Text("\n".join(map(_printable, comparison.words))))
+    return Group(*parts, Text("\n".join(map(printable, comparison.words))))
 
 
 def _paired(name: str, first: Mapping[Any, float], second: Mapping[Any, float]) -> Compared | None:
@@ -228,17 +229,12 @@ def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
     # Cells are `Text`, so that brackets in a name or a setting aren't read as markup.
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, head in enumerate(heads):
-        table.add_column(Text(_printable(head)), justify="right" if place else "left")
+        table.add_column(Text(printable(head)), justify="right" if place else "left")
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
-def _printable(text: str) -> str:
-    """Text from a file can't steer the terminal."""
-    return "".join(c if c.isprintable() else "�" for c in text)

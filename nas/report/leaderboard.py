@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import yamlfile
-from nas.errors import RunError
+from nas.errors import RunError, printable
 from nas.objectives import ObjectiveSettings
 from nas.result import Finalist, Result, result_of
 from nas.runs import Run
 from nas.store import Store
-from nas.trial import Arm, Record, Status
+from nas.trial import Arm, FailureKind, Record, Status
 
 UNITS = {
     "params": (1e6, "M"),
@@ -30,6 +30,9 @@ UNITS = {
 """How costs are shown: divided by what, and the unit's name."""
 ON_TARGET = 0.1
 """How far from its target, relatively, a search may end without a note."""
+REASONS = 5
+"""Reasons of failures that are listed; each with the first `NAMED` of its trials."""
+NAMED = 3
 ARMS: Mapping[Arm, str] = {"controller": "controller", "control": "random"}
 
 
@@ -96,7 +99,7 @@ def top(path: Path, count: int = 10) -> RenderableType:
     """
     records, objective = read(path)
     result = result_of(records, objective)
-    return Group(leaderboard(result, count), Text(standing(records)))
+    return Group(leaderboard(result, count), _lines([standing(records), *failed_lines(records)]))
 
 
 def read(path: Path) -> tuple[list[Record], ObjectiveSettings]:
@@ -156,6 +159,38 @@ def failures(records: Sequence[Record]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def failed_lines(records: Sequence[Record]) -> list[str]:
+    """Which trials failed and why, a line for each reason: the most frequent ones first.
+
+    What is over a limit isn't run, and so no failure: its number says enough.
+    """
+    trials: dict[tuple[str, str], list[int]] = {}
+    for row in records:
+        if row.failure is None or row.cached_from is not None:
+            continue
+        if row.failure.kind is not FailureKind.OVER_LIMIT:
+            reason = row.failure.kind.value.replace("_", " "), row.failure.message
+            trials.setdefault(reason, []).append(row.number)
+    ranked = sorted(trials.items(), key=lambda item: (-len(item[1]), item[1]))
+    lines = [
+        f"{_trials_text(numbers)}: {kind}: {message}"
+        for (kind, message), numbers in ranked[:REASONS]
+    ]
+    rest = ranked[REASONS:]
+    if rest:
+        count = sum(len(numbers) for _, numbers in rest)
+        lines.append(f"{count} more failed for {len(rest)} other reasons")
+    return lines
+
+
+def _trials_text(numbers: Sequence[int]) -> str:
+    """The trials as one says them: ``trial 4``, ``trials 0, 1, 2 and 5 more``."""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]}"
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return f"trials {', '.join(map(str, numbers[:NAMED]))}{more}"
+
+
 def closing(path: Path, result: Result, data: Path | None = None) -> RenderableType:
     """The last lines of a search: where it is, what won, and what to type next."""
     lines = [f"run: {path}"]
@@ -177,8 +212,12 @@ def closing(path: Path, result: Result, data: Path | None = None) -> RenderableT
         lines.append("next:")
         lines += [f"  {command}" for command in next_commands(path, data)]
     else:
-        lines.append(f"next:\n  nas resume {shlex.quote(str(path))}")
-    return Text("\n".join(lines))
+        lines += ["next:", f"  nas resume {shlex.quote(str(path))}"]
+    return _lines(lines)
+
+
+def _lines(lines: Sequence[str]) -> Text:
+    return Text("\n".join(map(printable, lines)))
 
 
 def _off_target(best: Record, objective: ObjectiveSettings) -> list[str]:
@@ -210,11 +249,15 @@ def proposed_by(row: Record) -> str:
 
 
 def cost_text(name: str, value: float | None) -> str:
-    """A cost with its unit: ``28.5 M``."""
+    """A cost with its unit: ``28.5 M``; a number too small for that as it is: ``5``."""
     if value is None:
         return "–"
     unit, sign = UNITS.get(name, (1.0, ""))
-    return f"{value / unit:.4g} {sign}".strip()
+    if unit > 1 and abs(value) < unit / 1000:
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    scaled = value / unit
+    number = f"{scaled:.4g}" if abs(scaled) < 10_000 else f"{scaled:,.0f}"
+    return f"{number} {sign}".strip()
 
 
 def objective_text(objective: ObjectiveSettings) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from nas.data.batches import TrainBatches
+import math
+
+from nas.data.batches import TrainBatches, part_of
 from nas.data.cache import PixelCache
 from nas.data.coco import Split
+from nas.data.rules import LEAST_IMAGES, lacking_to_train, refuse
+from nas.errors import DataError
 from nas.training.settings import RecipeSettings
 
 
@@ -30,9 +34,12 @@ def recipe_batches(
         share: which part of every batch is wanted; see `TrainBatches`.
 
     Raises:
-        DataError: `pixels` hold other images than the split, or some part would have no image.
+        DataError: `pixels` hold other images than the split, what can be decoded of it can't be
+            trained on (`nas.data.rules`), or a batch norm would see a single image.
     """
-    return TrainBatches(
+    usable, least = pixels.decodable(split), least_images(recipe)
+    refuse(lacking_to_train(usable, empty_images=recipe.empty_images, least=least))
+    batches = TrainBatches(
         pixels,
         split,
         batch_size or recipe.batch_size,
@@ -45,3 +52,30 @@ def recipe_batches(
         workers=workers,
         share=share,
     )
+    alone = smallest_part(batches.images, recipe.micro_batch, share[1])
+    if alone < least:
+        raise DataError(
+            f"{split.json_path}: a batch of {batches.images} images over {share[1]} workers in "
+            f"micro-batches of {recipe.micro_batch or batches.images} leaves one image at a time, "
+            "and batch norm needs at least 2; set another recipe.batch_size or "
+            "recipe.micro_batch, or recipe.freeze_bn"
+        )
+    return batches
+
+
+def least_images(recipe: RecipeSettings) -> int:
+    """Returns how many images a training needs at once."""
+    return 1 if recipe.freeze_bn else LEAST_IMAGES
+
+
+def smallest_part(images: int, micro_batch: int | None, workers: int) -> int:
+    """Returns how many images the smallest micro-batch of a batch has.
+
+    Args:
+        images: of the batch.
+        micro_batch: images at once, at most; None for all of a worker's share.
+        workers: that share the batch.
+    """
+    shares = [part_of(images, rank, workers) for rank in range(workers)]
+    counts = {rows.stop - rows.start for rows in shares}
+    return min(count // math.ceil(count / (micro_batch or count)) for count in counts)

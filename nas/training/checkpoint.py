@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nas.changes import change
 from nas.errors import RunError
 from nas.training.state import TrainingState
 
@@ -36,7 +37,7 @@ class Checkpoints:
     Args:
         folder: made if it isn't there; holds `last.safetensors` and `previous.safetensors`.
         identity: what must be the same when the run goes on (genome, data, recipe, seed), as
-            JSON values; any difference is refused by name.
+            JSON values; any difference is refused, and named.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -95,7 +96,7 @@ class Checkpoints:
         """Fills `state` from the last good checkpoint; returns False if there is none.
 
         Raises:
-            RunError: the checkpoint is of another version or run, or none can be read.
+            RunError: the checkpoint is of another version or training, or none can be read.
         """
         found = [path for path in (self.last, self.previous) if path.exists()]
         for path in found:
@@ -118,9 +119,8 @@ class Checkpoints:
                 f"{path}: checkpoint version {header.get('version')!r} is not {VERSION}; "
                 "resume it with the release that wrote it"
             )
-        different = _first_difference(header.get("identity"), self.identity)
-        if different:
-            raise RunError(f"{path}: belongs to another run, {different}; take another --run")
+        if changed := change(header.get("identity"), self.identity, "this training began"):
+            raise RunError(f"{path}: {changed}; restore it, or take another --run")
 
     def _check_shapes(
         self, path: Path, tensors: Mapping[str, Tensor], state: TrainingState
@@ -167,25 +167,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         # The last is torch's, where a training takes the file's place while it is opened.
         raise RunError(f"{path}: can't be read as a checkpoint ({error})") from None
-
-
-def _first_difference(saved: Any, current: Any, where: str = "") -> str | None:
-    """Names the first value that differs, such as `recipe.lr 0.1, not 0.2`."""
-    if isinstance(saved, dict) and isinstance(current, dict):
-        for name in sorted(saved.keys() | current.keys()):
-            inner = f"{where}.{name}" if where else name
-            found = _first_difference(saved.get(name), current.get(name), inner)
-            if found:
-                return found
-        return None
-    if saved == current:
-        return None
-    return f"{where or 'identity'} {_shown(saved)}, not {_shown(current)}"
-
-
-def _shown(value: Any) -> str:
-    """A value as it is written; of a fingerprint its first eight digits."""
-    return f"'{value[:8]}…'" if isinstance(value, str) and len(value) > 16 else repr(value)
 
 
 def _locked(handle: int) -> bool:

@@ -33,7 +33,7 @@ from nas.training.state_dicts import (
 
 LAYOUTS = (
     "a model.safetensors or checkpoint of nas train, or a state dict of torchvision's "
-    "ssdlite320_mobilenet_v3_large, mobilenet_v3_large or mobilenet_v2"
+    "ssdlite320_mobilenet_v3_large, mobilenet_v3_large, mobilenet_v3_small or mobilenet_v2"
 )
 
 

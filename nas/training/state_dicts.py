@@ -134,10 +134,27 @@ def _pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged or hostile file makes it raise has no common base
+        if start := _not_saved_by_torch(path):
+            raise RunError(
+                f"{path}: holds no weights, it begins with {start}; legal: a .safetensors file, or "
+                "what torch.save(model.state_dict(), …) has written"
+            ) from None
         raise RunError(
             f"{path}: no plain dict of tensors ({_short(error)}); no code in a file is ever run: "
             "save model.state_dict() alone"
         ) from None
+
+
+def _not_saved_by_torch(path: Path) -> str:
+    """The first bytes of a file that is neither a zip, a pickle nor a tar; else nothing."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError:
+        return ""
+    if head[:2] == b"PK" or head[:1] == b"\x80" or head[257:262] == b"ustar":
+        return ""
+    return repr(head[:16])[1:] if head else "nothing at all"
 
 
 def _short(error: Exception) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,3 +191,30 @@ def test_batches_do_not_share_memory_with_the_cache(split: Split, cache: PixelCa
     for batch in TrainBatches(cache, split, 4, seed=0, flip=False).epoch(0):
         batch.images.zero_()
     assert (cache.pixels == before).all()
+
+
+@pytest.mark.parametrize("last_batch", ["drop", "fill"])
+@pytest.mark.parametrize("batch_size", [2, 5, 64])
+@pytest.mark.parametrize("annotations", ["none but one", "crowds but one"])
+def test_images_without_boxes_and_batches_larger_than_the_split(
+    make_folder: Callable[..., Path],
+    tmp_path: Path,
+    last_batch: Any,
+    batch_size: int,
+    annotations: str,
+) -> None:
+    """Every batch is whole, or all of the split, whatever its images have."""
+    crowds = [
+        {"id": k, "image_id": 10 * k + 5, "category_id": 2, "bbox": [1, 1, 30, 30], "iscrowd": 1}
+        for k in range(1, 7)
+    ]
+    boxes = [{"id": 9, "image_id": 5, "category_id": 2, "bbox": [1, 1, 30, 30]}]
+    rows = boxes + (crowds if annotations == "crowds but one" else [])
+    loaded = load_split(make_folder(7, annotations=rows))
+    pixels = PixelCache.open(loaded, 32, "letterbox", tmp_path)
+    options: dict[str, Any] = {"jitter": (0.5, 2.0), "iou_crop": True, "last_batch": last_batch}
+    batches = TrainBatches(pixels, loaded, batch_size, seed=0, **options)
+    shown = list(batches.epoch(0))
+    assert [len(batch.images) for batch in shown] == [min(batch_size, 7)] * len(batches)
+    assert batches.images == min(batch_size, 7)
+    assert sum(int((batch.labels > 0).sum()) for batch in shown) <= len(batches)

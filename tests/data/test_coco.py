@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import shutil
@@ -62,16 +63,16 @@ def test_boxes_are_sorted_to_their_images(make_folder: Callable[..., Path]) -> N
     ("row", "kind"),
     [
         (annotation(9, [1, 1, 0, 5]), "zero-area box"),
-        (annotation(9, [1, 1, -3, 5]), "zero-area box"),
+        (annotation(9, [1, 1, -3, 5]), "box with a negative width or height"),
         (annotation(9, [70, 1, 5, 5]), "box outside its image"),
         (annotation(9, [1, float("nan"), 5, 5]), "non-finite box"),
         (annotation(9, [1, 1, float("inf"), 5]), "non-finite box"),
         (annotation(9, [1, 1, 5]), "bbox is not four numbers"),
         (annotation(9, None), "bbox is not four numbers"),
-        (annotation(9, ["1", 1, 5, 5]), "bbox is not four numbers"),
+        (annotation(9, ["1,5", 1, 5, 5]), "bbox is not four numbers"),
         (annotation(9, [1, 10**400, 5, 5]), "bbox is not four numbers"),
         (annotation(9, [1, 1, 5, 5], category_id=3), "unknown category"),
-        (annotation(9, [1, 1, 5, 5], category_id="2"), "unknown category"),
+        (annotation(9, [1, 1, 5, 5], category_id="two"), "unknown category"),
         (annotation(9, [1, 1, 5, 5], image_id=6), "unknown image"),
         (annotation(9, [1, 1, 5, 5], image_id=None), "unknown image"),
     ],
@@ -105,7 +106,7 @@ def test_images_that_are_missing_or_broken_are_left_out(
 
 
 def test_duplicate_ids(make_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
-    images = [{"id": 5, "file_name": "0.png"}, {"id": 5, "file_name": "1.png"}]
+    images = [{"id": 5, "file_name": "0.png"}, {"id": 5, "file_name": "0.png"}]
     rows = [annotation(1, [0, 0, 4, 4]), annotation(1, [4, 4, 4, 4])]
     split = load_split(make_folder(2, images=images, annotations=rows))
     assert [image.path.name for image in split.images] == ["0.png"]
@@ -183,3 +184,26 @@ def test_size_before_exif_rotation_is_corrected(
     image = load_split(root).images[0]
     assert (image.width, image.height) == (48, 64)
     assert "size differs from the file's" in caplog.text
+
+
+def test_packed_files_are_told_as_that(make_folder: Callable[..., Path]) -> None:
+    root = make_folder(1)
+    path = root / "train.json"
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(DataError, match=r"train\.json: a gzip file; unpack it"):
+        load_split(root)
+
+
+def test_a_key_with_two_values_is_refused_where_it_is_read(
+    make_folder: Callable[..., Path],
+) -> None:
+    root = make_folder(2)
+    path = root / "train.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"image_id": 15', '"note": 1, "note": 2, "image_id": 15'))
+    assert len(load_split(root).images[1].boxes) == 1
+    path.write_text(whole.replace('"image_id": 15', '"image_id": 15, "image_id": 15'))
+    assert len(load_split(root).images[1].boxes) == 1
+    path.write_text(whole.replace('"image_id": 15', '"image_id": 5, "image_id": 15'))
+    with pytest.raises(DataError, match=r"annotations\[1\] has two values of 'image_id', 5 and 15"):
+        load_split(root)

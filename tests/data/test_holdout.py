@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +87,72 @@ def test_both_sides_have_images(make_folder: Callable[..., Path], share: float) 
     assert len(held) >= 1
     with pytest.raises(DataError, match="1 image cannot be cut"):
         holdout(split.part("one", [0]), DataSettings(), seed=0)
+
+
+GOLDEN = {  # drawn before copies were looked for; the pictures are all different
+    ("blocks", 0): [*range(28, 36)],
+    ("blocks", 3): [*range(26, 34)],
+    ("images", 0): [2, 3, 4, 11, 23, 24, 27, 34],
+    ("images", 3): [2, 11, 17, 20, 23, 30, 32, 33],
+}
+
+
+@pytest.mark.parametrize(("by", "seed"), GOLDEN)
+def test_holdouts_of_different_pictures_are_as_they_were(
+    make_folder: Callable[..., Path], by: Any, seed: int
+) -> None:
+    split = load_split(make_folder(40))
+    _, held = holdout(split, DataSettings(holdout=0.2, holdout_by=by), seed)
+    assert positions(held).tolist() == GOLDEN[by, seed]
+
+
+def with_copies(make_folder: Callable[..., Path], number: int) -> Split:
+    """Pictures 0 to `number` - 1, and a copy of each in reversed order of names."""
+    names = [f"{k}.png" for k in range(number)] + [f"copy {number - k}.png" for k in range(number)]
+    images = [{"id": 10 * k + 5, "file_name": name} for k, name in enumerate(names)]
+    rows = [
+        {"id": k + 1, "image_id": 10 * k + 5, "category_id": 2, "bbox": [0, 0, 9, 9]}
+        for k in range(2 * number)
+    ]
+    root = make_folder(number, images=images, annotations=rows)
+    for k in range(number):
+        shutil.copy(root / f"train/{k}.png", root / f"train/copy {number - k}.png")
+    return load_split(root)
+
+
+@pytest.mark.parametrize("by", ["blocks", "images"])
+def test_copies_stand_on_one_side(make_folder: Callable[..., Path], by: Any) -> None:
+    split = with_copies(make_folder, 6)
+    for seed in range(5):
+        fit, held = holdout(split, DataSettings(holdout=0.3, holdout_by=by), seed)
+        contents = [{image.path.read_bytes() for image in part.images} for part in (fit, held)]
+        assert not contents[0] & contents[1]
+        assert (len(fit), len(held)) == (8, 4)  # 2 of the 6 pictures, each with its copy
+
+
+def test_a_file_under_two_rows_stands_on_one_side(make_folder: Callable[..., Path]) -> None:
+    images = [{"id": 10 * k + 5, "file_name": f"{k % 4}.png"} for k in range(8)]
+    split = load_split(make_folder(4, images=images))
+    fit, held = holdout(split, DataSettings(holdout_by="images"), 0)
+    assert {i.path for i in fit.images}.isdisjoint(i.path for i in held.images)
+    assert len(held) == 2
+
+
+def test_copies_of_one_picture_cannot_be_cut(make_folder: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="2 images of the same content cannot be cut"):
+        holdout(with_copies(make_folder, 1), DataSettings(), 0)
+
+
+def test_a_holdout_with_boxes_is_preferred(make_folder: Callable[..., Path]) -> None:
+    """Each of two classes has one image, so that none can stand on both sides."""
+    rows = [
+        {"id": k, "image_id": 10 * k + 5, "category_id": (2, 7)[k % 2], "bbox": [0, 0, 9, 9]}
+        for k in (8, 15)
+    ]
+    split = load_split(make_folder(20, annotations=rows))
+    for seed in range(5):
+        for part in holdout(split, DataSettings(holdout=0.25), seed):
+            assert any(len(image.boxes) for image in part.images)
 
 
 def test_subset(split: Split) -> None:

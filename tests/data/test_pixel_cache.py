@@ -112,9 +112,7 @@ def test_writers_may_be_at_it_at_once(split: Split, tmp_path: Path) -> None:
     assert PixelCache.open(split, 32, "letterbox", tmp_path).usable.all()
 
 
-def test_truncated_images_are_marked(
-    make_folder: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_truncated_images_are_marked(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder(3)
     broken = root / "train/1.png"
     broken.write_bytes(broken.read_bytes()[:-200])
@@ -123,7 +121,6 @@ def test_truncated_images_are_marked(
         cache = PixelCache.open(split, 32, "letterbox", tmp_path)
         assert cache.usable.tolist() == [True, False, True]
         assert not cache.pixels[1].any()
-    assert "1 images cannot be decoded" in caplog.text
     with pytest.raises(DataError, match="none of 1 images can be decoded"):
         PixelCache.open(split.part("broken", [1]), 32, "letterbox", tmp_path)
 

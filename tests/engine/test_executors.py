@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -218,6 +219,16 @@ def test_an_evaluator_that_can_t_start_says_so(ray_executor: RayExecutor) -> Non
         ray_executor.run(make_study(), Unprepared())
     with pytest.raises(RunError, match="can't be sent to a worker"):
         ray_executor.run(make_study(), threading.Lock())  # type: ignore[arg-type]
+
+
+def test_an_evaluator_whose_module_a_worker_can_t_find_is_refused(
+    ray_executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = ModuleType("made_while_running")
+    exec("def evaluate(candidate, seed): return 0.0", module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(RunError, match=r"can't be read in a worker .*'made_while_running'"):
+        ray_executor.run(make_study(), module.evaluate)
 
 
 @pytest.mark.faults

@@ -173,7 +173,7 @@ def test_a_search_measures_a_short_trial_and_keeps_what_it_found(
     options: Any = (tmp_path, SpineNetSpace(), lambda genome: {})
     found = job.on_gpus(config, run, *options)
     assert (found.compute.workers, found.compute.gpus) == (4, 0.25)
-    assert met[0].threads == 2 and met[1].device == "cuda" and found.compute.threads == 1
+    assert met[0].threads == 2 and met[1].device == "cuda"
     recipe = met[1].settings.trial_recipe()
     assert recipe.epochs == 1 and met[1].settings.images == 8 * recipe.batch_size
     run.config.write_text(to_yaml(found))

@@ -15,7 +15,7 @@ from nas.result import result_of
 from nas.space import ChoiceSpace, Code
 from nas.store import Store
 from nas.study import ControlSettings, FinalistSettings, Study, StudySettings
-from nas.trial import FailureKind, Status, Trial, trial_seed
+from nas.trial import Failure, FailureKind, Outcome, Status, Trial, trial_seed
 from tests.engine.toys import SPACES, drive, failed, make_study, scored, total
 
 SPACE = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})
@@ -276,6 +276,25 @@ def test_too_many_failures_name_the_setting() -> None:
         study.tell(asked(study), failed(FailureKind.ERROR) if n % 2 else scored(1.0))
     with pytest.raises(RunError, match=r"5 of 10 trials failed, 5 of them by error.*the evaluator"):
         study.ask()
+
+
+def test_too_many_failures_name_the_commonest_reason() -> None:
+    study = make_study(budget=100)
+    for n in range(5):
+        message = "ValueError: once" if n == 4 else "ValueError: four times"
+        outcome = Outcome(failure=Failure(FailureKind.ERROR, message))
+        number = asked_and_told(study, outcome)
+    assert number == 4
+    with pytest.raises(
+        RunError, match=r"the commonest: ValueError: four times, as in trial 3\); change"
+    ):
+        study.ask()
+
+
+def asked_and_told(study: Study, outcome: Outcome) -> int:
+    trial = asked(study)
+    study.tell(trial, outcome)
+    return trial.number
 
 
 def test_too_many_zeros_name_the_setting() -> None:

@@ -6,6 +6,7 @@ The published totals check every width, kernel and size of a hand-written JSON a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,16 @@ from typing import NamedTuple
 from nas.genome import Genome, Unit, plan
 from nas.genome.parts import (
     RFCR,
+    AlphaResample,
+    Bottleneck,
     Conv,
+    Endpoints,
     FusedInvertedResidual,
     InvertedResidual,
     L2Norm,
+    Residual,
+    RetinaNetHead,
+    SeparableResample,
     SqueezeExcite,
     SSDHead,
     Tucker,
@@ -64,66 +71,140 @@ def _node(unit: Unit) -> bool:
 
 
 def layers(unit: Unit, num_classes: int = 21) -> Iterator[Layer]:
-    """The layers of one unit."""
-    if isinstance(unit.part, Conv):
-        yield from _conv(unit, unit.part)
-    elif isinstance(unit.part, InvertedResidual):
-        yield from _inverted_residual(unit, unit.part)
-    elif isinstance(unit.part, FusedInvertedResidual):
-        yield from _fused(unit, unit.part)
-    elif isinstance(unit.part, Tucker):
-        yield from _tucker(unit, unit.part)
+    """The layers of one unit, all copies of a repeated block."""
+    if unit.kind == "block":
+        assert unit.block is not None
+        if unit.block.combine == "weighted_sum":
+            yield Layer(len(unit.ins))  # one learnt factor per input
+        for copy in _copies(unit):
+            yield from _of_copy(unit, copy)
+    elif isinstance(unit.part, AlphaResample):
+        yield from _alpha(unit)
+    elif isinstance(unit.part, SeparableResample):
+        yield from _separable(unit)
+    elif isinstance(unit.part, Endpoints):
+        source, out = unit.ins[0], unit.outs[0].channels
+        yield Layer(source.channels * out, 0, out, source.size**2)
     elif isinstance(unit.part, L2Norm):
         yield Layer(unit.ins[0].channels)
     elif isinstance(unit.part, RFCR):
         yield from _rfcr(unit, unit.part)
     elif isinstance(unit.part, SSDHead):
         yield from _ssd(unit, unit.part, num_classes)
+    elif isinstance(unit.part, RetinaNetHead):
+        yield from _retinanet(unit, unit.part, num_classes)
 
 
-def _conv(unit: Unit, op: Conv) -> Iterator[Layer]:
-    source, out = unit.ins[0], unit.outs[0]
-    channels = out.channels
-    weights = source.channels * channels * op.kernel**2
-    yield Layer(weights, channels * op.bias, channels * op.norm, out.size**2)
-    if op.shortcut == "average_pool":
-        yield Layer(source.channels * channels, 0, channels, out.size**2)
+class Copy(NamedTuple):
+    """One copy of a block: channels and size that it reads, channels and size that it gives."""
+
+    reads: int
+    size: int
+    gives: int
+    out: int
+    stride: int
 
 
-def _inverted_residual(unit: Unit, op: InvertedResidual) -> Iterator[Layer]:
-    source, out, wide = unit.ins[0], unit.outs[0], unit.outs[1].channels
-    if op.expansion != 1:
-        yield Layer(source.channels * wide, 0, wide, source.size**2)
-    yield Layer(wide * op.kernel**2, 0, wide, out.size**2)
-    yield from _attention(wide, op.squeeze_excite)
-    yield Layer(wide * out.channels, 0, out.channels, out.size**2)
+def _copies(unit: Unit) -> Iterator[Copy]:
+    assert unit.block is not None
+    channels = [shape.channels for shape in unit.ins]
+    reads = sum(channels) if unit.block.combine == "concat" else channels[0]
+    size, (gives, out, _) = unit.ins[0].size, unit.outs[0]
+    for copy in range(unit.block.repeats):
+        yield Copy(reads, size, gives, out, unit.block.op.window.stride if copy == 0 else 1)
+        reads, size = gives, out
 
 
-def _attention(wide: int, attention: SqueezeExcite | None) -> Iterator[Layer]:
-    if attention is not None:
-        # torchvision: make_divisible(expanded // 4, 8)
-        narrow = max(8, int(wide // 4 + 4) // 8 * 8)
-        narrow += 8 if narrow < 0.9 * (wide // 4) else 0
-        yield Layer(wide * narrow, narrow, 0, 1)
-        yield Layer(narrow * wide, wide, 0, 1)
+def _of_copy(unit: Unit, copy: Copy) -> Iterator[Layer]:
+    op, places = unit.part, copy.out**2
+    if isinstance(op, Conv):
+        weights = copy.reads * copy.gives * op.kernel**2
+        yield Layer(weights, copy.gives * op.bias, copy.gives * op.norm, places)
+        if op.shortcut == "average_pool":
+            yield Layer(copy.reads * copy.gives, 0, copy.gives, places)
+    elif isinstance(op, Bottleneck):
+        narrow = copy.gives // 4
+        yield Layer(copy.reads * narrow, 0, narrow, copy.size**2)
+        yield Layer(9 * narrow * narrow, 0, narrow, places)
+        yield Layer(narrow * copy.gives, 0, copy.gives, places)
+        yield from _projection(copy)
+    elif isinstance(op, Residual):
+        yield Layer(9 * copy.reads * copy.gives, 0, copy.gives, places)
+        yield Layer(9 * copy.gives * copy.gives, 0, copy.gives, places)
+        yield from _projection(copy)
+    elif isinstance(op, InvertedResidual):
+        wide = max(1, round(copy.reads * op.expansion))
+        if op.expansion != 1:
+            yield Layer(copy.reads * wide, 0, wide, copy.size**2)
+        yield Layer(wide * op.kernel**2, 0, wide, places)
+        yield from _attention(copy.reads, wide, op.squeeze_excite)
+        yield Layer(wide * copy.gives, 0, copy.gives, places)
+    elif isinstance(op, FusedInvertedResidual):
+        wide = max(1, round(copy.reads * op.expansion))
+        yield Layer(copy.reads * wide * op.kernel**2, 0, wide, places)
+        yield from _attention(copy.reads, wide, op.squeeze_excite)
+        yield Layer(wide * copy.gives, 0, copy.gives, places)
+    elif isinstance(op, Tucker):
+        yield from _tucker(copy, op)
 
 
-def _fused(unit: Unit, op: FusedInvertedResidual) -> Iterator[Layer]:
-    source, out = unit.ins[0].channels, unit.outs[0]
-    wide = int(source * op.expansion)
-    yield Layer(source * wide * op.kernel**2, 0, wide, out.size**2)
-    yield from _attention(wide, op.squeeze_excite)
-    yield Layer(wide * out.channels, 0, out.channels, out.size**2)
+def _projection(copy: Copy) -> Iterator[Layer]:
+    """ResNet's shortcut, where the shape changes or there is a stride."""
+    if copy.reads != copy.gives or copy.stride != 1:
+        yield Layer(copy.reads * copy.gives, 0, copy.gives, copy.out**2)
 
 
-def _tucker(unit: Unit, op: Tucker) -> Iterator[Layer]:
+def _attention(reads: int, wide: int, attention: SqueezeExcite | None) -> Iterator[Layer]:
+    if attention is None:
+        return
+    exact = int((reads if attention.of == "input" else wide) * attention.ratio)
+    if attention.divisor == 1:
+        narrow = max(1, exact)
+    else:  # torchvision's make_divisible
+        step = attention.divisor
+        narrow = max(step, int(exact + step / 2) // step * step)
+        narrow += step if narrow < 0.9 * exact else 0
+    yield Layer(wide * narrow, narrow, 0, 1)
+    yield Layer(narrow * wide, wide, 0, 1)
+
+
+def _tucker(copy: Copy, op: Tucker) -> Iterator[Layer]:
     """tensorflow/models, ssd_mobiledet_feature_extractor.py: ranks are multiples of 8."""
-    source, out = unit.ins[0], unit.outs[0]
-    first = max(8, 8 * int(source.channels * op.input_ratio / 8 + 0.5))
-    second = max(8, 8 * int(out.channels * op.output_ratio / 8 + 0.5))
-    yield Layer(source.channels * first, 0, first, source.size**2)
-    yield Layer(first * second * op.kernel**2, 0, second, out.size**2)
-    yield Layer(second * out.channels, 0, out.channels, out.size**2)
+    first = max(8, 8 * int(copy.reads * op.input_ratio / 8 + 0.5))
+    second = max(8, 8 * int(copy.gives * op.output_ratio / 8 + 0.5))
+    yield Layer(copy.reads * first, 0, first, copy.size**2)
+    yield Layer(first * second * op.kernel**2, 0, second, copy.out**2)
+    yield Layer(second * copy.gives, 0, copy.gives, copy.out**2)
+
+
+def _alpha(unit: Unit) -> Iterator[Layer]:
+    """tensorflow/tpu, spinenet.py: the last 1×1 counts at the reader's size, as published."""
+    (reads, size, level), (gives, out, below) = unit.ins[0], unit.outs[0]
+    yield Layer(reads * unit.middle, 0, unit.middle, size**2)
+    if below > level:
+        yield Layer(9 * unit.middle**2, 0, unit.middle, math.ceil(size / 2) ** 2)
+    yield Layer(unit.middle * gives, 0, gives, out**2)
+
+
+def _separable(unit: Unit) -> Iterator[Layer]:
+    (reads, size, level), (gives, out, below) = unit.ins[0], unit.outs[0]
+    for _ in range(below - level):
+        size = math.ceil(size / 2)
+        yield Layer(9 * reads, 0, reads, size**2)
+    yield Layer(reads * gives, 0, gives, out**2)
+
+
+def _retinanet(unit: Unit, head: RetinaNetHead, num_classes: int) -> Iterator[Layer]:
+    """Towers shared over the maps; the batch norms are each map's own."""
+    places = sum(shape.size**2 for shape in unit.ins)
+    for values in (4, num_classes):
+        channels = unit.ins[0].channels
+        widths = [head.width] * head.depth + [head.anchors[0].count * values]
+        for index, width in enumerate(widths):
+            kernel = 9 * channels + channels * width if head.separable else 9 * channels * width
+            normed = width * len(unit.ins) if index < head.depth else 0
+            yield Layer(kernel, width, normed, places)
+            channels = width
 
 
 def _rfcr(unit: Unit, neck: RFCR) -> Iterator[Layer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +49,8 @@ BAD = {
         "resume moved --data folder --budget 8h",
         "moved: holds a training, and --budget is for searches; leave it out",
     ),
+    "empty option": ("show spinenet-49 --out=", "--out: is empty"),
+    "empty run": ("search --run=", "--run: is empty"),
     "seed below 0": ("search --seed -1", "'--seed': Input should be greater"),
 }
 
@@ -238,9 +241,13 @@ def test_stopped_jobs_tell_how_to_go_on(
     job: Any, capsys: pytest.CaptureFixture[str], stop: BaseException
 ) -> None:
     job("search", result=stop)
-    assert main(["search", "--run", "runs/a"]) == 130
+    assert main(["search", "--run", "runs/a b"]) == 130
+    assert capsys.readouterr().err == f"nas: {str(stop) or 'stopped'}\n"  # nothing was begun
+    Path("runs/a b").mkdir(parents=True)
+    Path("runs/a b/config.yaml").touch()
+    assert main(["search", "--run", "runs/a b"]) == 130
     printed = capsys.readouterr().err
-    assert printed == f"nas: {str(stop) or 'stopped'}; nas resume runs/a goes on\n"
+    assert printed == f"nas: {str(stop) or 'stopped'}; nas resume 'runs/a b' goes on\n"
 
 
 @pytest.mark.parametrize(
@@ -277,3 +284,53 @@ def test_doctor_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
         stand_in = SimpleNamespace(doctor=lambda good=good: good)
         monkeypatch.setitem(sys.modules, "nas.jobs.doctor", stand_in)
         assert main(["doctor"]) == code
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["show", ""], "an argument: is empty"),
+        (["show", "spinenet-49", "--out", ""], "--out: is empty"),
+        (["search", "--data", ""], "--data: is empty"),
+    ],
+)
+def test_an_empty_word_is_no_path(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"nas: {named}")
+
+
+def test_what_a_library_makes_of_a_signal_is_still_a_stop(
+    job: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise ImportError("numpy can't be imported") from None
+
+    job("report", "top")
+    monkeypatch.setattr(sys.modules["nas.jobs.report"], "top", interrupted)
+    assert main(["top", "r"]) == 143
+    assert capsys.readouterr().err == "nas: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_has_its_exit_code(
+    job: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    code: int,
+) -> None:
+    job("report", "top")
+    monkeypatch.setattr(
+        sys.modules["nas.jobs.report"], "top", lambda *_, **__: signal.raise_signal(number)
+    )
+    before = signal.getsignal(number)
+    assert main(["top", "r"]) == code
+    assert capsys.readouterr().err == "nas: stopped\n"
+    assert signal.getsignal(number) is before

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from nas.config import (
+    EXPERIMENTS,
     Override,
     SearchConfig,
     TrainConfig,
@@ -23,7 +24,6 @@ from nas.yamlfile import MAX_BYTES
 from search_spaces.mobile import MobileSpaceSettings
 from search_spaces.spinenet import SpineNetSpaceSettings
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SEARCH = """
 job: search
 seed: 3
@@ -274,6 +274,28 @@ def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find("experiments/birds.yaml").is_file()
     with pytest.raises(ConfigError, match=r"bird: no such file.*did you mean 'birds'"):
         find("bird")
+
+
+def test_configs_that_come_with_the_package_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for typed in ("spinenet_fod", "experiments/spinenet_fod.yaml"):
+        assert find(typed) == EXPERIMENTS / "spinenet_fod.yaml"
+    for typed in ("spinenet_fod.yaml", "elsewhere/spinenet_fod.yaml", "bench/spinenet_fod"):
+        with pytest.raises(ConfigError, match=r"no such file.*did you mean 'spinenet_fod'"):
+            find(typed)
+
+
+def test_a_name_that_means_two_configs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "demo.yaml").write_text("seed: 5", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"demo: .* write experiments/demo\.yaml"):
+        find("demo")
+    assert load_search("experiments/demo.yaml").seed == 5
 
 
 def test_binary_file(tmp_path: Path) -> None:

@@ -69,8 +69,12 @@ def test_a_warm_start_refuses_what_was_scored_otherwise(
     (training / "config.yaml").write_text("job: train\n")
     words = ["search", "--data", str(data), "--run", str(home / "warm"), "--budget=1", *small]
     for run, changed, said in (
-        (searched, ["--set=data.holdout=0.3"], "since evaluator.fit is"),  # other images
-        (searched, ["--set=proxy.recipe.epochs=2"], "since evaluator.settings.recipe.epochs is 1"),
+        (
+            searched,
+            ["--set=data.holdout=0.3"],
+            "since the data, or how the hold-out is drawn, is another there",
+        ),  # other images
+        (searched, ["--set=proxy.recipe.epochs=2"], "since proxy.recipe.epochs is 1"),
         (training, [], "there is no such run; name a folder that a search has written"),
     ):
         assert main([*words, "--warm-start", str(run), *changed]) == 2

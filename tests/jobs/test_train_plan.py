@@ -15,7 +15,7 @@ from rich.console import Console
 
 from nas import environment
 from nas.cli import main
-from nas.config import load_train
+from nas.config import EXPERIMENTS, load_train
 from nas.data.coco import load_split
 from nas.errors import ConfigError
 from nas.jobs import train_needs, train_plan, train_probe
@@ -28,7 +28,6 @@ from nas.training.recipes import resolve
 from search_spaces import zoo
 from tests.jobs.coco import IDS, part_of_size, write_coco
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SMALL = ["--set=scale.width=0.0625", "--set=scale.head_width=8", "--set=scale.input_size=128"]
 Usage = namedtuple("Usage", "total used free")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +17,7 @@ from nas.objectives import ObjectiveSettings, Shape
 from nas.report.leaderboard import (
     closing,
     cost_text,
+    failed_lines,
     leaderboard,
     objective_text,
     ranking,
@@ -27,7 +29,7 @@ from nas.report.leaderboard import (
 from nas.result import Result, result_of
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.trial import Status
+from nas.trial import Failure, FailureKind, Record, Status
 
 
 def shown(item: RenderableType, width: int = 80) -> str:
@@ -198,3 +200,28 @@ def test_a_latency_beside_the_other_costs_fits_too(run: tuple[Path, Result]) -> 
 )
 def test_an_objective_in_words(settings: dict[str, Any], text: str) -> None:
     assert objective_text(ObjectiveSettings.model_validate(settings)) == text
+
+
+def failed(number: int, message: str, kind: FailureKind = FailureKind.ERROR) -> Record:
+    row = Record(number, "controller", "controller", "search", (number,), "k", 0)
+    row.status, row.failure = Status.FAILED, Failure(kind, message)
+    return row
+
+
+def test_failures_are_told_with_their_trials_and_reasons() -> None:
+    rows = [failed(n, "ValueError: too few images") for n in (3, 4, 7, 9, 12)]
+    rows += [failed(8, "params 3 % over", FailureKind.OVER_LIMIT)]
+    rows += [failed(5, "RuntimeError: [odd]"), failed(6, "loss", FailureKind.NOT_FINITE)]
+    assert failed_lines(rows) == [
+        "trials 3, 4, 7 and 2 more: error: ValueError: too few images",
+        "trial 5: error: RuntimeError: [odd]",
+        "trial 6: not finite: loss",
+    ]
+    many = failed_lines([failed(n, f"reason {n}") for n in range(9)])
+    assert many[-1] == "4 more failed for 4 other reasons" and len(many) == 6
+    assert failed_lines([]) == []
+
+
+def test_top_lists_what_failed(run: tuple[Path, Result]) -> None:
+    text = shown(top(run[0]), width=300)
+    assert re.search(r"^trials? \d.*: error: RuntimeError: <b>shapes</b> differ & more", text, re.M)

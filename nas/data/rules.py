@@ -1,0 +1,115 @@
+"""What a folder must have to be searched on, trained on and judged on: one set of rules for all.
+
+`nas data check` lists what a rule forbids; `search`, `train` and `eval` refuse it before any work.
+Each rule returns its message, or None where the data comply.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.data.coco import Split, without_boxes
+from nas.data.duplicates import identical_files
+from nas.errors import DataError
+
+LEAST_IMAGES = 2
+"""Of a training: batch norm has no variance of one image."""
+
+
+def refuse(*messages: str | None) -> None:
+    """Refuses data that a rule forbids.
+
+    Raises:
+        DataError: The first message.
+    """
+    for message in messages:
+        if message is not None:
+            raise DataError(message)
+
+
+def lacking_to_judge(judged: Split) -> str | None:
+    """Returns why detections on a split can't be judged.
+
+    Args:
+        judged: What can be decoded of `val`.
+    """
+    if judged.boxes:
+        return None
+    return without_boxes(judged, ": nothing to judge on; annotate some, or replace its images")
+
+
+def lacking_to_train(
+    split: Split, *, empty_images: bool = True, least: int = LEAST_IMAGES
+) -> str | None:
+    """Returns why nothing can be trained on a split.
+
+    Args:
+        split: What can be decoded of the training images.
+        empty_images: Whether images without a box are shown.
+        least: Images that a training needs.
+    """
+    if not split.boxes:
+        return without_boxes(split, ": nothing to learn; annotate some, or replace its images")
+    shown = sum(empty_images or not image.crowd.all() for image in split.images)
+    if shown < least:
+        images = "1 image" if shown == 1 else f"{shown} images"
+        return (
+            f"{split.json_path}: {images} to train on, and batch norm needs at least {least}; "
+            "add images"
+        )
+    return None
+
+
+def lacking_to_search(
+    fit: Split, held: Split, *, empty_images: bool = True, least: int = LEAST_IMAGES
+) -> str | None:
+    """Returns why trials can't be trained on one part of `train` and judged on the other.
+
+    Args:
+        fit: The training part, or what can be decoded of it.
+        held: The hold-out, likewise.
+        empty_images: Whether images without a box are shown.
+        least: Images that a training needs.
+    """
+    if not (held.boxes and fit.boxes):
+        lacking, part, use, share = (
+            (fit, "training part", "learn", "smaller")
+            if held.boxes
+            else (held, "hold-out", "be judged on", "larger")
+        )
+        remedy = f"set data.holdout to a {share} share, data.holdout_by=images or another seed"
+        if sum(not image.crowd.all() for image in (*fit.images, *held.images)) < 2:
+            remedy = "one image alone has boxes, and it can't be on both sides: annotate others"
+        return without_boxes(lacking, f" of the {part}, so trials have nothing to {use}; {remedy}")
+    shown = sum(empty_images or not image.crowd.all() for image in fit.images)
+    if shown < least:
+        images = "1 image is" if shown == 1 else f"{shown} images are"
+        return (
+            f"{fit.json_path}: beside a hold-out of {len(held)}, {images} left to train on, and "
+            f"batch norm needs at least {least}; add images, or raise proxy.images"
+        )
+    return None
+
+
+def copies(split: Split) -> str | None:
+    """Returns how many images of a split have the same file content as one before them."""
+    leaders = identical_files([image.path for image in split.images])
+    count = int((leaders != np.arange(len(leaders))).sum())
+    if not count:
+        return None
+    return (
+        f"{split.json_path}: {count} of {len(split)} images have the same content as another, and "
+        "count as often as they are there; a hold-out keeps them on one side"
+    )
+
+
+def pictures_in_both(train: Split, val: Split) -> str | None:
+    """Returns how many images of `val` have the same file content as one of `train`."""
+    leaders = identical_files([image.path for image in (*train.images, *val.images)])
+    count = int((leaders[len(train) :] < len(train)).sum())
+    if not count:
+        return None
+    return (
+        f"{val.json_path}: {count} of {len(val)} images are in train too: the numbers on val are "
+        "of pictures that were trained on"
+    )

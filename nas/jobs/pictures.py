@@ -1,0 +1,152 @@
+"""The pictures that a command is given, and a folder for its results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image as Pillow
+
+from nas.data.resize import picture_endings
+from nas.errors import DataError
+
+DRAWN_BY = "spinenas predict"
+"""What stands as Software in drawn pictures, by which they are told from the user's own."""
+
+_NAMED = 3  # files passed over: more would make a long line
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures to be read, each once, and what was passed over in folders.
+
+    Attributes:
+        paths: In the order given, those of a folder by name.
+        notes: A line for each folder in which something was passed over.
+    """
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def list_pictures(inputs: Sequence[Path], out: Path) -> Pictures:
+    """Lists picture files, and those in folders; sub-folders are not looked into.
+
+    Args:
+        inputs: Files, whatever their ending, and folders.
+        out: Where drawn pictures go; a folder is not told to hold it.
+
+    Raises:
+        DataError: A folder can't be listed or holds no picture, or no file is there.
+    """
+    paths: dict[str, Path] = {}
+    notes: list[str] = []
+    for path in inputs:
+        if path.is_dir():
+            found, note = _in_folder(path, out)
+            notes += [note] if note else []
+        else:
+            found = [path]
+        for one in found:
+            paths.setdefault(os.path.realpath(one), one)
+    if not any(path.exists() for path in paths.values()):
+        first = next(iter(paths.values()), None)
+        raise DataError(f"{first}: no such image file; check the name, or name a folder")
+    return Pictures(tuple(paths.values()), tuple(notes))
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether a file is a picture with boxes that an earlier prediction has drawn."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with Pillow.open(path, formats=("PNG",)) as image:
+            return image.info.get("Software") == DRAWN_BY
+    except Exception:  # no picture, in whatever way: it is told when it is read
+        return False
+
+
+@contextmanager
+def result_folder(out: Path) -> Iterator[None]:
+    """Makes a folder and makes sure that files can be written there; an empty one goes again.
+
+    Raises:
+        DataError: It can't be made or written into.
+    """
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    probe = out / f".{os.getpid()}.probe"
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise DataError(
+                f"{out}: can't be written ({error.strerror}); name another --out"
+            ) from None
+        yield
+    finally:
+        for path in made:
+            try:
+                path.rmdir()
+            except OSError:  # it wasn't made, or there is something in it
+                break
+
+
+def _in_folder(folder: Path, out: Path) -> tuple[list[Path], str]:
+    """The pictures in a folder, and what is passed over there, in a line."""
+    endings = picture_endings()
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); name files") from None
+    inner = [path for path in entries if path.is_dir()]
+    ours = out / "detections.json"
+    files = [path for path in entries if path not in inner and path != ours]
+    named = [path for path in files if _is_picture(path, endings)]
+    drawn = [path for path in named if is_drawing(path)]
+    others = [path.name for path in files if path not in set(named)]
+    below = [path.name for path in inner if not _same(path, out) and _holds_some(path, endings)]
+    note = _passed_over(others, len(drawn), below)
+    own = [path for path in named if path not in set(drawn)]
+    if not own:
+        raise DataError(
+            f"{folder}: holds no pictures{f' ({note})' if note else ''}; name files, or a folder "
+            f"of them ({', '.join(sorted(endings))})"
+        )
+    return own, f"{folder}: {note}" if note else ""
+
+
+def _is_picture(path: Path, endings: frozenset[str]) -> bool:
+    regular = path.is_file() or (path.is_symlink() and not path.exists())
+    return regular and not path.name.startswith(".") and path.suffix.lower() in endings
+
+
+def _same(path: Path, other: Path) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _holds_some(folder: Path, endings: frozenset[str]) -> bool:
+    return any(
+        os.path.splitext(name)[1].lower() in endings and not name.startswith(".")
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+def _passed_over(others: Sequence[str], drawn: int, below: Sequence[str]) -> str:
+    pieces = []
+    if others:
+        pieces.append(f"{len(others)} files that are no pictures passed over ({_listed(others)})")
+    if drawn:
+        pieces.append(f"{drawn} pictures passed over that an earlier prediction has drawn")
+    if below:
+        pieces.append(f"{len(below)} folders with pictures not looked into ({_listed(below)})")
+    return ", ".join(pieces)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
