@@ -95,4 +95,4 @@ def _no_such_map(
 def _transformed(index: int, tap: Tap, shape: Shape) -> Shape:
     if tap.transform is None:
         return shape
-    return tap.transform.shape(f"{index} {tap.block!r}", shape)
+    return tap.transform.shape(f"tap {index}", tap.block, shape)

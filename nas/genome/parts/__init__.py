@@ -9,15 +9,19 @@ from nas.genome.parts.alpha import AlphaResample
 from nas.genome.parts.anchors import Anchors, DefaultBoxes, OctaveAnchors
 from nas.genome.parts.bottleneck import Bottleneck
 from nas.genome.parts.conv import Conv
+from nas.genome.parts.direct import Direct
 from nas.genome.parts.endpoints import Endpoints
 from nas.genome.parts.fused_inverted_residual import FusedInvertedResidual
 from nas.genome.parts.head import HeadPart, Postprocess
 from nas.genome.parts.inverted_residual import InvertedResidual
+from nas.genome.parts.l2_norm import L2Norm
 from nas.genome.parts.max_pool import MaxPool
 from nas.genome.parts.mimicdet import MimicDetHead, Teacher
-from nas.genome.parts.neck import Neck, NoNeck
+from nas.genome.parts.neck import Neck
+from nas.genome.parts.no_neck import NoNeck
 from nas.genome.parts.operation import Operation, Style, Window
-from nas.genome.parts.resample import Direct, Resample
+from nas.genome.parts.pool import Pool
+from nas.genome.parts.resample import Resample
 from nas.genome.parts.residual import Residual
 from nas.genome.parts.retinanet import RetinaNetHead
 from nas.genome.parts.rfcr import RFCR
@@ -33,7 +37,7 @@ from nas.genome.parts.tables import (
     TRANSFORMS,
     PartTable,
 )
-from nas.genome.parts.transform import L2Norm, Pool, Transform
+from nas.genome.parts.transform import Transform
 from nas.genome.parts.tucker import Tucker
 
 __all__ = [

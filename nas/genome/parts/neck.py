@@ -1,4 +1,4 @@
-"""Necks, between the taps and the head.  What every type has, and none at all."""
+"""Necks, between the taps and the head.  What every type has."""
 
 from __future__ import annotations
 
@@ -49,16 +49,3 @@ class Neck(Part):
             GenomeError: when they aren't known.
         """
         raise unknown_operators(f"a part of type {self.type!r}")
-
-
-class NoNeck(Neck):
-    """Taps go to the head as they are."""
-
-    type: Literal["none"] = "none"
-
-    makes: ClassVar[Literal["nothing", "unit per map", "one unit"]] = "nothing"
-    reader: ClassVar[str] = "the detection head"
-
-    def shapes(self, maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """The same."""
-        return maps

@@ -1,8 +1,8 @@
-"""Edges: how a block reads its parent's map.  What every type has, and the direct one."""
+"""Edges: how a block reads its parent's map.  What every type has."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from nas.genome.maps import Map, Shape
 from nas.genome.part import Part
@@ -48,18 +48,6 @@ class Resample(Part):
             GenomeError: when its operators aren't known.
         """
         raise unknown_operators(f"a part of type {self.type!r}")
-
-
-class Direct(Resample):
-    """The parent's map as it is: same size and, under a sum, same channels."""
-
-    type: Literal["direct"] = "direct"
-
-    changes: ClassVar[bool] = False
-
-    def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
-        """Nothing."""
-        return x
 
 
 def projected(tape: Tape, x: Value, target: Shape) -> Value:

@@ -95,20 +95,20 @@ OPERATIONS = PartTable(
 """What a block does."""
 
 RESAMPLES = PartTable(
-    direct="nas.genome.parts.resample:Direct",
+    direct="nas.genome.parts.direct:Direct",
     alpha="nas.genome.parts.alpha:AlphaResample",
     separable="nas.genome.parts.separable:SeparableResample",
 )
 """How a block reads its parent."""
 
 TRANSFORMS = PartTable(
-    l2_norm="nas.genome.parts.transform:L2Norm",
-    pool="nas.genome.parts.transform:Pool",
+    l2_norm="nas.genome.parts.l2_norm:L2Norm",
+    pool="nas.genome.parts.pool:Pool",
 )
 """What becomes of a tapped map."""
 
 NECKS = PartTable(
-    none="nas.genome.parts.neck:NoNeck",
+    none="nas.genome.parts.no_neck:NoNeck",
     endpoints="nas.genome.parts.endpoints:Endpoints",
     rfcr="nas.genome.parts.rfcr:RFCR",
 )
