@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
-from nas.genome.operations import SqueezeExcite
+from nas.genome.parts import SqueezeExcite
 from nas.space import Code, Decision
 from search_spaces.mobile_listing import Layer, Row, Style, stage
 from search_spaces.zoo_mobile import ibn, mobilenetv2_rows, mobilenetv3_large_rows, stem

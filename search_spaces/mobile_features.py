@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from functools import lru_cache
 from typing import NamedTuple
 
 from nas.genome import Genome
-from nas.genome.necks import RFCR
-from nas.genome.operations import FusedInvertedResidual, InvertedResidual, Tucker
-from nas.genome.plan import layout
-from nas.genome.shapes import Fitted, compressed, expanded
+from nas.genome.memo import Memo
+from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.tape import Tally
 
 LEVELS = range(1, 6)
 """log2 of the strides that a backbone's maps have."""
@@ -39,11 +37,11 @@ def features(genome: Genome) -> dict[str, float]:
     blocks, ``channels{level}`` of a map that the head reads; 0 where there is none.  They are for
     telling networks apart: squeeze-excite and head are left out, and costs count exactly.
     """
-    found = layout(genome)
+    found = genome.layout
     counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
     macs, weights = dict.fromkeys(LEVELS, 0), 0
     for fit in found.fitted.values():
-        block = _described(fit)
+        block = _described[fit]
         counts.update(block.counts)
         weights += block.weights
         if block.counts != ("extras",):
@@ -61,7 +59,7 @@ def features(genome: Genome) -> dict[str, float]:
         "depth": float(sum(counts[f"layers{level}"] for level in LEVELS)),
         "side": _log2(genome.input.size),
         "places": _log2(places),
-        "collect": float(neck.collect) if isinstance(neck, RFCR) else 0.0,
+        "collect": float(getattr(neck, "collect", 0.0)),
     }
 
 
@@ -69,27 +67,16 @@ def _log2(value: float) -> float:
     return math.log2(value) if value else 0.0
 
 
-@lru_cache(maxsize=4096)
-def _described(fit: Fitted) -> _Described:
-    op, source, out = fit.block.op, fit.ins[0], fit.outs[0].shape
-    kernel = getattr(op, "kernel", 1)
-    places_in, places = source.size**2, out.size**2
-    if isinstance(op, InvertedResidual):
-        wide = fit.outs[1].shape.channels
-        widening = source.channels * wide if op.expansion != 1 else 0
-        steps = [(widening, places_in), (wide * kernel**2, places), (wide * out.channels, places)]
-    elif isinstance(op, FusedInvertedResidual):
-        wide = expanded(source.channels, op.expansion)
-        steps = [(source.channels * wide * kernel**2, places), (wide * out.channels, places)]
-    elif isinstance(op, Tucker):
-        into = compressed(source.channels, op.input_ratio)
-        inner = compressed(out.channels, op.output_ratio)
-        steps = [(source.channels * into, places_in), (into * inner * kernel**2, places)]
-        steps.append((inner * out.channels, places))
-    else:
-        steps = [(source.channels * out.channels * kernel**2, places)]
-    weights = sum(count for count, _ in steps)
-    return _Described(_counts(fit), fit.block.level, weights, sum(n * at for n, at in steps))
+def _describe(fit: Fitted) -> _Described:
+    op, source = fit.block.op, fit.ins[0]
+    if getattr(op, "squeeze_excite", None) is not None:
+        op = op.but(squeeze_excite=None)
+    tally = Tally()
+    op.record(tally, tally.value(source.channels, source.size), fit.width, op.window.stride)
+    return _Described(_counts(fit), fit.block.level, tally.weights, tally.macs)
+
+
+_described = Memo(_describe, REMEMBERED)
 
 
 def _counts(fit: Fitted) -> tuple[str, ...]:

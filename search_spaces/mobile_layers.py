@@ -14,9 +14,9 @@ from typing import Literal
 
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
-from nas.genome.operations import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
 from nas.genome.part import Activation, Stride
-from nas.genome.shapes import compressed
+from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
+from nas.genome.widths import compressed
 from search_spaces.mobile_listing import Layer, Style
 
 Variant = Literal["ibn", "ibn+fused", "ibn+fused+tucker"]
@@ -113,7 +113,7 @@ def layer_mask(choices: Sequence[Layer | None], source: int, width: int) -> tupl
     seen: set[tuple[Layer, int, int]] = set()
     mask = []
     for layer in choices:
-        if layer is None or layer.type != "tucker":
+        if layer is None or not layer.narrows:
             mask.append(layer is not None)
             continue
         into, out = layer.ratios
@@ -136,7 +136,7 @@ def layer_of(block: Block) -> Layer | None:
 def said(layer: Layer) -> str:
     """A layer in words: ``inverted_residual k5 e4``, ``tucker k3 0.25/0.75``."""
     into, out = layer.ratios
-    rest = f"{into:g}/{out:g}" if layer.type == "tucker" else f"e{layer.expansion:g}"
+    rest = f"{into:g}/{out:g}" if layer.narrows else f"e{layer.expansion:g}"
     return f"{layer.type} k{layer.kernel} {rest}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -16,20 +16,24 @@ from pydantic import Field
 
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.anchors import DefaultBoxes
-from nas.genome.blocks import IMAGE, Block, Edge
-from nas.genome.heads import Head, Postprocess, SSDHead
-from nas.genome.necks import Neck, NoNeck, Pool, Tap
+from nas.genome.blocks import IMAGE, Block, Edge, Tap
 from nas.genome.network import BatchNorm, Input, Scale, Triple, Truncation
-from nas.genome.operations import (
+from nas.genome.part import Activation, Positive, Stride
+from nas.genome.parts import (
     Conv,
+    DefaultBoxes,
     FusedInvertedResidual,
+    HeadPart,
     InvertedResidual,
+    Neck,
+    NoNeck,
     Operation,
+    Pool,
+    Postprocess,
     SqueezeExcite,
+    SSDHead,
     Tucker,
 )
-from nas.genome.part import Activation, Positive, Stride
 from nas.settings import Settings
 
 LayerType = Literal["conv", "inverted_residual", "fused_inverted_residual", "tucker"]
@@ -53,6 +57,11 @@ class Layer(NamedTuple):
     kernel: int = 3
     expansion: float = 1.0
     ratios: tuple[float, float] = (0.25, 0.75)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it has hidden channels by ``ratios``, and no squeeze-excite."""
+        return self.type == "tucker"
 
 
 class Style(NamedTuple):
@@ -130,7 +139,7 @@ def stage(
 def genome_from_rows(
     rows: Sequence[Row],
     taps: Sequence[Tapped],
-    head: Head,
+    head: HeadPart,
     *,
     extras: Sequence[int] = (),
     neck: Neck | None = None,
@@ -238,24 +247,40 @@ def _block(name: str, level: int, row: Row, parent: str) -> Block:
 
 @lru_cache(maxsize=4096)
 def _operation(row: Row) -> Operation:
-    layer, style = row.layer, row.style
-    shared: dict[str, Any] = {
+    return _OPERATIONS[row.layer.type](row)
+
+
+def _shared(row: Row) -> dict[str, Any]:
+    return {
         "width": row.width,
-        "kernel": layer.kernel,
+        "kernel": row.layer.kernel,
         "stride": row.stride,
-        "activation": style.activation,
+        "activation": row.style.activation,
     }
-    if layer.type == "conv":
-        shared["shortcut"] = "identity" if row.shortcut else "none"
-        return Conv(**shared, scalable=row.scalable)
-    shared["shortcut"] = row.shortcut
-    if layer.type == "tucker":
-        into, out = layer.ratios
-        return Tucker(**shared, input_ratio=into, output_ratio=out)
-    shared |= {"expansion": layer.expansion, "squeeze_excite": style.squeeze_excite}
-    if layer.type == "fused_inverted_residual":
-        return FusedInvertedResidual(**shared)
-    return InvertedResidual(**shared)
+
+
+def _conv(row: Row) -> Conv:
+    shortcut: Literal["identity", "none"] = "identity" if row.shortcut else "none"
+    return Conv(**_shared(row), shortcut=shortcut, scalable=row.scalable)
+
+
+def _tucker(row: Row) -> Tucker:
+    into, out = row.layer.ratios
+    return Tucker(**_shared(row), shortcut=row.shortcut, input_ratio=into, output_ratio=out)
+
+
+def _expanding(row: Row) -> dict[str, Any]:
+    expansion, attention = row.layer.expansion, row.style.squeeze_excite
+    fields = {"shortcut": row.shortcut, "expansion": expansion, "squeeze_excite": attention}
+    return _shared(row) | fields
+
+
+_OPERATIONS: dict[LayerType, Callable[[Row], Operation]] = {
+    "conv": _conv,
+    "tucker": _tucker,
+    "inverted_residual": lambda row: InvertedResidual(**_expanding(row)),
+    "fused_inverted_residual": lambda row: FusedInvertedResidual(**_expanding(row)),
+}
 
 
 def _extras(widths: Sequence[int], last: Block, channels: int) -> tuple[Block, ...]:

@@ -10,11 +10,8 @@ from pydantic import Field, model_validator
 
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.anchors import DefaultBoxes
 from nas.genome.blocks import Block
-from nas.genome.heads import SSDHead
-from nas.genome.necks import RFCR
-from nas.genome.operations import InvertedResidual
+from nas.genome.parts import RFCR, DefaultBoxes, InvertedResidual, SSDHead
 from nas.settings import Settings
 from nas.space import Code, Decision
 from search_spaces.mobile_listing import (
@@ -144,7 +141,7 @@ class MapDecisions:
             maps = Maps(8 if len(neck.outputs) == 3 else 16, neck.collect, 0, None)
         else:
             fine = len(genome.taps) - len(extras) > 1 + reaches_32
-            width = extras[0].op.width / EXTRAS[0] if extras else None  # type: ignore[union-attr]
+            width = extras[0].op.width / EXTRAS[0] if extras else None
             maps = Maps(8 if fine else 16, None, len(extras), width)
         return tuple(
             _index(decision, value) for decision, value in zip(self.decisions, maps, strict=True)

@@ -102,7 +102,7 @@ class SearchedBackbone:
             return self._none[len(self.decisions[at].choices)]
         if at == place.excite:
             taken = [self.decisions[i].choices[prefix[i]] for i in place.layers[:depth]]
-            return True, any(layer.type != "tucker" for layer in taken)
+            return True, not all(layer.narrows for layer in taken)
         if at == place.width:
             return width_mask(SPACE.widths[index])
         width = self._width(index, prefix)
@@ -214,7 +214,7 @@ class SearchedBackbone:
         choices = self.decisions[place.layers.start].choices
         head = self._layer_mask(index == 0, source, width)
         body = self._layer_mask(index == 0, width, width)
-        plain = [layer is not None and layer.type == "tucker" for layer in choices]
+        plain = [layer is not None and layer.narrows for layer in choices]
         first, later = sum(head), sum(body)
         first_plain = sum(a and b for a, b in zip(head, plain, strict=True))
         later_plain = sum(a and b for a, b in zip(body, plain, strict=True))

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
-from nas.genome.blocks import Block, Direct
+from nas.genome.blocks import Block
 from nas.genome.listing import resolve
 from nas.genome.network import Input
 from nas.settings import Settings
@@ -260,13 +260,13 @@ class SpineNetSpace(Space):
         return rows
 
     def _row(self, block: Block, places: dict[str, int], output: bool) -> Row:
-        if block.op.type not in self.types:
+        kind = next((kind for kind in self.types if kind == block.op.type), None)
+        if kind is None:
             raise GenomeError(f"block {block.id!r} is a {block.op.type}; legal: {self.types}")
-        edges = [edge for edge in block.inputs if not isinstance(edge.resample, Direct)]
+        edges = [edge for edge in block.inputs if edge.resample.changes]
         if len(edges) != 2 or any(edge.block not in places for edge in edges):
             raise GenomeError(f"block {block.id!r}: the space's blocks read two permuted or stem")
         first, second = sorted(places[edge.block] for edge in edges)
-        kind = next(kind for kind in self.types if kind == block.op.type)
         return Row(block.level, kind, (first, second), output)
 
     def _labels(self, levels: Sequence[int]) -> list[int]:
@@ -318,7 +318,7 @@ class SpineNetSpace(Space):
             features[f"level{block.level}"] += 1
             features[block.op.type] += 1
             for edge in block.inputs:
-                if isinstance(edge.resample, Direct):
+                if not edge.resample.changes:
                     features["merges"] += 1
                     continue
                 steps = block.level - blocks[edge.block].level

@@ -6,32 +6,29 @@ and, for SpineNet-Mobile, spinenet_mbconv.py beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from nas.genome import Genome
-from nas.genome.anchors import OctaveAnchors
-from nas.genome.blocks import (
-    IMAGE,
-    AlphaResample,
-    Block,
-    Direct,
-    Edge,
-    Resample,
-    SeparableResample,
-)
-from nas.genome.heads import RetinaNetHead
-from nas.genome.necks import Endpoints, Tap
+from nas.genome.blocks import IMAGE, Block, Edge, Tap
 from nas.genome.network import Input, Scale
-from nas.genome.operations import (
+from nas.genome.parts import (
+    AlphaResample,
     Bottleneck,
     Conv,
+    Direct,
+    Endpoints,
     InvertedResidual,
     MaxPool,
+    OctaveAnchors,
+    Operation,
+    Resample,
     Residual,
+    RetinaNetHead,
+    SeparableResample,
     SqueezeExcite,
 )
 from nas.settings import Settings
@@ -209,13 +206,16 @@ def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
 
 
 @lru_cache(maxsize=64)
-def _operation(
-    kind: BlockType, level: int, activation: ActivationName
-) -> Bottleneck | Residual | InvertedResidual:
-    if kind == "inverted_residual":
-        return _inverted_residual(level, activation)
-    operation = {"bottleneck": Bottleneck, "residual": Residual}[kind]
-    return operation(width=WIDTHS[level], activation=activation)
+def _operation(kind: BlockType, level: int, activation: ActivationName) -> Operation:
+    return _OPERATIONS[kind](level, activation)
+
+
+def _bottleneck(level: int, activation: ActivationName) -> Bottleneck:
+    return Bottleneck(width=WIDTHS[level], activation=activation)
+
+
+def _residual(level: int, activation: ActivationName) -> Residual:
+    return Residual(width=WIDTHS[level], activation=activation)
 
 
 def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidual:
@@ -226,6 +226,13 @@ def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidu
     return InvertedResidual(
         width=MOBILE_WIDTHS[level], squeeze_excite=attention, activation=activation
     )
+
+
+_OPERATIONS: dict[BlockType, Callable[[int, ActivationName], Operation]] = {
+    "bottleneck": _bottleneck,
+    "residual": _residual,
+    "inverted_residual": _inverted_residual,
+}
 
 
 @lru_cache(maxsize=64)

@@ -11,11 +11,8 @@ import itertools
 from collections.abc import Sequence
 
 from nas.genome import Genome
-from nas.genome.anchors import DefaultBoxes
-from nas.genome.heads import Postprocess
-from nas.genome.necks import RFCR
-from nas.genome.operations import SqueezeExcite
 from nas.genome.part import Stride
+from nas.genome.parts import RFCR, DefaultBoxes, Postprocess, SqueezeExcite
 from search_spaces.mobile_listing import (
     EXTRAS,
     DeploySettings,

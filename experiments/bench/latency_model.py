@@ -33,13 +33,13 @@ from torch import nn
 
 from nas.cli import main as nas
 from nas.cost import DeviceTable, profile, read_table
-from nas.cost.decompose import record_plan
 from nas.cost.device import runner
 from nas.cost.device.results import DeviceTimes
-from nas.cost.operators import Tape
 from nas.formats.onnx import traced
 from nas.genome import Genome
 from nas.genome.plan import lower
+from nas.genome.tape import Tape
+from nas.genome.units import record_plan
 from nas.models import build
 from search_spaces.mobile import MobileSpace
 

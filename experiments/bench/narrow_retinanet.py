@@ -20,7 +20,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from train_step import same_anchors
 
 from nas.genome import Genome
-from nas.genome.heads import RetinaNetHead as HeadSettings
+from nas.genome.parts import RetinaNetHead as HeadSettings
 from nas.models import build
 from nas.training.loop import Batches, NotFinite
 from nas.training.numerics import autocast

@@ -21,8 +21,8 @@ from retraining import Training, search_of_file, table, train_missing, verdicts
 
 from nas.config import EXPERIMENTS
 from nas.genome import Genome
-from nas.genome.necks import NoNeck
 from nas.genome.network import Truncation
+from nas.genome.parts import NoNeck
 from search_spaces import zoo
 
 TITLE = "From scratch: tests capacity, not transfer"

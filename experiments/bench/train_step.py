@@ -25,8 +25,8 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from turns import matrix_rate, pictures, rounds_of, told, write
 
 from nas.genome import Genome
-from nas.genome.anchors import OctaveAnchors
-from nas.genome.heads import RetinaNetHead as HeadSettings
+from nas.genome.parts import OctaveAnchors
+from nas.genome.parts import RetinaNetHead as HeadSettings
 from nas.models import Detector, build
 from nas.training.numerics import autocast, set_numerics
 from nas.training.optimizer import make_optimizer

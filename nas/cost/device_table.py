@@ -6,6 +6,7 @@ the formula), plus ``overhead_ms``. Nothing else is read from the file for it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from functools import cached_property
@@ -13,13 +14,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
-from nas.cost.decompose import picture, record, record_plan
-from nas.cost.operators import Operator, Tape
 from nas.cost.table import Conditions, Time, Words
 from nas.cost.terms import Machine, Term, extent, family, terms
 from nas.errors import ConfigError
 from nas.genome import Genome, Unit
-from nas.genome.plan import lower
+from nas.genome.layout import shipped_blocks
+from nas.genome.maps import Shape
+from nas.genome.memo import Memo
+from nas.genome.operators import Operator
+from nas.genome.parts import Resample
+from nas.genome.plan import ends, lower
+from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.tape import Tape
+from nas.genome.units import deployed, record_picture, record_plan
 from nas.settings import Settings
 
 MOST_TIMES, MOST_FAMILIES = 5000, 200
@@ -126,8 +133,9 @@ class DeviceTable(Conditions):
             GenomeError: the genome isn't legal, or a part can't be taken apart.
             ConfigError: the table has no weights for an operator; names it.
         """
-        units = [unit for unit in lower(genome) if not unit.training_only]
-        times = [self._unit_ms(unit, num_classes) for unit in units]
+        blocks = [self._block_ms[fit] for fit in shipped_blocks(genome.layout)]
+        times = [self._unit_ms(unit, num_classes) for unit in deployed(ends(genome))]
+        times += itertools.chain.from_iterable(blocks)
         return math.fsum((self.overhead_ms, self._picture_ms(genome.input.size), *times))
 
     def cover(self, genomes: Iterable[Genome], num_classes: int) -> None:
@@ -176,20 +184,49 @@ class DeviceTable(Conditions):
         return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
 
     @cached_property
+    def _block_ms(self) -> Memo[Fitted, tuple[float, ...]]:
+        """Times of a block and of its edges, each of which is a unit."""
+
+        def times(fit: Fitted) -> tuple[float, ...]:
+            block = fit.block
+            edges = zip(block.inputs, fit.sources, fit.ins, fit.middles, strict=True)
+            ways = [
+                self._edge_ms[edge.resample, source, target, middle]
+                for edge, (source, _), target, middle in edges
+                if edge.resample.changes
+            ]
+            tape = Tape()
+            reads = [tape.value(shape.channels, shape.size) for shape in fit.ins]
+            block.record(tape, reads, fit.width)
+            return (*ways, self._tape_ms(tape))
+
+        return Memo(times, REMEMBERED)
+
+    @cached_property
+    def _edge_ms(self) -> Memo[tuple[Resample, Shape, Shape, int], float]:
+        """Times of edges, which many blocks have alike."""
+
+        def time(edge: tuple[Resample, Shape, Shape, int]) -> float:
+            resample, source, target, middle = edge
+            tape = Tape()
+            resample.record(tape, tape.value(source.channels, source.size), source, target, middle)
+            return self._tape_ms(tape)
+
+        return Memo(time, REMEMBERED)
+
+    @cached_property
     def _known(self) -> dict[object, float]:
         return {}
 
     def _unit_ms(self, unit: Unit, num_classes: int) -> float:
-        """Equal units are taken apart once."""
-        block = unit.block if unit.kind == "block" else None
-        around = () if block is None else (block.combine, block.fuse_activation, block.repeats)
+        """A unit from the taps on; equal ones are taken apart once."""
         classes = num_classes if unit.kind == "head" else 0
-        key = (unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, around, classes)
+        key = (unit.part.signature, unit.ins, unit.outs, classes)
         known = self._known.get(key)
         if known is None:
             tape = Tape()
             reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
-            gives = record(tape, unit, reads, num_classes)
+            gives = unit.record(tape, reads, num_classes)
             for value in gives if unit.kind == "head" else ():
                 tape.output(value)
             known = self._kept(key, tape)
@@ -199,13 +236,15 @@ class DeviceTable(Conditions):
         known = self._known.get(size)
         if known is None:
             tape = Tape()
-            picture(tape, size)
+            record_picture(tape, size)
             known = self._kept(size, tape)
         return known
 
     def _kept(self, key: object, tape: Tape) -> float:
-        if len(self._known) >= 100_000:
+        if len(self._known) >= REMEMBERED:
             self._known.clear()
-        time = math.fsum(self.operator_ms(operator) for operator in tape.operators)
-        self._known[key] = time
+        time = self._known[key] = self._tape_ms(tape)
         return time
+
+    def _tape_ms(self, tape: Tape) -> float:
+        return math.fsum([self.operator_ms(operator) for operator in tape.operators])

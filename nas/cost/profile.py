@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from nas.cost.latency import Table, latency_ms
-from nas.cost.units import Cost, unit_cost
-from nas.genome import Genome, Unit
-from nas.genome.plan import lower
+from nas.cost.units import block_cost, unit_cost
+from nas.genome import Genome
+from nas.genome.layout import shipped_blocks
+from nas.genome.plan import ends, lower
 from nas.genome.units import deployed
 
 
@@ -54,20 +55,22 @@ class Profile:
     image_size: int
     num_classes: int
     latency_ms: float | None
-    _units: tuple[tuple[Unit, Cost], ...] = field(repr=False)
+    _genome: Genome = field(repr=False)
 
     @cached_property
     def table(self) -> tuple[Row, ...]:
         """One row per unit, in the genome's order."""
-        ids = {unit.name: unit.block.id for unit, _ in self._units if unit.block}
+        units = deployed(lower(self._genome))
+        ids = {unit.name: unit.block.id for unit in units if unit.block}
         rows = []
-        for unit, cost in self._units:
+        for unit in units:
+            cost = unit_cost(unit, self.num_classes)
             name = ids.get(unit.name, unit.name)
             if unit.kind == "edge" and unit.block is not None:
                 name = f"{ids.get(unit.inputs[0].unit, '?')} > {unit.block.id}"
             out = unit.outs[0]
-            kind = getattr(unit.part, "type", "")
-            rows.append(Row(name, unit.kind, kind, out.level, out.channels, out.size, *cost[:2]))
+            shape = (out.level, out.channels, out.size)
+            rows.append(Row(name, unit.kind, unit.part.type, *shape, *cost[:2]))
         return tuple(rows)
 
     def costs(self) -> Mapping[str, float]:
@@ -96,18 +99,19 @@ def profile(
     """
     if image_size is not None and image_size != genome.input.size:
         genome = genome.scaled(input_size=image_size)
-    counted = tuple((unit, unit_cost(unit, num_classes)) for unit in deployed(lower(genome)))
-    params = sum(cost.params for _, cost in counted)
-    macs = sum(cost.macs for _, cost in counted)
-    head = counted[-1][1]
+    layout = genome.layout
+    *others, head = [unit_cost(unit, num_classes) for unit in deployed(ends(genome))]
+    costs = [*[block_cost(fit) for fit in shipped_blocks(layout)], *others, head]
+    params = sum([cost.params for cost in costs])
+    macs = sum([cost.macs for cost in costs])
     return Profile(
         params=params,
         macs=macs,
-        bits=sum(cost.bits for _, cost in counted),
+        bits=sum([cost.bits for cost in costs]),
         backbone_params=params - head.params,
         backbone_macs=macs - head.macs,
         image_size=genome.input.size,
         num_classes=num_classes,
         latency_ms=None if latency is None else latency_ms(genome, latency, num_classes),
-        _units=counted,
+        _genome=genome,
     )

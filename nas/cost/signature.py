@@ -17,18 +17,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.genome import Genome, Unit
-from nas.genome.heads import MimicDetHead
-from nas.genome.key import form
+from nas.genome.maps import Shape
 from nas.genome.plan import lower
-from nas.genome.units import Shape
-
-UNTIMED = frozenset(
-    (
-        *("box_weight", "focal_alpha", "focal_gamma", "huber_delta", "match_iou", "negatives"),
-        *("anchors", "postprocess", "scale", "teacher"),
-    )
-)
-"""Fields that only losses, matching, first weights and what follows the head read."""
+from nas.genome.units import deployed
 
 
 def signatures(genome: Genome, num_classes: int = 91) -> Counter[str]:
@@ -46,29 +37,26 @@ def signatures(genome: Genome, num_classes: int = 91) -> Counter[str]:
         GenomeError: when the genome isn't legal.
     """
     counts: Counter[str] = Counter()
-    for unit in lower(genome):
-        if not unit.training_only:
-            counts[signature(unit, num_classes)] += 1
-            if _adds(unit) and len(unit.ins) > 1:
-                counts[f"sum {_maps(unit.ins[:1])}"] += len(unit.ins) - 1
+    for unit in deployed(lower(genome)):
+        counts[signature(unit, num_classes)] += 1
+        if _adds(unit) and len(unit.ins) > 1:
+            counts[f"sum {_maps(unit.ins[:1])}"] += len(unit.ins) - 1
     return counts
 
 
 def signature(unit: Unit, num_classes: int = 91) -> str:
     """Equal for units that compute the same on maps of equal sizes, wherever they stand."""
     part, ins = unit.part, unit.ins
-    fields: dict[str, Any] = json.loads(form(part))
+    fields: dict[str, Any] = json.loads(part.form)
     kind = fields.pop("type")
-    fields = {name: value for name, value in fields.items() if name not in UNTIMED}
+    fields = {name: value for name, value in fields.items() if name not in part.untimed}
     if unit.kind == "head":
         fields |= _of_head(unit, num_classes)
     elif unit.kind == "edge":
         fields |= _of_edge(unit)
     elif unit.kind == "block":
         fields |= _of_block(unit)
-    if isinstance(part, MimicDetHead):
-        ins = tuple(ins[level] for level in part.student_levels)  # the others are its teacher's
-    elif _adds(unit):
+    if _adds(unit):
         ins = ins[:1]
     said = (f"{name}={_text(value)}" for name, value in sorted(fields.items()))
     outs = () if unit.kind == "head" else (">", _maps(unit.outs))

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from nas.cost.operators import Operator
+from nas.genome.operators import Operator
 
 Term = Literal["calls", "macs", "out", "in", "weights", "values", "far", "far_out", "far_in"]
 

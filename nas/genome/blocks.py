@@ -1,47 +1,27 @@
-"""Blocks and the edges between them: the nodes of the graph, and how each reads others."""
+"""Blocks, the edges between them, and the taps by which their maps leave the graph."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nas.genome.operations import Operation
-from nas.genome.part import Activation, Fraction, Name, Part
+from nas.genome.part import Activation, Name, Part
+from nas.genome.parts import (
+    OPERATIONS,
+    RESAMPLES,
+    TRANSFORMS,
+    Direct,
+    Operation,
+    Resample,
+    Transform,
+)
+from nas.genome.tape import Tape, Value
 
 IMAGE = "image"
 """The name by which a block reads the input picture."""
-_NAMES = {"__all__": {"block"}}  # of what a block reads
-
-
-class Direct(Part):
-    """The parent's map as it is: same size and, under a sum, same channels."""
-
-    type: Literal["direct"] = "direct"
-
-
-class AlphaResample(Part):
-    """SpineNet's resampling: 1×1 to ``alpha`` of the parent's base width, scale, 1×1.
-
-    Down by 2: one strided 3×3 convolution; further down: one max-pool after it.  Up: nearest.
-    Source: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet.py.
-    """
-
-    type: Literal["alpha"] = "alpha"
-    alpha: Fraction = 0.5
-    activation: Activation = "relu"
-    pool_padding: Literal["same", "symmetric"] = "same"
-
-
-class SeparableResample(Part):
-    """SpineNet-Mobile's resampling: depthwise strided 3×3 steps down, nearest up, one 1×1."""
-
-    type: Literal["separable"] = "separable"
-    activation: Activation = "swish"
-
-
-Resample = Annotated[Direct | AlphaResample | SeparableResample, Field(discriminator="type")]
 
 
 class Edge(Part):
@@ -49,7 +29,7 @@ class Edge(Part):
 
     block: Name
     point: Literal["out", "expand"] = "out"
-    resample: Resample = Direct()
+    resample: Annotated[Resample, RESAMPLES] = Direct()
 
     @property
     def output(self) -> int:
@@ -72,7 +52,7 @@ class Block(Part):
 
     id: Name
     level: Annotated[int, Field(ge=0, le=10)]
-    op: Operation
+    op: Annotated[Operation, OPERATIONS]
     inputs: Annotated[tuple[Edge, ...], Field(min_length=1, max_length=64)]
     combine: Literal["sum", "concat", "weighted_sum"] = "sum"
     fuse_activation: Activation = "none"
@@ -82,14 +62,57 @@ class Block(Part):
     @cached_property
     def parents(self) -> tuple[str, ...]:
         """Ids of what it reads, one per input."""
-        return tuple(edge.block for edge in self.inputs)
+        return tuple([edge.block for edge in self.inputs])
 
     @cached_property
     def reads(self) -> tuple[tuple[str, int], ...]:
         """Per input, the id and the output that is read; 1 is the expanded map."""
-        return tuple((edge.block, edge.output) for edge in self.inputs)
+        return tuple([(edge.block, edge.output) for edge in self.inputs])
 
     @cached_property
-    def nameless(self) -> str:
-        """All fields but names and rank, as one string: blocks may share what follows from it."""
-        return self.model_dump_json(exclude={"id": True, "rank": True, "inputs": _NAMES})
+    def structure(self) -> tuple[object, ...]:
+        """All fields but names and rank: blocks may share what follows from it."""
+        edges = tuple([(edge.point, edge.resample.signature) for edge in self.inputs])
+        around = (self.level, self.combine, self.fuse_activation, self.repeats)
+        return self.op.signature, edges, *around
+
+    def record(self, tape: Tape, reads: Sequence[Value], width: int) -> tuple[Value, ...]:
+        """Records the combination of its inputs and all its copies.
+
+        Args:
+            tape: what the operators are added to.
+            reads: one value per input.
+            width: of its operation, under the network's scale.
+
+        Returns:
+            What the last copy gives, then the inner maps of the first.
+
+        Raises:
+            GenomeError: when its operators aren't known.
+        """
+        x = tape.activate(self._combined(tape, reads), self.fuse_activation)
+        out, *inner = self.op.record(tape, x, width, self.op.window.stride)
+        for _ in range(self.repeats - 1):
+            out, *_ = self.op.record(tape, out, width, 1)
+        return out, *inner
+
+    def _combined(self, tape: Tape, reads: Sequence[Value]) -> Value:
+        if self.combine == "concat":
+            return tape.concat(reads)
+        if self.combine == "weighted_sum":
+            reads = [tape.weigh(value) for value in reads]
+        return tape.add(reads)
+
+
+class Tap(Part):
+    """A map that the neck reads; ``training_only`` maps are absent from what is shipped."""
+
+    block: Name
+    point: Literal["out", "expand"] = "out"
+    transform: Annotated[Transform, TRANSFORMS] | None = None
+    training_only: bool = False
+
+    @property
+    def output(self) -> int:
+        """Which of the block's maps is read."""
+        return int(self.point == "expand")

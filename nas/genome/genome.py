@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from nas.errors import GenomeError
-from nas.genome.blocks import AlphaResample, Block
-from nas.genome.heads import Head, MimicDetHead, RetinaNetHead
-from nas.genome.necks import Endpoints, Neck, NoNeck, Tap
+from nas.genome.blocks import Block, Tap
+from nas.genome.graph import graph
+from nas.genome.key import key
+from nas.genome.layout import Layout, make_layout
 from nas.genome.network import BatchNorm, Input, Scale, Truncation
 from nas.genome.part import Part
+from nas.genome.parts import HEADS, NECKS, HeadPart, Neck, NoNeck
 
 if TYPE_CHECKING:
     import networkx
@@ -45,8 +47,8 @@ class Genome(Part):
     input: Input = Input()
     blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=200)]
     taps: Annotated[tuple[Tap, ...], Field(min_length=1, max_length=32)]
-    neck: Neck = NoNeck()
-    head: Head
+    neck: Annotated[Neck, NECKS] = NoNeck()
+    head: Annotated[HeadPart, HEADS]
     norm: BatchNorm = BatchNorm()
     scale: Scale = Scale()
     truncation: Truncation | None = None
@@ -54,9 +56,16 @@ class Genome(Part):
     @cached_property
     def key(self) -> str:
         """64 hex digits, equal for two genomes if and only if they are the same network."""
-        from nas.genome.key import key
-
         return key(self)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The resolved listing with the shapes of all maps.
+
+        Raises:
+            GenomeError: when the genome isn't legal.
+        """
+        return make_layout(self)
 
     def validate(self) -> None:  # type: ignore[override]
         """Checks the structure.
@@ -64,9 +73,7 @@ class Genome(Part):
         Raises:
             GenomeError: names the block (or part), what is wrong, and what would be legal.
         """
-        from nas.genome.plan import lower
-
-        lower(self)
+        _ = self.layout
 
     def graph(self) -> networkx.DiGraph:
         """The network as it is shipped, as a graph, without blocks that reach no tap of it.
@@ -77,8 +84,6 @@ class Genome(Part):
             ``down 4``, ``up 2``, ``same`` or ``direct``, and ``count``, how many times the block
             is read.
         """
-        from nas.genome.graph import graph
-
         return graph(self)
 
     def to_json(self, indent: int | None = None) -> str:
@@ -161,10 +166,10 @@ class Genome(Part):
                 changes["scale"] = self.scale.but(width=self.scale.width * width)
             if alpha is not None:
                 changes["blocks"] = tuple(_with_alpha(block, alpha) for block in self.blocks)
-            if neck_width is not None and isinstance(self.neck, Endpoints):
-                changes["neck"] = self.neck.but(width=neck_width)
-            if head_width is not None and isinstance(self.head, RetinaNetHead | MimicDetHead):
-                changes["head"] = self.head.but(width=head_width)
+            if neck_width is not None:
+                changes["neck"] = self.neck.with_width(neck_width)
+            if head_width is not None:
+                changes["head"] = self.head.with_width(head_width)
             if input_size is not None:
                 changes["input"] = self.input.but(size=input_size)
             return self.but(**changes)
@@ -202,14 +207,8 @@ def _json_of_scalar(value: str | int | None) -> str:
 
 
 def _with_alpha(block: Block, alpha: float) -> Block:
-    def resampled(resample: Part) -> Part:
-        if isinstance(resample, AlphaResample):
-            return resample.but(alpha=alpha)
-        return resample
-
-    return block.but(
-        inputs=tuple(edge.but(resample=resampled(edge.resample)) for edge in block.inputs)
-    )
+    edges = (edge.but(resample=edge.resample.with_alpha(alpha)) for edge in block.inputs)
+    return block.but(inputs=tuple(edges))
 
 
 def first_problem(error: ValidationError) -> str:

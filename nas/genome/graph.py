@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import networkx
+from typing import TYPE_CHECKING
 
 from nas.genome.blocks import IMAGE
-from nas.genome.genome import Genome
-from nas.genome.plan import layout, lower
+from nas.genome.plan import lower
 from nas.genome.units import Unit, deployed
+
+if TYPE_CHECKING:
+    import networkx
+
+    from nas.genome.genome import Genome
 
 
 def graph(genome: Genome) -> networkx.DiGraph:
     """See ``Genome.graph``."""
+    import networkx  # here alone, and slow to load
+
     units = deployed(lower(genome))
     view = networkx.DiGraph(name=genome.name)
     side = genome.input.size
     view.add_node(IMAGE, level=0, type=IMAGE, width=3, size=side, tap=False)
     by_name = {unit.name: unit for unit in units}
-    tapped = {tap.block for tap in layout(genome).taps if not tap.training_only}
+    tapped = {tap.block for tap in genome.layout.taps if not tap.training_only}
     for unit in units:
         if unit.kind != "block" or unit.block is None:
             continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from nas.errors import GenomeError
-from nas.genome.blocks import IMAGE, Block
-from nas.genome.genome import Genome
-from nas.genome.necks import Tap
+from nas.genome.blocks import IMAGE, Block, Tap
+
+if TYPE_CHECKING:
+    from nas.genome.genome import Genome
 
 
 def resolve(genome: Genome) -> tuple[dict[str, Block], tuple[Tap, ...]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nas.genome.part import Fraction, Name, Part, Positive
+from nas.genome.widths import divisible
 
 Triple = tuple[float, float, float]
 
@@ -36,6 +37,13 @@ class Scale(Part):
 
     width: Fraction = 1.0
     divisor: Annotated[int, Field(ge=1, le=64)] = 1
+
+    def width_of(self, base: int) -> int:
+        """A base width under the scale: truncated, or rounded to a multiple as MobileNets do."""
+        exact = base * self.width
+        if self.divisor == 1:
+            return max(1, int(exact))
+        return divisible(exact, self.divisor)
 
 
 class Truncation(Part):

@@ -1,14 +1,16 @@
 """What every part of a genome has: the frozen base, and the types of fields.
 
-Every part is frozen data without behaviour.  A part's ``type`` chooses its fields, so a kernel
-size can't stand where nothing reads it.  Widths are base widths; ``Scale`` turns them into the
-widths of the deployed network.
+A part is frozen data that describes itself: its fields, what becomes of shapes, and of which
+operators it consists (`nas.genome.parts`).  Its ``type`` chooses its fields, so a kernel size can't
+stand where nothing reads it.  Widths are base widths; ``Scale`` turns them into the widths of the
+deployed network.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,12 +29,61 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    untimed: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only losses, matching, first weights and what follows the head read."""
+
     @cached_property
     def signature(self) -> str:
         """All fields as one string, computed once: what keys and cost tables are made from."""
         return self.model_dump_json()
 
+    @cached_property
+    def form(self) -> str:
+        """JSON of what a key compares, without widths, which are compared under the scale."""
+        return json.dumps(_compared(self, frozenset({"width", "scalable"})), sort_keys=True)
+
+    @cached_property
+    def whole(self) -> str:
+        """JSON of all that a key compares, as a string in JSON."""
+        return json.dumps(json.dumps(_compared(self), sort_keys=True))
+
+    def resolved(self) -> tuple[Self, frozenset[str]]:
+        """What a key compares: the part, and those of its fields that nothing reads.
+
+        Returns:
+            The part with fields that are derived from others filled in, and the names of fields
+            that make no difference to the network.
+        """
+        return self, frozenset()
+
+    def check_buildable(self, name: str) -> None:
+        """Refuses what the schema can say and no module is built for yet.
+
+        Such a genome is legal, has a key and can be drawn; nothing may count it as another.
+
+        Args:
+            name: of the block or unit, for the message.
+
+        Raises:
+            GenomeError: names the field, and what would be legal.
+        """
+
     def but(self, **changes: Any) -> Self:
         """A checked copy with other fields (``model_copy`` would keep stale cached strings)."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
+
+
+def _compared(value: Any, unread: frozenset[str] = frozenset()) -> Any:
+    """What a part says beyond its type's defaults, so that a field added later keeps old keys."""
+    if isinstance(value, tuple):
+        return [_compared(item) for item in value]
+    if not isinstance(value, Part):
+        return value
+    part, derived = value.resolved()
+    fields = {"type": part.type} if hasattr(part, "type") else {}
+    for name, field in type(part).model_fields.items():
+        item = getattr(part, name)
+        if name not in unread and name not in derived and item != field.default:
+            fields[name] = _compared(item)
+    return fields

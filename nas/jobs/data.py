@@ -13,7 +13,7 @@ from nas.data.problems import Problem
 from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
-from nas.genome.anchors import OctaveAnchors
+from nas.genome.parts import OctaveAnchors
 from nas.jobs.outputs import check_folder
 from nas.jobs.screen import console, counted
 from search_spaces import zoo

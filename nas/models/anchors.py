@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.genome import Shape
-from nas.genome.anchors import DefaultBoxes, OctaveAnchors
+from nas.genome.parts import DefaultBoxes, OctaveAnchors
 
 
 def anchor_sides(anchors: OctaveAnchors, level: int) -> Tensor:

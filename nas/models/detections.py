@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from nas.genome.heads import Postprocess
+from nas.genome.parts import Postprocess
 
 FIRST_LOOK = 1000
 """Candidates that NMS sees at first: mostly enough for all detections that are kept."""

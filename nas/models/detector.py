@@ -13,8 +13,6 @@ from nas.data.resize import resize
 from nas.errors import GenomeError
 from nas.genome import Genome, Port, Unit, plan
 from nas.genome.blocks import IMAGE
-from nas.genome.buildable import check_buildable
-from nas.genome.operations import MaxPool
 from nas.genome.units import deployed
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
@@ -60,7 +58,7 @@ class Detector(nn.Module):
         self.genome, self.num_classes = genome, num_classes
         units = plan(genome)
         for unit in units:
-            check_buildable(unit)
+            unit.check_buildable()
         last = max((unit.block.rank or 0 for unit in units if unit.block), default=0)
         self.body = nn.ModuleDict()
         self.steps: list[tuple[str, tuple[Port, ...]]] = []
@@ -214,7 +212,9 @@ def _pool_before_activation(body: nn.ModuleDict, units: Sequence[Unit]) -> None:
         fused = len(pool.inputs) > 1 or (
             block is not None and (block.fuse_activation != "none" or block.combine != "sum")
         )
-        if not isinstance(pool.part, MaxPool) or source == IMAGE or len(readers) > 1 or fused:
+        if pool.kind != "block" or not pool.part.commutes_with_rectifier:
+            continue
+        if source == IMAGE or len(readers) > 1 or fused:
             continue
         stem, after = body[source], body[pool.name]
         assert isinstance(stem, FusedBlock) and isinstance(after, FusedBlock)

@@ -24,6 +24,7 @@ from nas.cost import profile
 from nas.errors import GenomeError, RunError
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE
+from nas.genome.parts import OPERATIONS
 from nas.report.layout import (
     RADIUS,
     WIDTH,
@@ -34,7 +35,7 @@ from nas.report.layout import (
     least_width,
     sample,
 )
-from nas.report.looks import LOOKS, STROKES, outline
+from nas.report.looks import STROKES, outline
 
 HEADER, FOOTER, GAP = 66.0, 58.0, 6.0
 LABELS = 100.0
@@ -210,7 +211,7 @@ class _Panel:
         """A small head where the curve meets the block."""
         dense = sample(points, 200)
         gaps = np.linalg.norm(dense - points[3], axis=1)
-        reach = RADIUS + 1 if LOOKS[child.type].shape != "diamond" else RADIUS
+        reach = RADIUS + 1 if child.style.outline != "diamond" else RADIUS
         tip = dense[np.flatnonzero(gaps > reach)[-1]]
         back = dense[np.flatnonzero(gaps > reach + 7)[-1]]
         along = (tip - back) / max(float(np.linalg.norm(tip - back)), 1e-9)
@@ -221,8 +222,8 @@ class _Panel:
         )
 
     def _node(self, node: Node) -> None:
-        look, y = LOOKS[node.type], node.y + self.bottom
-        patch = outline(look.shape, node.x, y)
+        look, y = node.style, node.y + self.bottom
+        patch = outline(look.outline, node.x, y)
         patch.set(
             facecolor=look.fill if node.alive else PAPER,
             edgecolor=(INK if node.output else look.line) if node.alive else FAINT,
@@ -282,14 +283,16 @@ class _Panel:
 
 def _legend(axes: Axes, layouts: Sequence[Layout], width: float) -> None:
     """One line for the types of blocks and one for the kinds of edges that occur."""
-    types = {node.type for layout in layouts for node in layout.nodes if node.alive}
+    nodes = [node for layout in layouts for node in layout.nodes if node.alive]
+    styles = {node.type: node.style for node in nodes if node.id != IMAGE}
     kinds = {curve.kind for layout in layouts for curve in layout.curves if curve.alive}
     readers = dict.fromkeys(layout.reader for layout in layouts)
     axes.plot([24, width - 24], [FOOTER - 4] * 2, color="#dfe4e9", linewidth=0.8)
     x = 32.0
-    for kind, look in LOOKS.items():
-        if kind in types and kind != IMAGE:
-            patch = outline(look.shape, 0, 0)
+    for kind in OPERATIONS:
+        look = styles.get(kind)
+        if look is not None:
+            patch = outline(look.outline, 0, 0)
             patch.set(facecolor=look.fill, edgecolor=look.line, linewidth=1.1)
             move = matplotlib.transforms.Affine2D().scale(0.5).translate(x, FOOTER - 21)
             patch.set_transform(move + axes.transData)

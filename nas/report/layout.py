@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE
-from nas.genome.necks import RFCR
+from nas.genome.parts import Style
 
 EdgeKind = Literal["up", "down", "same", "merge", "direct"]
 Points = NDArray[np.float64]
@@ -23,6 +23,7 @@ WIDTH = 1200.0
 ROW = 86.0
 RADIUS = 17.0
 LEFT, RIGHT = 128.0, 88.0
+PICTURE = Style("picture", "picture", "#f3f4f6", "#6b7280")
 NARROWEST = 40.0
 """Least distance of two blocks in x; a longer listing makes the drawing wider."""
 
@@ -36,6 +37,7 @@ class Node:
         x, y: its centre.
         alive: whether an output can be reached from it.
         output: the tag of the output that it is, such as ``P3``; empty for the others.
+        style: how it is painted.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Node:
     repeats: int = 1
     alive: bool = True
     output: str = ""
+    style: Style = PICTURE
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,14 @@ def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
                 block.repeats,
                 block.id in view,
                 tags.get(block.id, ""),
+                block.op.style,
             )
         )
     side = genome.input.size
     sizes = {view.nodes[name]["level"]: view.nodes[name]["size"] for name in view}
     rows = [Row(level, heights[level], sizes.get(level, -(-side // 2**level))) for level in levels]
     curves = _route(nodes, _edges(genome, view))
-    reader = "the RFCR neck" if isinstance(genome.neck, RFCR) else "the detection head"
+    reader = genome.neck.reader
     height = ROW * len(levels)
     return Layout(tuple(nodes), tuple(curves), tuple(rows), width, height, reader)
 

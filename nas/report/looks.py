@@ -1,4 +1,4 @@
-"""How blocks and edges are painted: colours and shapes, in one place."""
+"""How edges are painted, and the outlines of blocks; a block's own style is its operation's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.patches import Circle, FancyBboxPatch, Patch, Polygon
 
-from nas.genome.blocks import IMAGE
 from nas.report.layout import RADIUS, EdgeKind
-
-
-class Look(NamedTuple):
-    """How a type of block is painted."""
-
-    name: str
-    shape: str
-    fill: str
-    line: str
 
 
 class Stroke(NamedTuple):
@@ -28,16 +18,6 @@ class Stroke(NamedTuple):
     dash: str | tuple[float, tuple[float, ...]] = "solid"
 
 
-LOOKS = {
-    IMAGE: Look("picture", "picture", "#f3f4f6", "#6b7280"),
-    "conv": Look("convolution", "small", "#e5e7eb", "#6b7280"),
-    "max_pool": Look("max pool", "trapezium", "#e5e7eb", "#6b7280"),
-    "bottleneck": Look("bottleneck", "square", "#cfe1f5", "#2b5c94"),
-    "residual": Look("residual", "diamond", "#ffe0b8", "#b8691a"),
-    "inverted_residual": Look("inverted residual", "circle", "#d3eedb", "#2f7d4b"),
-    "fused_inverted_residual": Look("fused inverted residual", "circle", "#f3e3a6", "#8a6d0f"),
-    "tucker": Look("tucker", "hexagon", "#ead9f4", "#7a4a99"),
-}
 STROKES: dict[EdgeKind, Stroke] = {
     "down": Stroke("scaled down, to a coarser level", "#7048b8"),
     "up": Stroke("scaled up, to a finer level", "#12886a"),

@@ -7,13 +7,14 @@ from collections import Counter
 
 import pytest
 
-from nas.cost.decompose import record_plan
 from nas.cost.device.fit import Fit, Timed, fit
 from nas.cost.device.pieces import ENOUGH, Piece, design
-from nas.cost.operators import Operator, Tape
 from nas.cost.terms import Machine, family, terms
 from nas.genome import Genome
+from nas.genome.operators import Operator
 from nas.genome.plan import lower
+from nas.genome.tape import Tape
+from nas.genome.units import record_plan
 from search_spaces.spinenet import SpineNetSpace
 from tests.cost.test_operators import mobile
 

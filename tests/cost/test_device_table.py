@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from nas.cost import DeviceTable, latency_ms, profile, read_table
-from nas.cost.decompose import record_plan
-from nas.cost.operators import Operator, Tape
 from nas.cost.terms import Machine, family, terms
 from nas.errors import ConfigError
 from nas.genome import Genome
+from nas.genome.operators import Operator
 from nas.genome.plan import lower
+from nas.genome.tape import Tape
+from nas.genome.units import record_plan
 from tests.genome.relisting import relisted
 from tests.models.tiny import sampled
 

@@ -167,7 +167,8 @@ class Case(NamedTuple):
 def kinds(part: type[Part] = Part) -> Iterator[type[Part]]:
     for kind in part.__subclasses__():
         if kind.__module__.startswith(nas.genome.__name__):
-            yield kind
+            if "type" not in kind.model_fields or not kind.model_fields["type"].is_required():
+                yield kind  # the others are what the types of one kind of part have in common
             yield from kinds(kind)
 
 
@@ -222,9 +223,10 @@ def values(annotation: Any, now: Any) -> Iterator[Any]:
 
 
 def _instances(kind: type[Part]) -> Iterator[Any]:
-    """This kind as it stands in the hosts."""
-    for case in cases().get(kind, ()):
-        yield at(Genome.model_validate(HOSTS[case.host]).model_dump(mode="json"), case.path)
+    """This kind, or every type of it, as it stands in the hosts."""
+    for one in (kind, *kinds(kind)):
+        for case in cases().get(one, ()):
+            yield at(Genome.model_validate(HOSTS[case.host]).model_dump(mode="json"), case.path)
 
 
 def at(document: Any, path: tuple[str | int, ...]) -> Any:

@@ -15,16 +15,16 @@ import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.cost.decompose import record, record_plan
 from nas.cost.device.onnx_file import to_onnx
-from nas.cost.operators import Operator, Tape
 from nas.errors import GenomeError
 from nas.formats.onnx import traced
 from nas.formats.run_onnx import start_session
 from nas.genome import Genome
-from nas.genome.heads import MimicDetHead
-from nas.genome.operations import SqueezeExcite
+from nas.genome.operators import Operator
+from nas.genome.parts import MimicDetHead, SqueezeExcite
 from nas.genome.plan import lower, plan
+from nas.genome.tape import Tape
+from nas.genome.units import record_plan
 from nas.models import build
 from search_spaces import zoo
 from search_spaces.mobile_listing import (
@@ -120,7 +120,7 @@ def test_what_is_not_known_is_refused_in_one_line() -> None:
     tape = Tape()
     reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
     with pytest.raises(GenomeError, match=r"type 'mimicdet' can't be taken apart") as refused:
-        record(tape, unit, reads, 91)
+        unit.record(tape, reads, 91)
     assert "\n" not in str(refused.value)
     with pytest.raises(GenomeError, match="a binary conv"):
         recorded(published("bidet-ssd300"), 21)

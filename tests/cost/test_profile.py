@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.cost import profile
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.blocks import AlphaResample, SeparableResample
+from nas.genome.parts import AlphaResample, SeparableResample
 from nas.genome.plan import plan
 from nas.models import Detector, build
 from search_spaces import zoo

@@ -24,7 +24,7 @@ from nas.formats.onnx import write
 from nas.formats.onnx_check import pictures, verify
 from nas.formats.run_onnx import OnnxDetector
 from nas.genome import Genome
-from nas.genome.heads import Postprocess
+from nas.genome.parts import Postprocess
 from nas.models import Detector
 from nas.models.heads.retinanet import Tower
 from search_spaces import zoo

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.genome import Genome, Unit, plan
-from nas.genome.blocks import AlphaResample, SeparableResample
-from nas.genome.heads import RetinaNetHead, SSDHead
-from nas.genome.necks import RFCR, Endpoints, L2Norm
-from nas.genome.operations import (
+from nas.genome.parts import (
+    RFCR,
+    AlphaResample,
     Bottleneck,
     Conv,
+    Endpoints,
     FusedInvertedResidual,
     InvertedResidual,
+    L2Norm,
     Residual,
+    RetinaNetHead,
+    SeparableResample,
     SqueezeExcite,
+    SSDHead,
     Tucker,
 )
 
@@ -107,7 +111,7 @@ def _copies(unit: Unit) -> Iterator[Copy]:
     reads = sum(channels) if unit.block.combine == "concat" else channels[0]
     size, (gives, out, _) = unit.ins[0].size, unit.outs[0]
     for copy in range(unit.block.repeats):
-        yield Copy(reads, size, gives, out, unit.block.op.stride if copy == 0 else 1)
+        yield Copy(reads, size, gives, out, unit.block.op.window.stride if copy == 0 else 1)
         reads, size = gives, out
 
 

@@ -14,10 +14,9 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.anchors import DefaultBoxes
 from nas.genome.blocks import Edge
 from nas.genome.network import Scale, Truncation
-from nas.genome.operations import Bottleneck, Conv, Residual
+from nas.genome.parts import Bottleneck, Conv, DefaultBoxes, Residual
 from search_spaces import zoo
 from search_spaces.spinenet import SpineNetSpace
 from search_spaces.spinenet_listing import Row, genome_from_listing

@@ -9,10 +9,9 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome, plan
-from nas.genome.blocks import AlphaResample
-from nas.genome.operations import Bottleneck, Residual
-from nas.genome.plan import layout, lower
-from nas.genome.shapes import divisible
+from nas.genome.parts import AlphaResample, Bottleneck, Endpoints, Residual, RetinaNetHead
+from nas.genome.plan import lower
+from nas.genome.widths import divisible
 from search_spaces import zoo
 from tests.genome.relisting import without_ranks
 
@@ -105,8 +104,8 @@ def test_scaling_changes_what_it_says() -> None:
     genome = zoo.genome("spinenet-49")
     small = genome.scaled(width=0.25, alpha=0.25, head_width=64, input_size=128)
     assert small.scale.width == 0.25
-    assert small.neck.type == "endpoints" and small.neck.width == 64
-    assert small.head.type == "retinanet" and small.head.width == 64
+    assert isinstance(small.neck, Endpoints) and small.neck.width == 64
+    assert isinstance(small.head, RetinaNetHead) and small.head.width == 64
     assert small.input.size == 128
     alphas = {
         edge.resample.alpha
@@ -118,7 +117,7 @@ def test_scaling_changes_what_it_says() -> None:
     assert genome.scaled() == genome
     assert genome.scaled(width=0.5).scaled(width=0.5) == genome.scaled(width=0.25)
     narrow = genome.scaled(neck_width=96, head_width=64)
-    assert narrow.neck.type == "endpoints" and narrow.neck.width == 96
+    assert isinstance(narrow.neck, Endpoints) and narrow.neck.width == 96
 
 
 def test_an_input_factor_keeps_inputs_apart() -> None:
@@ -205,8 +204,8 @@ def test_shapes_are_remembered_whatever_blocks_are_called() -> None:
         edges = [edge.but(block=edge.block.replace("1", "one")) for edge in block.inputs]
         blocks.append(block.but(id=block.id.replace("1", "one"), inputs=tuple(edges)))
     taps = tuple(tap.but(block=tap.block.replace("1", "one")) for tap in genome.taps)
-    fits = layout(genome.but(blocks=tuple(blocks), taps=taps)).fitted
-    assert "one0" in fits and [*fits.values()] == [*layout(genome).fitted.values()]
+    fits = genome.but(blocks=tuple(blocks), taps=taps).layout.fitted
+    assert "one0" in fits and [*fits.values()] == [*genome.layout.fitted.values()]
 
 
 def test_a_picture_too_small_is_refused_after_one_that_is_not() -> None:

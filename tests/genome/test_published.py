@@ -6,8 +6,7 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome, plan
-from nas.genome.anchors import DefaultBoxes
-from nas.genome.heads import RetinaNetHead, SSDHead
+from nas.genome.parts import Conv, DefaultBoxes, RetinaNetHead, SSDHead
 from nas.genome.plan import lower
 from search_spaces import zoo
 from tests.genome.counting import PUBLISHED, Layer, by_name, document, layers, published
@@ -189,7 +188,8 @@ def test_bidet_counts_as_its_authors_code() -> None:
 
 
 def test_bidet_has_25_binary_convolutions_and_four_projections() -> None:
-    operations = [block.op for block in published("bidet-ssd300").blocks if block.op.type == "conv"]
+    blocks = published("bidet-ssd300").blocks
+    operations = [block.op for block in blocks if isinstance(block.op, Conv)]
     assert sum(op.precision == "binary" for op in operations) == 25
     assert sum(op.shortcut == "average_pool" for op in operations) == 4
 

@@ -18,16 +18,13 @@ from nas.cost.units import unit_cost
 from nas.errors import GenomeError
 from nas.genome import Shape, Unit
 from nas.genome.blocks import Block, Edge
+from nas.genome.maps import Map
 from nas.genome.network import BatchNorm, Scale
-from nas.genome.operations import (
-    FusedInvertedResidual,
-    InvertedResidual,
-    SqueezeExcite,
-    Tucker,
-)
 from nas.genome.part import Stride
-from nas.genome.shapes import Map, compressed, fitted, squeezed
+from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
+from nas.genome.shapes import fitted
 from nas.genome.units import Port
+from nas.genome.widths import compressed
 from nas.models.blocks import FusedBlock
 
 NORM = BatchNorm(eps=1e-3, momentum=0.03)
@@ -156,10 +153,10 @@ def test_channels_inside_are_the_published_ones() -> None:
     """Counted from torchvision, TensorFlow's MobileDets and SpineNet-Mobile."""
     mobilenet = SqueezeExcite()
     wide = {72: 24, 120: 32, 240: 64, 480: 120, 672: 168, 960: 240, 184: 48}
-    assert {w: squeezed(mobilenet, 40, w) for w in wide} == wide
+    assert {w: mobilenet.squeezed(40, w) for w in wide} == wide
     spinenet = SqueezeExcite(ratio=0.2, of="input", divisor=1)
     reads = {8: 1, 16: 3, 24: 4, 40: 8, 80: 16, 112: 22, 4: 1}
-    assert {c: squeezed(spinenet, c, 6 * c) for c in reads} == reads
+    assert {c: spinenet.squeezed(c, 6 * c) for c in reads} == reads
     ratios = {(96, 0.75): 72, (160, 0.625): 104, (48, 0.75): 40, (48, 1.25): 64, (24, 0.25): 8}
     assert {pair: compressed(*pair) for pair in ratios} == ratios
     assert compressed(40, 0.25) == 8  # 10: no tenth may be lost in other rounding rules

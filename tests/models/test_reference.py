@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nas.genome import plan
 from nas.models import Detector, build
-from nas.models.blocks.inverted_residual import InvertedResidual
+from nas.models.blocks.inverted_residual import InvertedResidualBlock
 from nas.models.edges.separable import Separable
 from nas.models.heads.base import RawOutputs
 from nas.models.heads.retinanet import SeparableConv
@@ -111,7 +111,7 @@ def edge_steps(edge: Any) -> list[Any]:
 def block_layers(block: Any) -> Iterator[nn.Module]:
     """A projection shortcut comes before the block's own convolutions."""
     for copy in block.copies:
-        if isinstance(copy, InvertedResidual):
+        if isinstance(copy, InvertedResidualBlock):
             attend: Any = copy.attend
             for step in (copy.expand, copy.depthwise, (attend.fc1, attend.fc2), copy.project):
                 yield from step  # type: ignore[misc]

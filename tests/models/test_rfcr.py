@@ -10,12 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.cost import unit_cost
 from nas.errors import GenomeError
 from nas.genome import Genome, Shape, Unit
-from nas.genome import necks as schema
+from nas.genome import parts as schema
 from nas.genome.network import BatchNorm
 from nas.genome.plan import lower
 from nas.models import build
 from nas.models.necks import build_neck
-from nas.models.necks.rfcr import RFCR
+from nas.models.necks.rfcr import RFCRNeck
 from tests.genome.counting import published
 
 SIDES = (10, 20, 40, 20)  # at 320 px: strides 32, 16, 8, and 4 pooled by 4
@@ -32,10 +32,10 @@ def unit_of(channels: tuple[int, ...], scale: float = 1.0, part: schema.RFCR = P
     return Unit("neck", "neck", part, None, (), ins, outs)
 
 
-def built(unit: Unit) -> RFCR:
+def built(unit: Unit) -> RFCRNeck:
     torch.manual_seed(0)
     neck = build_neck(unit, BatchNorm())
-    assert isinstance(neck, RFCR)
+    assert isinstance(neck, RFCRNeck)
     return neck.eval()
 
 
@@ -158,7 +158,7 @@ def test_factors_begin_at_one() -> None:
     _, unit = necked(320)
     genome = published("mobilenetv2-0.75-rfcr")
     neck = build(genome, 4).body[unit.name]
-    assert isinstance(neck, RFCR) and torch.equal(neck.factors, torch.ones(4))
+    assert isinstance(neck, RFCRNeck) and torch.equal(neck.factors, torch.ones(4))
 
 
 def test_an_even_kernel_is_refused() -> None:

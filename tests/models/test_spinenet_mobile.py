@@ -11,8 +11,8 @@ from torchvision.ops import StochasticDepth
 
 from nas.cost import unit_cost
 from nas.genome import Shape, Unit
-from nas.genome.blocks import SeparableResample
 from nas.genome.network import BatchNorm
+from nas.genome.parts import SeparableResample
 from nas.models.edges import build_edge
 from nas.models.edges.separable import Separable
 from nas.models.heads.retinanet import SeparableConv

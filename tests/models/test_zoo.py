@@ -19,6 +19,7 @@ from nas.data.coco import Category
 from nas.formats.onnx import write
 from nas.formats.onnx_check import pictures as scenes
 from nas.genome import Genome
+from nas.genome.parts import RetinaNetHead
 from nas.models import Detector
 from nas.models.heads.retinanet import RetinaNet
 from search_spaces import zoo
@@ -52,7 +53,7 @@ LARGE = {"spinenet-96", "spinenet-143", "spinenet-190"}
 def small(name: str) -> Genome:
     """A network of the zoo at a size for quick tests."""
     genome = zoo.genome(name)
-    if genome.head.type == "retinanet":
+    if isinstance(genome.head, RetinaNetHead):
         width = 0.5 if genome.head.separable else 1 / 16
         return genome.scaled(width=width, head_width=16, input_size=128)
     return genome.scaled(width=0.5, input_size=160)

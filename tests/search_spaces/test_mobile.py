@@ -14,9 +14,8 @@ import pytest
 from nas.controllers.evolution import mutated
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
-from nas.genome.anchors import DefaultBoxes
 from nas.genome.key import canonical_order
-from nas.genome.necks import RFCR
+from nas.genome.parts import RFCR, DefaultBoxes
 from nas.genome.plan import lower
 from nas.space import Code
 from search_spaces import zoo

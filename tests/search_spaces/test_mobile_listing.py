@@ -8,7 +8,7 @@ import math
 import pytest
 
 from nas.errors import GenomeError
-from nas.genome.anchors import DefaultBoxes
+from nas.genome.parts import DefaultBoxes
 from nas.genome.plan import lower
 from search_spaces.mobile_listing import (
     DeploySettings,

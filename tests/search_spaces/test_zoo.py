@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nas.cost import profile
-from nas.genome.heads import SSDHead
+from nas.genome.parts import SSDHead
 from nas.genome.plan import lower
 from search_spaces import zoo
 from tests.genome.counting import Layer, layers, published

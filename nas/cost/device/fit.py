@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.cost.operators import Operator
 from nas.cost.terms import Machine, Term, family, terms
+from nas.genome.operators import Operator
 
 Array = NDArray[np.float64]
 

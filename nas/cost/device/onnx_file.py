@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from nas.cost.operators import Operator, Step, Tape
+from nas.genome.operators import Operator
+from nas.genome.tape import Step, Tape
 
 OPSET, IR_VERSION = 17, 8
 BIAS = 0.01

@@ -13,11 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nas.cost.decompose import record, record_plan
-from nas.cost.operators import Operator, Tape, Value
 from nas.cost.terms import family
 from nas.genome import Genome, Port, Unit
+from nas.genome.operators import Operator
 from nas.genome.plan import lower
+from nas.genome.tape import Tape, Value
+from nas.genome.units import record_plan
 
 ENOUGH = 3
 """Pieces that hold a family, before others are looked at."""
@@ -95,7 +96,7 @@ def _distinct(genomes: Sequence[Genome], num_classes: int) -> list[_Place]:
             if not unit.training_only:
                 tape = Tape()
                 reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
-                record(tape, unit, reads, num_classes)
+                unit.record(tape, reads, num_classes)
                 found.setdefault(tape.operators, _Place(units, unit, tape.operators))
     return list(found.values())
 
@@ -143,7 +144,7 @@ def _piece(name: str, place: _Place, rng: random.Random, num_classes: int) -> Pi
         for port, shape in zip(unit.inputs, unit.ins, strict=True):
             if port not in known:
                 known[port] = tape.input(shape.channels, shape.size)
-        gives = record(tape, unit, [known[port] for port in unit.inputs], num_classes)
+        gives = unit.record(tape, [known[port] for port in unit.inputs], num_classes)
         known.update({Port(unit.name, i): value for i, value in enumerate(gives)})
         last = gives
     ends: Sequence[Value] = last if members[-1].kind == "head" else last[:1]

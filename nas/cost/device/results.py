@@ -19,10 +19,10 @@ from nas.cost.device_table import (
     Measurement,
     Protocol,
 )
-from nas.cost.operators import Operator
 from nas.cost.table import Time, Words, read_json, refusal, validated
 from nas.cost.terms import extent, family
 from nas.errors import ConfigError
+from nas.genome.operators import Operator
 
 WHAT = "times of a device"
 FEWEST = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +10,9 @@ from torch import Tensor, nn
 from nas.genome import Unit
 from nas.genome.network import BatchNorm
 from nas.genome.units import fused_channels
-from nas.models.blocks.bottleneck import Bottleneck
-from nas.models.blocks.conv import Conv
-from nas.models.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
-from nas.models.blocks.max_pool import MaxPool
-from nas.models.blocks.residual import Residual
-from nas.models.blocks.tucker import Tucker
 from nas.models.layers import activation
+from nas.models.registry import BLOCKS, Site, module_class
 from nas.models.stochastic_depth import StochasticDepth
-
-_TYPES: dict[str, Callable[[Unit, int, int, BatchNorm, nn.Module], nn.Module]] = {
-    "bottleneck": Bottleneck,
-    "conv": Conv,
-    "fused_inverted_residual": FusedInvertedResidual,
-    "inverted_residual": InvertedResidual,
-    "max_pool": MaxPool,
-    "residual": Residual,
-    "tucker": Tucker,
-}
 
 
 class FusedBlock(nn.Module):
@@ -43,7 +28,8 @@ class FusedBlock(nn.Module):
         unit: a unit of kind ``block``.
         norm: constants of batch norm.
         drop_path: probability of dropping the residual branch of a picture.
-        gives_expanded: whether somebody reads the expanded map of an inverted residual.
+        gives_expanded: whether somebody reads the map inside the first copy, whose ``both`` gives
+            it too.
     """
 
     def __init__(
@@ -58,14 +44,11 @@ class FusedBlock(nn.Module):
             self.factors = nn.Parameter(torch.ones(len(unit.ins)))
         self.act = activation(block.fuse_activation)
         dropped = StochasticDepth(drop_path) if drop_path else nn.Identity()
-        make = _TYPES[block.op.type]
-        first, later = fused_channels(unit), unit.outs[0].channels
-        self.copies = nn.Sequential(
-            *(
-                make(unit, first if copy == 0 else later, copy, norm, dropped)
-                for copy in range(block.repeats)
-            )
-        )
+        make = module_class(BLOCKS, block.op, f"block {block.id!r}")
+        first = Site(fused_channels(unit), unit.width, block.op.window.stride, norm, dropped)
+        later = first._replace(channels=unit.outs[0].channels, stride=1)
+        sites = [first, *[later] * (block.repeats - 1)]
+        self.copies = nn.Sequential(*(make(block.op, site) for site in sites))
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Combination, activation, copies."""
@@ -73,8 +56,8 @@ class FusedBlock(nn.Module):
         if x is inputs[0] and not isinstance(self.act, nn.Identity):
             x = x.clone()  # the activation works in place, and others may read this input
         x = self.act(x)
-        first = self.copies[0]
-        if not (self.gives_expanded and isinstance(first, InvertedResidual)):
+        first: Any = self.copies[0]
+        if not self.gives_expanded:
             out: Tensor = self.copies(x)
             return out
         out, wide = first.both(x)

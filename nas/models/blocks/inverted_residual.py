@@ -1,40 +1,33 @@
-"""Mobile bottlenecks: widen, filter depthwise or with one full convolution, project."""
+"""Mobile bottlenecks: widen, filter depthwise, project."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nas.genome import Unit
-from nas.genome import operations as schema
-from nas.genome.network import BatchNorm
-from nas.genome.shapes import expanded
+from nas.genome import parts as schema
+from nas.genome.widths import expanded
 from nas.models.blocks.squeeze_excite import squeeze_excite
 from nas.models.layers import ConvNorm
+from nas.models.registry import Site
 from nas.models.widening import can_widen, widen
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidualBlock(nn.Module):
     """1×1 expansion, depthwise k×k (the stride is here), squeeze-excite, 1×1 projection.
 
     Where the genome has a shortcut, the input is added; nothing is activated after the sum.
     """
 
-    def __init__(
-        self, unit: Unit, in_channels: int, copy: int, norm: BatchNorm, dropped: nn.Module
-    ) -> None:
+    def __init__(self, op: schema.InvertedResidual, at: Site) -> None:
         super().__init__()
-        op = unit.part
-        assert isinstance(op, schema.InvertedResidual)
-        wide, act = expanded(in_channels, op.expansion), op.activation
-        stride = op.stride if copy == 0 else 1
-        self.expand = (
-            nn.Identity() if op.expansion == 1 else ConvNorm(in_channels, wide, 1, norm, act)
-        )
+        channels, width, stride, norm, dropped = at
+        wide, act = expanded(channels, op.expansion), op.activation
+        self.expand = nn.Identity() if op.expansion == 1 else ConvNorm(channels, wide, 1, norm, act)
         self.depthwise = ConvNorm(
             wide, wide, op.kernel, norm, act, stride, dilation=op.dilation, groups=wide
         )
-        self.attend = squeeze_excite(op.squeeze_excite, in_channels, wide)
-        self.project = ConvNorm(wide, unit.width, 1, norm, op.project_activation)
+        self.attend = squeeze_excite(op.squeeze_excite, channels, wide)
+        self.project = ConvNorm(wide, width, 1, norm, op.project_activation)
         self.shortcut = op.shortcut
         self.dropped = dropped
 
@@ -60,27 +53,4 @@ class InvertedResidual(nn.Module):
 
     def _narrowed(self, x: Tensor, filtered: Tensor) -> Tensor:
         out: Tensor = self.project(self.attend(filtered))
-        return x + self.dropped(out) if self.shortcut else out
-
-
-class FusedInvertedResidual(nn.Module):
-    """Full k×k to the expanded width (the stride is here), squeeze-excite, 1×1 projection."""
-
-    def __init__(
-        self, unit: Unit, in_channels: int, copy: int, norm: BatchNorm, dropped: nn.Module
-    ) -> None:
-        super().__init__()
-        op = unit.part
-        assert isinstance(op, schema.FusedInvertedResidual)
-        wide = expanded(in_channels, op.expansion)
-        stride = op.stride if copy == 0 else 1
-        self.expand = ConvNorm(in_channels, wide, op.kernel, norm, op.activation, stride)
-        self.attend = squeeze_excite(op.squeeze_excite, in_channels, wide)
-        self.project = ConvNorm(wide, unit.width, 1, norm)
-        self.shortcut = op.shortcut
-        self.dropped = dropped
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, C_in, S, S)`` to ``(N, C, S / stride, S / stride)``."""
-        out: Tensor = self.project(self.attend(self.expand(x)))
         return x + self.dropped(out) if self.shortcut else out

@@ -5,21 +5,17 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.genome import Unit
-from nas.genome import operations as schema
-from nas.genome.network import BatchNorm
+from nas.genome import parts as schema
 from nas.models.layers import max_pool_same
+from nas.models.registry import Site
 
 
-class MaxPool(nn.Module):
+class MaxPoolBlock(nn.Module):
     """``(N, C, S, S)`` to ``(N, C, S', S')``; padded as TensorFlow does, or by a number."""
 
-    def __init__(
-        self, unit: Unit, in_channels: int, copy: int, norm: BatchNorm, dropped: nn.Module
-    ) -> None:
+    def __init__(self, op: schema.MaxPool, at: Site) -> None:
         super().__init__()
-        assert isinstance(unit.part, schema.MaxPool)
-        self.op = unit.part
+        self.op = op
 
     def forward(self, x: Tensor) -> Tensor:
         """Pools."""

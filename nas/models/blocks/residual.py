@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nas.genome import Unit
-from nas.genome import operations as schema
-from nas.genome.network import BatchNorm
+from nas.genome import parts as schema
 from nas.models.layers import ConvNorm, activation
+from nas.models.registry import Site
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions of C channels plus the input; activation after the sum."""
 
-    def __init__(
-        self, unit: Unit, in_channels: int, copy: int, norm: BatchNorm, dropped: nn.Module
-    ) -> None:
+    def __init__(self, op: schema.Residual, at: Site) -> None:
         super().__init__()
-        op = unit.part
-        assert isinstance(op, schema.Residual)
-        width, act = unit.width, op.activation
-        stride = op.stride if copy == 0 else 1
-        keeps = in_channels == width and stride == 1
-        self.project = (
-            nn.Identity() if keeps else ConvNorm(in_channels, width, 1, norm, stride=stride)
-        )
-        self.conv0 = ConvNorm(in_channels, width, 3, norm, act, stride=stride)
+        channels, width, stride, norm, dropped = at
+        act = op.activation
+        keeps = channels == width and stride == 1
+        self.project = nn.Identity() if keeps else ConvNorm(channels, width, 1, norm, stride=stride)
+        self.conv0 = ConvNorm(channels, width, 3, norm, act, stride=stride)
         self.conv1 = ConvNorm(width, width, 3, norm)
         self.dropped = dropped
         self.act = activation(act)

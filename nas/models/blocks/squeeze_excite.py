@@ -7,8 +7,7 @@ from functools import partial
 from torch import nn
 from torchvision.ops import SqueezeExcitation
 
-from nas.genome import operations as schema
-from nas.genome.shapes import squeezed
+from nas.genome import parts as schema
 from nas.models.layers import activation
 
 
@@ -24,7 +23,7 @@ def squeeze_excite(op: schema.SqueezeExcite | None, channels: int, wide: int) ->
         return nn.Identity()
     return SqueezeExcitation(
         wide,
-        squeezed(op, channels, wide),
+        op.squeezed(channels, wide),
         activation=partial(activation, op.activation),
         scale_activation=partial(activation, op.gate),
     )

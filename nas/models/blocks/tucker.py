@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nas.genome import Unit
-from nas.genome import operations as schema
-from nas.genome.network import BatchNorm
-from nas.genome.shapes import compressed
+from nas.genome import parts as schema
+from nas.genome.widths import compressed
 from nas.models.layers import ConvNorm
+from nas.models.registry import Site
 
 
-class Tucker(nn.Module):
+class TuckerBlock(nn.Module):
     """1×1 to a share of the input, full k×k (the stride is here) to a share of the output, 1×1.
 
     Where the genome has a shortcut, the input is added; nothing is activated after the sum.
     """
 
-    def __init__(
-        self, unit: Unit, in_channels: int, copy: int, norm: BatchNorm, dropped: nn.Module
-    ) -> None:
+    def __init__(self, op: schema.Tucker, at: Site) -> None:
         super().__init__()
-        op = unit.part
-        assert isinstance(op, schema.Tucker)
-        first = compressed(in_channels, op.input_ratio)
-        second = compressed(unit.width, op.output_ratio)
-        stride = op.stride if copy == 0 else 1
-        self.compress = ConvNorm(in_channels, first, 1, norm, op.activation)
+        channels, width, stride, norm, dropped = at
+        first = compressed(channels, op.input_ratio)
+        second = compressed(width, op.output_ratio)
+        self.compress = ConvNorm(channels, first, 1, norm, op.activation)
         self.conv = ConvNorm(first, second, op.kernel, norm, op.activation, stride)
-        self.project = ConvNorm(second, unit.width, 1, norm)
+        self.project = ConvNorm(second, width, 1, norm)
         self.shortcut = op.shortcut
         self.dropped = dropped
 

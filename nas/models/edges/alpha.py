@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome import Unit
-from nas.genome.blocks import AlphaResample
 from nas.genome.network import BatchNorm
+from nas.genome.parts import AlphaResample
 from nas.models.edges.upsampling import projected_to
 from nas.models.layers import ConvNorm, max_pool_same
 
@@ -15,13 +15,12 @@ from nas.models.layers import ConvNorm, max_pool_same
 class Alpha(nn.Module):
     """1×1 to α of the parent's base width, down or up, 1×1 to the reader's width.
 
-    Down: one strided 3×3, then at most one max-pool, as in the authors' code, which decides by
-    real sizes: where they don't divide, the pool halves and nearest resizing does the rest.
+    Down: one strided 3×3, then at most one max-pool (`AlphaResample.pooling`).
 
     Up: nearest, after the last 1×1 where it can.
     """
 
-    def __init__(self, unit: Unit, resample: AlphaResample, norm: BatchNorm) -> None:
+    def __init__(self, resample: AlphaResample, unit: Unit, norm: BatchNorm) -> None:
         super().__init__()
         source, target = unit.ins[0], unit.outs[0]
         act = resample.activation
@@ -32,22 +31,20 @@ class Alpha(nn.Module):
             else None
         )
         self.expand = ConvNorm(unit.middle, target.channels, 1, norm)
-        self.same = resample.pool_padding == "same"
-        self.sizes = (source.size, target.size)
+        self.pool = resample.pooling(source.size, target.size)
+        self.size = target.size
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, S, S)`` to ``(N, C', S', S')``."""
         x = self.reduce(x)
         if self.down is not None:
             x = self._pool(self.down(x))
-        return projected_to(x, self.expand, self.sizes[1])
+        return projected_to(x, self.expand, self.size)
 
     def _pool(self, x: Tensor) -> Tensor:
-        size, target = self.sizes
-        if size // target <= 2:
+        if self.pool is None:
             return x
-        stride = size // target // 2 if size % target == 0 else 2
-        kernel = 3 if size / target <= 4 else 5
-        if self.same:
+        kernel, stride, padding = self.pool
+        if padding is None:
             return max_pool_same(x, kernel, stride)
-        return F.max_pool2d(x, kernel, stride, padding=kernel // 2)
+        return F.max_pool2d(x, kernel, stride, padding)

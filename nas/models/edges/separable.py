@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nas.genome import Unit
-from nas.genome.blocks import SeparableResample
 from nas.genome.network import BatchNorm
+from nas.genome.parts import SeparableResample
 from nas.models.edges.upsampling import projected_to
 from nas.models.layers import ConvNorm
 
@@ -18,7 +18,7 @@ class Separable(nn.Module):
     Source: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet_mbconv.py.
     """
 
-    def __init__(self, unit: Unit, resample: SeparableResample, norm: BatchNorm) -> None:
+    def __init__(self, resample: SeparableResample, unit: Unit, norm: BatchNorm) -> None:
         super().__init__()
         source, target = unit.ins[0], unit.outs[0]
         channels, act = source.channels, resample.activation

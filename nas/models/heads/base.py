@@ -10,11 +10,11 @@ from typing import Generic, NamedTuple, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nas.genome.heads import RetinaNetHead, SSDHead
+from nas.genome.parts import HeadPart
 from nas.models.detections import best_detections
 from nas.models.targets import BoxCode, Matches
 
-Settings = TypeVar("Settings", RetinaNetHead, SSDHead)
+Settings = TypeVar("Settings", bound=HeadPart)
 
 
 class RawOutputs(NamedTuple):

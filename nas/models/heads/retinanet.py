@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.genome import Unit
-from nas.genome.anchors import OctaveAnchors
-from nas.genome.heads import RetinaNetHead
 from nas.genome.network import BatchNorm
+from nas.genome.parts import OctaveAnchors, RetinaNetHead
 from nas.models.anchors import octave_anchors
 from nas.models.heads.base import Head, RawOutputs, by_anchor, full
 from nas.models.layers import activation, batch_norm, initialize
@@ -73,8 +72,8 @@ class RetinaNet(Head[RetinaNetHead]):
 
     def __init__(
         self,
-        unit: Unit,
         head: RetinaNetHead,
+        unit: Unit,
         num_classes: int,
         norm: BatchNorm,
         image_size: int,

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome import Unit
-from nas.genome.anchors import DefaultBoxes
-from nas.genome.heads import SSDHead
 from nas.genome.network import BatchNorm
+from nas.genome.parts import DefaultBoxes, SSDHead
 from nas.models.anchors import default_boxes
 from nas.models.convolutions import Pointwise
 from nas.models.heads.base import Head, RawOutputs, by_anchor, full
@@ -32,7 +31,7 @@ class SSD(Head[SSDHead]):
     exclusive = True
 
     def __init__(
-        self, unit: Unit, head: SSDHead, num_classes: int, norm: BatchNorm, image_size: int
+        self, head: SSDHead, unit: Unit, num_classes: int, norm: BatchNorm, image_size: int
     ) -> None:
         parts = [part for part in head.anchors if isinstance(part, DefaultBoxes)]
         super().__init__(head, num_classes, image_size, default_boxes(parts, unit.ins, image_size))

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome import Unit
-from nas.genome import necks as schema
+from nas.genome import parts as schema
 from nas.genome.network import BatchNorm
 from nas.models.layers import ConvNorm
 
 
-class RFCR(nn.Module):
+class RFCRNeck(nn.Module):
     """Adds up all maps at one size, filters the sum, and appends it to some of the maps.
 
     Every map passes its own 1×1 without bias, batch norm or activation, and is then resampled to
@@ -26,7 +26,7 @@ class RFCR(nn.Module):
     second pixel instead of the largest on the way down, and is bilinear on the way up.
     """
 
-    def __init__(self, unit: Unit, neck: schema.RFCR, norm: BatchNorm) -> None:
+    def __init__(self, neck: schema.RFCR, unit: Unit, norm: BatchNorm) -> None:
         super().__init__()
         width, act = neck.collect, neck.activation
         self.collect = nn.ModuleList(

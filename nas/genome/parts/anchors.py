@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal, Self
 
 from nas.genome.part import Part, Positive
 
 
-class OctaveAnchors(Part):
+class Anchors(Part):
+    """The boxes at one place of a map."""
+
+    type: str
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        raise NotImplementedError(f"{type(self).__name__}.count")
+
+
+class OctaveAnchors(Anchors):
     """RetinaNet's anchors of one level: octave scales × aspect ratios (width over height).
 
     ``size`` times the level's stride is the side of the smallest square anchor.
@@ -27,7 +36,7 @@ class OctaveAnchors(Part):
         return len(self.scales) * len(self.ratios)
 
 
-class DefaultBoxes(Part):
+class DefaultBoxes(Anchors):
     """SSD's default boxes of one level, as fractions of the input's side.
 
     Two squares, of ``scale`` and of the geometric mean with ``next_scale``, then one pair per
@@ -55,5 +64,9 @@ class DefaultBoxes(Part):
             return self.squares
         return self.scale, math.sqrt(self.scale * self.next_scale)
 
-
-Anchors = Annotated[OctaveAnchors | DefaultBoxes, Field(discriminator="type")]
+    def resolved(self) -> tuple[Self, frozenset[str]]:
+        """Without squares that are the derived ones; beside others nothing reads next_scale."""
+        if self.squares is None:
+            return self, frozenset()
+        derived = self.but(squares=None).square_scales
+        return self, frozenset({"squares" if self.squares == derived else "next_scale"})

@@ -1,0 +1,26 @@
+"""SpineNet-Mobile's cross-scale connection: depthwise steps down or nearest up, then one 1×1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from nas.genome.maps import Shape
+from nas.genome.part import Activation
+from nas.genome.parts.alpha import LEAST_SIZE
+from nas.genome.parts.resample import Resample, projected
+from nas.genome.tape import Tape, Value
+
+
+class SeparableResample(Resample):
+    """SpineNet-Mobile's resampling: depthwise strided 3×3 steps down, nearest up, one 1×1."""
+
+    type: Literal["separable"] = "separable"
+    activation: Activation = "swish"
+
+    least_size: ClassVar[int] = LEAST_SIZE
+
+    def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
+        """A depthwise step for each octave down, a 1×1, and nearest up."""
+        for _ in range(target.level - source.level):
+            x = tape.depthwise(x, 3, 2, self.activation)
+        return projected(tape, x, target)

@@ -1,0 +1,336 @@
+"""The tape: which operators a part is, in the order in which they run.
+
+Every part records itself on one (``record`` of `nas.genome.parts`), and all that is counted or
+timed is a fold over it: shapes and kernels give a device's times, what is learnt gives parameters
+and stored bits.  Batch norm has no operator, for every runtime folds it into the convolution before
+it.  What follows the raw outputs, decoding of boxes and non-maximum suppression, has none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from nas.genome.operators import Operator
+from nas.genome.part import Activation
+
+
+class Value(NamedTuple):
+    """A map on its way between operators: its number, channels and side in pixels."""
+
+    number: int
+    channels: int
+    size: int
+
+
+class Learnt(NamedTuple):
+    """What is learnt of an operator, and how published tables count its work.
+
+    Attributes:
+        weights: of a convolution's filters; each is multiplied at every one of ``places``.
+        others: biases, batch norms' factors and offsets, and factors of other kinds.
+        places: of the map that published tables take the convolution at.
+        bits: that a weight is stored in; others are always stored in 32.
+        shared: whether an operator before it has the same weights, which are stored once.
+    """
+
+    weights: int = 0
+    others: int = 0
+    places: int = 0
+    bits: int = 32
+    shared: bool = False
+
+
+NOTHING = Learnt()
+
+
+class Step(NamedTuple):
+    """An operator at work: the numbers of the values that it reads and of the one that it gives.
+
+    Attributes:
+        padding: pixels before and behind of a convolution or pooling.
+        ends: whether a ``flatten`` gives this many values a box; 0 of any other.
+        learnt: what is learnt of it, with the batch norm that is folded into it.
+    """
+
+    operator: Operator
+    reads: tuple[int, ...]
+    gives: int
+    padding: tuple[int, int] = (0, 0)
+    ends: int = 0
+    learnt: Learnt = NOTHING
+
+
+class Tape:
+    """Records operators in the order in which they run.
+
+    Example:
+        >>> tape = Tape()
+        >>> wide = tape.conv(tape.input(16, 160), 32, kernel=3, stride=2)
+        >>> [step.operator.text for step in tape.steps]
+        ['input 16@160 > 16@160', 'conv k3 s2 16@160 > 32@80']
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._made = 0
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """What was recorded, without the wiring."""
+        return tuple([step.operator for step in self.steps])
+
+    def value(self, channels: int, size: int) -> Value:
+        """A map that nothing recorded has made."""
+        self._made += 1
+        return Value(self._made - 1, channels, size)
+
+    def input(self, channels: int, size: int) -> Value:
+        """A map that is handed to the runtime."""
+        value = self.value(channels, size)
+        operator = Operator("input", channels, size, channels, size)
+        self.steps.append(Step(operator, (), value.number))
+        return value
+
+    def output(self, value: Value) -> None:
+        """A map that the runtime hands back."""
+        self._plain("output", value)
+
+    def conv(
+        self,
+        x: Value,
+        channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        activation: Activation = "none",
+        *,
+        padding: int | None = None,
+        dilation: int = 1,
+        norm: bool = True,
+        bias: bool = False,
+        bits: int = 32,
+        shared: bool = False,
+        published_size: int | None = None,
+    ) -> Value:
+        """A full convolution, the batch norm behind it, which runtimes fold, and its activation.
+
+        Args:
+            x: what is read.
+            channels: that are given.
+            kernel, stride, dilation: of its window.
+            activation: ``none`` records nothing.
+            padding: on each side; None keeps the size of a map at stride 1.
+            norm, bias: what is learnt besides the weights.
+            bits: that a weight is stored in.
+            shared: whether the weights and the bias are an earlier convolution's.
+            published_size: side of the map that published tables count it at, where it isn't
+                the one that it gives.
+        """
+        extent = dilation * (kernel - 1)
+        padding = extent // 2 if padding is None else padding
+        size = (x.size + 2 * padding - extent - 1) // stride + 1
+        kind = _kind("conv", kernel, stride, dilation)
+        others = 2 * channels * norm + channels * (bias and not shared)
+        places = (size if published_size is None else published_size) ** 2
+        learnt = Learnt(x.channels * channels * kernel**2, others, places, bits, shared)
+        return self._filter(kind, x, channels, size, padding, learnt, activation)
+
+    def depthwise(
+        self,
+        x: Value,
+        kernel: int,
+        stride: int = 1,
+        activation: Activation = "none",
+        dilation: int = 1,
+        *,
+        norm: bool = True,
+        shared: bool = False,
+    ) -> Value:
+        """One filter a channel, without bias; otherwise as `conv`."""
+        extent, channels = dilation * (kernel - 1), x.channels
+        padding = extent // 2
+        size = (x.size + 2 * padding - extent - 1) // stride + 1
+        kind = _kind("depthwise", kernel, stride, dilation)
+        learnt = Learnt(channels * kernel**2, 2 * channels * norm, size**2, 32, shared)
+        return self._filter(kind, x, channels, size, padding, learnt, activation)
+
+    def _filter(
+        self,
+        kind: str,
+        x: Value,
+        channels: int,
+        size: int,
+        padding: int,
+        learnt: Learnt,
+        activation: Activation,
+    ) -> Value:
+        """Adds a convolution and its activation."""
+        out = self.value(channels, size)
+        operator = Operator(kind, x.channels, x.size, channels, size)
+        self.steps.append(
+            Step(operator, (x.number,), out.number, (padding, padding), learnt=learnt)
+        )
+        return out if activation == "none" else self._plain(activation, out)
+
+    def activate(self, x: Value, activation: Activation) -> Value:
+        """An activation; ``none`` records nothing."""
+        return x if activation == "none" else self._plain(activation, x)
+
+    def max_pool(
+        self, x: Value, kernel: int, stride: int, size: int, padding: tuple[int, int]
+    ) -> Value:
+        """Max-pools to ``size``; what is outside of the map never wins."""
+        return self._step(f"max_pool k{kernel} s{stride}", [x], x.channels, size, padding)
+
+    def average_pool(self, x: Value, stride: int) -> Value:
+        """Average-pools, the window being the stride."""
+        return self._step(f"average_pool k{stride} s{stride}", [x], x.channels, x.size // stride)
+
+    def resize(self, x: Value, size: int) -> Value:
+        """Nearest neighbours."""
+        return x if size == x.size else self._step("nearest", [x], x.channels, size)
+
+    def mean(self, x: Value) -> Value:
+        """The mean of each channel."""
+        return self._step("mean", [x], x.channels, 1)
+
+    def gate(self, x: Value, factors: Value) -> Value:
+        """Multiplies each channel by a factor of its own."""
+        return self._step("gate", [x, factors], x.channels, x.size)
+
+    def weigh(self, x: Value) -> Value:
+        """Multiplies a map by one learnt number."""
+        return self._plain("weigh", x, Learnt(others=1))
+
+    def normalize(self, x: Value) -> Value:
+        """Takes the colours' means from the picture and divides by their deviations."""
+        return self._plain("normalize", x)
+
+    def unit_norm(self, x: Value) -> Value:
+        """Unit norm over channels, times a learnt factor each."""
+        return self._plain("unit_norm", x, Learnt(others=x.channels))
+
+    def add(self, values: Sequence[Value]) -> Value:
+        """The sum of maps of one shape, one ``add`` for each but the first."""
+        total = values[0]
+        for value in values[1:]:
+            total = self._step("add", [total, value], total.channels, total.size)
+        return total
+
+    def concat(self, values: Sequence[Value]) -> Value:
+        """Maps of one size beside each other; of a single one, itself."""
+        if len(values) == 1:
+            return values[0]
+        channels = sum([value.channels for value in values])
+        return self._step("concat", values, channels, values[0].size, channels_in=channels)
+
+    def flatten(self, x: Value, ends: int) -> Value:
+        """``(1, A · ends, S, S)`` to ``(1, S · S · A, ends)``, here ``A · ends`` channels at S."""
+        return self._step("flatten", [x], x.channels, x.size, ends=ends)
+
+    def join(self, values: Sequence[Value]) -> Value:
+        """All levels' flattened predictions in one row; its channels are their numbers' count."""
+        count = sum([value.channels * value.size**2 for value in values])
+        return self._step("join", values, count, 1, channels_in=count, size_in=1)
+
+    def _plain(self, kind: str, x: Value, learnt: Learnt = NOTHING) -> Value:
+        """Adds an operator that keeps a map's shape."""
+        number, channels, size = x
+        out = self.value(channels, size)
+        operator = Operator(kind, channels, size, channels, size)
+        self.steps.append(Step(operator, (number,), out.number, learnt=learnt))
+        return out
+
+    def _step(
+        self,
+        kind: str,
+        reads: Sequence[Value],
+        channels: int,
+        size: int,
+        padding: tuple[int, int] = (0, 0),
+        *,
+        channels_in: int | None = None,
+        size_in: int | None = None,
+        ends: int = 0,
+    ) -> Value:
+        """Adds any other operator."""
+        first = reads[0]
+        before = first.channels if channels_in is None else channels_in
+        side = first.size if size_in is None else size_in
+        out = self.value(channels, size)
+        operator = Operator(kind, before, side, channels, size)
+        numbers = tuple([x.number for x in reads])
+        self.steps.append(Step(operator, numbers, out.number, padding, ends))
+        return out
+
+
+class Tally(Tape):
+    """A tape that adds up what is learnt instead of keeping operators, in a third of the time.
+
+    Attributes:
+        params: trainable parameters; bits: that they are stored in.
+        weights: those of them that are a convolution's.
+        macs: multiply-adds of convolutions, as published tables count them.
+
+    Example:
+        >>> tally = Tally()
+        >>> wide = tally.conv(tally.value(16, 160), 32, kernel=3, stride=2)
+        >>> tally.weights, tally.params, tally.macs == 4608 * 80**2
+        (4608, 4672, True)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.params = self.bits = self.weights = self.macs = 0
+
+    def value(self, channels: int, size: int) -> Value:
+        """A map that nothing recorded has made; here none has a number."""
+        return Value(0, channels, size)
+
+    def _count(self, learnt: Learnt) -> None:
+        weights, others, places, bits, shared = learnt
+        self.macs += weights * places
+        if not shared:
+            self.weights += weights
+            self.params += weights
+            self.bits += weights * bits
+        self.params += others
+        self.bits += 32 * others
+
+    def _filter(
+        self,
+        kind: str,
+        x: Value,
+        channels: int,
+        size: int,
+        padding: int,
+        learnt: Learnt,
+        activation: Activation,
+    ) -> Value:
+        self._count(learnt)
+        return Value(0, channels, size)
+
+    def _plain(self, kind: str, x: Value, learnt: Learnt = NOTHING) -> Value:
+        if learnt is not NOTHING:
+            self._count(learnt)
+        return x
+
+    def _step(
+        self,
+        kind: str,
+        reads: Sequence[Value],
+        channels: int,
+        size: int,
+        padding: tuple[int, int] = (0, 0),
+        *,
+        channels_in: int | None = None,
+        size_in: int | None = None,
+        ends: int = 0,
+    ) -> Value:
+        return Value(0, channels, size)
+
+
+@lru_cache(maxsize=1024)
+def _kind(what: str, kernel: int, stride: int, dilation: int) -> str:
+    return f"{what} k{kernel} s{stride}" + (f" d{dilation}" if dilation > 1 else "")
