@@ -24,10 +24,10 @@ from nas.cost import CostSettings
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError
 from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
-from nas.objectives import ObjectiveSettings
 from nas.settings import Settings
-from nas.stopping import StoppingSettings
-from nas.study import Budget, ControlSettings, FinalistSettings, StudySettings
+from nas.study.objective import ObjectiveSettings
+from nas.study.stopping import StoppingSettings
+from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.training.recipes import RecipeField, resolve
 from proxies.training import SCALES, ProxySettings, ScaleSettings
 from search_spaces.detectors import SpaceSettings, space_name

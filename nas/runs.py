@@ -21,13 +21,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from nas import store
 from nas.environment import environment
 from nas.errors import NasError, RunError
 from nas.genome import Genome
-from nas.objectives import ObjectiveSettings
-from nas.result import result_of
-from nas.trial import Record
+from nas.study import store
+from nas.study.objective import ObjectiveSettings
+from nas.study.result import result_of
+from nas.study.trial import Record
 
 RUNS = Path("runs")
 """The folder in which runs without a name of their own are made."""

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from nas import store
 from nas.controllers import Controller, ControllerSettings, make_controller
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings, make_executor
 from nas.executors.gpu_share import fit_to_gpus, largest
-from nas.objectives import ObjectiveSettings
-from nas.result import Result, result_of
 from nas.space import Space
-from nas.stopping import StoppingSettings
-from nas.store import Store
-from nas.study import ControlSettings, Costs, FinalistSettings, Study, StudySettings
-from nas.trial import Evaluator, Event, OnEvent
+from nas.study import store
+from nas.study.interfaces import Evaluator, Event, OnEvent
+from nas.study.objective import ObjectiveSettings
+from nas.study.result import Result, result_of
+from nas.study.stopping import StoppingSettings
+from nas.study.store import Store
+from nas.study.study import ControlSettings, Costs, FinalistSettings, Study, StudySettings
 
 Chosen = str | ControllerSettings | Callable[[Space, int], Controller]
 """A controller: its name, its settings, or a class of one's own."""

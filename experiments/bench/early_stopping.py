@@ -16,8 +16,8 @@ import argparse
 from pathlib import Path
 
 from nas.report.leaderboard import read
-from nas.stopping import StoppingSettings
-from nas.trial import Status
+from nas.study.stopping import StoppingSettings
+from nas.study.trial import Status
 from proxies.trust import kendall_tau
 
 

@@ -28,11 +28,11 @@ from typing import Any, TypeVar
 
 from nas.controllers import ControllerSettings, make_controller
 from nas.executors import ComputeSettings, make_executor
-from nas.objectives import ObjectiveSettings
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.store import FILE_NAME, Store
-from nas.study import ControlSettings, Study
+from nas.study.objective import ObjectiveSettings
+from nas.study.store import FILE_NAME, Store
+from nas.study.study import ControlSettings, Study
 from search_spaces.spinenet import SpineNetSpace
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ import numpy as np
 
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.trial import trial_seed
+from nas.study.trial import trial_seed
 
 LAYERS, AFTER, TOP = 8, (50, 100, 200), 10
 ORDER = ("random", "reinforce", "evolution", "ppo", "predictor")

@@ -25,8 +25,8 @@ from nas.data.settings import DataSettings
 from nas.genome import Genome
 from nas.report.intervals import mean_interval
 from nas.report.leaderboard import read
-from nas.result import result_of
 from nas.runs import Run
+from nas.study.result import result_of
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import abc
 import random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.stopping import Stop
 
 
 class NoSettings(Settings):
@@ -91,3 +90,18 @@ class Controller(abc.ABC):
 
     def withdraw(self, number: int, code: Code) -> None:
         """Absorbs that a proposal of its own will have no result."""
+
+
+class Stop(NamedTuple):
+    """A trial that was stopped, as a controller hears of it.
+
+    Attributes:
+        code: what was tried.
+        curve: its rewards, report by report.
+        rank: between 0 and 1, the share of the trials that reached its last rung which it beats,
+            ties and itself by half.
+    """
+
+    code: Code
+    curve: tuple[float, ...]
+    rank: float

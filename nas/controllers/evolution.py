@@ -13,10 +13,9 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.stopping import Stop
 
 
 class EvolutionSettings(Settings):

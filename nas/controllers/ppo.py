@@ -19,11 +19,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.controllers.baseline import Baseline
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.stopping import Stop
 
 
 class PPOSettings(Settings):

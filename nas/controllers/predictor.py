@@ -17,14 +17,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.controllers.encoding import Encoding, Scaling
 from nas.controllers.evolution import mutated
 from nas.controllers.gaussian_process import Distances, Outlook, Points, Process, fit
 from nas.controllers.rewards import Levels, Row, Told, in_full, kept, margins
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.stopping import Stop
 
 ROUNDS = 2
 """Times that the pool is widened by mutants of what looks best."""

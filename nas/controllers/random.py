@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.space import Code
-from nas.stopping import Stop
 
 
 class Random(Controller):

@@ -15,11 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.controllers.baseline import Baseline
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.stopping import Stop
 
 
 class ReinforceSettings(Settings):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol, Self
 
 from nas.executors.settings import ComputeSettings
-from nas.study import Study
-from nas.trial import Evaluator, OnEvent
+from nas.study.interfaces import Evaluator, OnEvent
+from nas.study.study import Study
 
 
 class Executor(Protocol):

@@ -16,7 +16,7 @@ from nas.executors.worker import (
     thread_environment,
 )
 from nas.import_path import Program
-from nas.trial import Evaluator
+from nas.study.interfaces import Evaluator
 
 
 @dataclass(frozen=True)

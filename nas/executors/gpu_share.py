@@ -19,10 +19,12 @@ from nas.errors import NasError, RunError, one_line
 from nas.executors.cluster import running_ray
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import evaluate, pinned_threads, prepare
-from nas.objectives import ObjectiveSettings
 from nas.space import Space
-from nas.study import Costs
-from nas.trial import Evaluator, FailureKind, Outcome
+from nas.study.failures import FailureKind
+from nas.study.interfaces import Evaluator
+from nas.study.objective import ObjectiveSettings
+from nas.study.study import Costs
+from nas.study.trial import Outcome
 
 log = logging.getLogger(__name__)
 

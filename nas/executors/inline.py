@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple, Self
 from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import evaluate, pinned_threads, prepare
-from nas.study import Study
-from nas.trial import Evaluator, Event, OnEvent, Outcome, Trial
+from nas.study.interfaces import Evaluator, Event, OnEvent
+from nas.study.study import Study
+from nas.study.trial import Outcome, Trial
 
 BRIEF = 0.1
 """Seconds. The result of a trial that was as brief shares a commit with the next proposal; a longer

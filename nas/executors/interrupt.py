@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from nas import signals
 from nas.errors import RunError
-from nas.study import Study
+from nas.study.study import Study
 
 
 class SearchInterrupted(RunError):

@@ -19,8 +19,10 @@ from nas.executors.interrupt import interruptible
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import classify, pinned_threads
 from nas.import_path import Program
-from nas.study import Study
-from nas.trial import Evaluator, Event, Failure, FailureKind, OnEvent, Outcome, Trial
+from nas.study.failures import Failure, FailureKind
+from nas.study.interfaces import Evaluator, Event, OnEvent
+from nas.study.study import Study
+from nas.study.trial import Outcome, Trial
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from nas.errors import ConfigError
-from nas.settings import Settings
-from nas.trial import duration
+from nas.settings import Settings, duration
 
 
 class MachineSettings(Settings):

@@ -18,10 +18,10 @@ from pydantic import Field, NonNegativeInt, ValidationError
 from nas.changes import change
 from nas.controllers import ControllerSettings, make_controller
 from nas.errors import GenomeError, RunError, one_line
-from nas.proposals import DRAWS, ENUMERABLE, REPEATS, Source
 from nas.settings import Settings
 from nas.space import Code, Space
-from nas.store import plain
+from nas.study.proposals import DRAWS, ENUMERABLE, REPEATS, Source
+from nas.study.store import plain
 
 
 class Asked(Settings):

@@ -14,7 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from nas.errors import GenomeError, NasError, one_line
-from nas.trial import Evaluator, Failure, FailureKind, Metrics, Outcome
+from nas.study.failures import Failure, FailureKind
+from nas.study.interfaces import Evaluator
+from nas.study.trial import Metrics, Outcome
 
 _LIBRARIES = ("torch", "torchvision", "numpy")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -16,7 +16,6 @@ from nas.cost import profile
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.jobs.screen import console
-from nas.objectives import ObjectiveSettings
 from nas.report.comparison import (
     Compared,
     Comparison,
@@ -26,9 +25,10 @@ from nas.report.comparison import (
     shown,
 )
 from nas.report.leaderboard import cost_text, objective_text, read
-from nas.result import result_of
 from nas.runs import Run
-from nas.store import Store
+from nas.study.objective import ObjectiveSettings
+from nas.study.result import result_of
+from nas.study.store import Store
 
 KINDS = {"search": "search", "train": "training"}
 NUMBERS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap_common", "ar100")

@@ -10,7 +10,7 @@ from nas.executors.gpu_share import fit_to_gpus, largest
 from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.jobs.screen import console
 from nas.runs import Run
-from nas.study import Costs
+from nas.study.study import Costs
 from proxies.training import TrainingProxy
 from search_spaces.detectors import DetectorSpace
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from nas.controllers.evolution import mutated
 from nas.errors import ConfigError
 from nas.jobs.costs import DRAWS
-from nas.objectives import ObjectiveSettings
-from nas.proposals import Costs
 from nas.report.leaderboard import cost_text
 from nas.space import Code, Space
+from nas.study.objective import ObjectiveSettings
+from nas.study.proposals import Costs
 
 PATIENCE, STEPS = 300, 3000
 """A walk to an extreme ends after so many steps without progress, or in all."""

@@ -15,7 +15,6 @@ from nas.controllers import make_controller
 from nas.data.coco import Split, load_split
 from nas.data.rules import copies, pictures_in_both
 from nas.errors import ConfigError, DataError, RunError
-from nas.forecast import TIMED
 from nas.genome.network import Input
 from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
@@ -26,11 +25,13 @@ from nas.jobs.reach import check_reach
 from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
 from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
-from nas.result import Result
 from nas.runs import Run, write_text
 from nas.searching import search as search_space
-from nas.trial import Event, Record, Status
-from nas.warm_start import check_comparable
+from nas.study.budget import TIMED
+from nas.study.interfaces import Event
+from nas.study.result import Result
+from nas.study.trial import Record, Status
+from nas.study.warm_start import check_comparable
 from proxies.training import TrainingProxy
 from search_spaces.detectors import DetectorSpace, make_space
 

@@ -10,14 +10,14 @@ import numpy as np
 from rich.table import Table
 
 from nas.config import SearchConfig
-from nas.forecast import TIMED, Forecast, Plan
 from nas.jobs.costs import DRAWS
 from nas.jobs.screen import console
-from nas.objectives import ObjectiveSettings
-from nas.proposals import Costs
 from nas.report.leaderboard import cost_text, objective_text, time_text
-from nas.stopping import StoppingSettings
-from nas.study import Budget
+from nas.study.budget import TIMED, Forecast, Plan
+from nas.study.objective import ObjectiveSettings
+from nas.study.proposals import Costs
+from nas.study.stopping import StoppingSettings
+from nas.study.study import Budget
 from proxies.training import TrainingProxy
 from search_spaces.detectors import DetectorSpace
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import ObjectiveSettings
-from nas.trial import Arm, Record
+from nas.study.objective import ObjectiveSettings
+from nas.study.trial import Arm, Record
 
 DRAWS = 2000
 

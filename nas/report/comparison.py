@@ -17,8 +17,8 @@ from nas.errors import printable
 from nas.report.arms import expected_best, scores_of
 from nas.report.intervals import Interval, difference, mean_interval, welch_interval
 from nas.report.leaderboard import cost_text, number_text, time_text
-from nas.result import Result
-from nas.trial import Record, Status
+from nas.study.result import Result
+from nas.study.trial import Record, Status
 
 LONGEST = 60
 """Characters of a setting's value that are shown."""

@@ -13,11 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nas.objectives import ObjectiveSettings
 from nas.report.arms import scores_of
 from nas.report.leaderboard import ARMS
-from nas.result import Finalist
-from nas.trial import Arm, Record
+from nas.study.finalists import Finalist
+from nas.study.objective import ObjectiveSettings
+from nas.study.trial import Arm, Record
 
 COLOURS: dict[Arm, str] = {"controller": "#2b5c94", "control": "#c2701c"}
 INK, SOFT = "#1d2733", "#6b7785"

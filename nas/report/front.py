@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nas.objectives import ObjectiveSettings
-from nas.pareto import hypervolume_over_time, reference_point
 from nas.report.leaderboard import cost_text, number_text, proposed_by
-from nas.result import Result
-from nas.trial import Record
+from nas.study.objective import ObjectiveSettings
+from nas.study.pareto import hypervolume_over_time, reference_point
+from nas.study.result import Result
+from nas.study.trial import Record
 
 
 def front_rows(result: Result) -> tuple[list[str], list[list[str]]]:

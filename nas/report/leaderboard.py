@@ -16,11 +16,13 @@ from rich.text import Text
 
 from nas import yamlfile
 from nas.errors import RunError, one_line, printable
-from nas.objectives import ObjectiveSettings
-from nas.result import Finalist, Result, result_of
 from nas.runs import Run
-from nas.store import Store
-from nas.trial import Arm, FailureKind, Record, Status
+from nas.study.failures import FailureKind
+from nas.study.finalists import Finalist
+from nas.study.objective import ObjectiveSettings
+from nas.study.result import Result, result_of
+from nas.study.store import Store
+from nas.study.trial import Arm, Record, Status
 
 UNITS = {
     "params": (1e6, "M"),

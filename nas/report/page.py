@@ -16,7 +16,6 @@ from typing import Any
 
 from nas.errors import NasError, RunError
 from nas.genome import Genome
-from nas.objectives import ObjectiveSettings
 from nas.report import drawing
 from nas.report.arms import ExpectedBest, comparison
 from nas.report.curves import curves
@@ -35,9 +34,11 @@ from nas.report.leaderboard import (
     stopped,
     time_text,
 )
-from nas.result import Result, result_of
 from nas.runs import Run, write_text
-from nas.trial import RULES, Arm, Record
+from nas.study.failures import RULES
+from nas.study.objective import ObjectiveSettings
+from nas.study.result import Result, result_of
+from nas.study.trial import Arm, Record
 
 ROWS = 15
 STYLE = """

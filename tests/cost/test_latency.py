@@ -15,8 +15,8 @@ from nas.cost import LatencyTable, latency_ms, profile, signatures
 from nas.errors import ConfigError
 from nas.genome import Genome
 from nas.space import ChoiceSpace
-from nas.store import Store, find
-from nas.trial import FailureKind
+from nas.study.failures import FailureKind
+from nas.study.store import Store, find
 from search_spaces import zoo
 from search_spaces.spinenet import SpineNetSpace
 from tests.genome.relisting import relisted

@@ -20,8 +20,8 @@ from nas.executors import ray as executor
 from nas.executors.gpu_share import fit_to_gpus
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.study import StudySettings
-from nas.trial import Event
+from nas.study.interfaces import Event
+from nas.study.study import StudySettings
 
 SPACE = ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(6)})
 BUDGET = 36

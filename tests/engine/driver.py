@@ -17,11 +17,11 @@ from typing import Any
 from nas.controllers import Controller, ControllerSettings, make_controller
 from nas.errors import NasError
 from nas.executors.interrupt import SearchInterrupted
-from nas.result import Result
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.store import Store
-from nas.study import StudySettings
+from nas.study.result import Result
+from nas.study.store import Store
+from nas.study.study import StudySettings
 from tests.engine.toys import noisy
 
 SPACE = ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(10)})

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import NasError
-from nas.store import FILE_NAME, Store
-from nas.trial import Record, Status
+from nas.study.store import FILE_NAME, Store
+from nas.study.trial import Record, Status
 from tests.engine.driver import Noted, Order, search_as
 
 MARK = "NAS_TESTED_RUN"

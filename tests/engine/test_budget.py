@@ -16,12 +16,13 @@ from nas.errors import ConfigError
 from nas.executors import ComputeSettings
 from nas.executors.inline import InlineExecutor
 from nas.executors.ray import RayExecutor
-from nas.forecast import Forecast, Plan, Timetable
-from nas.result import result_of
 from nas.searching import search
-from nas.store import Store
-from nas.study import Budget, ControlSettings, FinalistSettings, Study
-from nas.trial import Event, Outcome, Status, Trial
+from nas.study.budget import Forecast, Plan, Timetable
+from nas.study.interfaces import Event
+from nas.study.result import result_of
+from nas.study.store import Store
+from nas.study.study import Budget, ControlSettings, FinalistSettings, Study
+from nas.study.trial import Outcome, Status, Trial
 from tests.engine.toys import SPACES, Mixed, drive, make_study, scored, total
 
 NONE = ControlSettings(share=0.0)

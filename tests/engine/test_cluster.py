@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from nas.executors import ComputeSettings
-from nas.store import FILE_NAME, Store
-from nas.trial import FailureKind, Status
+from nas.study.failures import FailureKind
+from nas.study.store import FILE_NAME, Store
+from nas.study.trial import Status
 from tests.engine.cluster_driver import BUDGET, Diary, processes
 
 pytestmark = pytest.mark.faults

@@ -10,13 +10,12 @@ import sys
 import pytest
 
 from nas.controllers import ControllerSettings, make_controller
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.errors import ConfigError
 from nas.searching import search
 from nas.space import ChoiceSpace, Code, Space
-from nas.stopping import Stop
-from nas.store import Store
-from nas.trial import FailureKind
+from nas.study.failures import FailureKind
+from nas.study.store import Store
 from tests.engine.toys import CONTROLLERS, SPACES, codes, drive, failed, make_study, scored
 
 pytestmark = pytest.mark.parametrize("name", CONTROLLERS)

@@ -21,9 +21,11 @@ from nas.executors.ray import RayExecutor
 from nas.genome import Genome
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.stopping import StoppingSettings
-from nas.study import ControlSettings, FinalistSettings, StudySettings
-from nas.trial import Event, FailureKind, Record, Status
+from nas.study.failures import FailureKind
+from nas.study.interfaces import Event
+from nas.study.stopping import StoppingSettings
+from nas.study.study import ControlSettings, FinalistSettings, StudySettings
+from nas.study.trial import Record, Status
 from tests.engine.toys import SPACES, Mixed, make_study, matmul, noisy, rungs, total
 
 COMPUTE = ComputeSettings(workers=2, trial_timeout=5.0)

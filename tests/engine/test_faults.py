@@ -32,8 +32,8 @@ from typing import Any
 
 import pytest
 
-from nas.store import FILE_NAME, Store
-from nas.trial import Status
+from nas.study.store import FILE_NAME, Store
+from nas.study.trial import Status
 from tests.engine.driver import Order
 from tests.engine.onlooker import (
     Driver,

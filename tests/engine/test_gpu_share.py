@@ -15,10 +15,10 @@ from nas.errors import ConfigError, DataError
 from nas.executors import ComputeSettings, gpu_share
 from nas.executors.gpu_share import Need, fit_to_gpus, largest, needed, shared
 from nas.jobs import gpus as job
-from nas.objectives import ObjectiveSettings
 from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
+from nas.study.objective import ObjectiveSettings
 from search_spaces.spinenet import SpineNetSpace
 
 GIB = 2**30

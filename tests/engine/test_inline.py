@@ -13,8 +13,9 @@ from nas.errors import RunError
 from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
 from nas.space import Code
-from nas.store import FILE_NAME, Store
-from nas.trial import Event, Record, Status
+from nas.study.interfaces import Event
+from nas.study.store import FILE_NAME, Store
+from nas.study.trial import Record, Status
 from tests.engine.toys import SPACES, make_study, total
 
 

@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 import nas
 from nas.errors import ConfigError, RunError
-from nas.objectives import ObjectiveSettings, Shape
-from nas.result import result_of
+from nas.settings import duration
 from nas.space import ChoiceSpace
-from nas.store import Store
-from nas.trial import FailureKind, Outcome, Status, duration, trial_seed
+from nas.study.failures import FailureKind
+from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.result import result_of
+from nas.study.store import Store
+from nas.study.trial import Outcome, Status, trial_seed
 from tests.engine.toys import drive, make_study, scored, total
 
 

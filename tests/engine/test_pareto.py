@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.objectives import ObjectiveSettings
-from nas.pareto import hypervolume, hypervolume_over_time, pareto_front, reference_point
-from nas.trial import Failure, FailureKind, Record, Status
+from nas.study.failures import Failure, FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.pareto import hypervolume, hypervolume_over_time, pareto_front, reference_point
+from nas.study.trial import Record, Status
 
 POINT = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2))
 SIDE = 6

@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from nas.controllers.base import Stop
 from nas.controllers.gaussian_process import Distances, Kernel, Outlook, Points, Process
 from nas.controllers.predictor import Predictor
 from nas.controllers.rewards import Levels, Row
 from nas.space import ChoiceSpace, Code
-from nas.stopping import Stop
 
 
 def product(decisions: int, choices: int) -> ChoiceSpace:

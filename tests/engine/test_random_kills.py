@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.trial import FailureKind, Status
+from nas.study.failures import FailureKind
+from nas.study.trial import Status
 from tests.engine.driver import Order
 from tests.engine.onlooker import (
     Driver,

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nas.objectives import ObjectiveSettings, Shape
-from nas.pareto import hypervolume_over_time, pareto_front
-from nas.result import result_of
 from nas.space import ChoiceSpace
-from nas.spread import Spread
-from nas.store import Store
-from nas.study import ControlSettings, FinalistSettings, Study
-from nas.trial import Outcome, Record, Status
+from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.pareto import Spread, hypervolume_over_time, pareto_front
+from nas.study.result import result_of
+from nas.study.store import Store
+from nas.study.study import ControlSettings, FinalistSettings, Study
+from nas.study.trial import Outcome, Record, Status
 from tests.engine.toys import codes, make_study
 
 SPACE = ChoiceSpace({f"l{i}": list(range(6)) for i in range(8)})

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from nas.controllers import ControllerSettings, make_controller
+from nas.controllers.base import Stop
 from nas.controllers.evolution import Evolution, EvolutionSettings
 from nas.controllers.rewards import Told, in_full
 from nas.errors import ConfigError, RunError
 from nas.executors import ComputeSettings, make_executor
-from nas.objectives import ObjectiveSettings
 from nas.searching import search
-from nas.stopping import Stop, StoppingSettings, rank_among
-from nas.store import Store
-from nas.study import FinalistSettings, Study
-from nas.trial import FailureKind, Outcome, Status, Trial
+from nas.study.failures import FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.stopping import StoppingSettings, rank_among
+from nas.study.store import Store
+from nas.study.study import FinalistSettings, Study
+from nas.study.trial import Outcome, Status, Trial
 from tests.engine.toys import CONTROLLERS, SPACES, codes, make_study, rungs, total
 
 HALVING = StoppingSettings(rungs=(1, 2), eta=3)
@@ -132,7 +134,7 @@ def test_a_recorded_run_goes_on_alike(name: str, shuffle: int | None) -> None:
 
 
 def test_delivery_by_proposal_doesn_t_depend_on_timing() -> None:
-    from nas.study import StudySettings
+    from nas.study.study import StudySettings
 
     settings = StudySettings(delivery="proposal", window=4)
     runs = []

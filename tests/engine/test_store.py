@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from nas.errors import RunError
-from nas.objectives import ObjectiveSettings
 from nas.space import ChoiceSpace
-from nas.store import Store
-from nas.study import ControlSettings, FinalistSettings
-from nas.trial import FailureKind, Outcome, Status
+from nas.study.failures import FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.store import Store
+from nas.study.study import ControlSettings, FinalistSettings
+from nas.study.trial import Outcome, Status
 from tests.engine.toys import SPACES, codes, drive, failed, make_study, scored
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from nas.controllers.base import Controller
 from nas.errors import ConfigError, GenomeError, RunError
-from nas.objectives import ObjectiveSettings, Shape
-from nas.result import result_of
 from nas.space import ChoiceSpace, Code
-from nas.store import Store
-from nas.study import ControlSettings, FinalistSettings, Study, StudySettings
-from nas.trial import Failure, FailureKind, Outcome, Status, Trial, trial_seed
+from nas.study.failures import Failure, FailureKind
+from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.result import result_of
+from nas.study.store import Store
+from nas.study.study import ControlSettings, FinalistSettings, Study, StudySettings
+from nas.study.trial import Outcome, Status, Trial, trial_seed
 from tests.engine.toys import SPACES, drive, failed, make_study, scored, total
 
 SPACE = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})

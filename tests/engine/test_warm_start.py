@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nas.controllers.base import Controller
+from nas.controllers.base import Controller, Stop
 from nas.errors import NasError, RunError
 from nas.report.leaderboard import leaderboard, standing
-from nas.result import Result
 from nas.searching import search
 from nas.space import ChoiceSpace, Code
-from nas.stopping import Stop, StoppingSettings
-from nas.store import Store, find
-from nas.study import FinalistSettings
-from nas.trial import Record, Status
+from nas.study.result import Result
+from nas.study.stopping import StoppingSettings
+from nas.study.store import Store, find
+from nas.study.study import FinalistSettings
+from nas.study.trial import Record, Status
 from tests.engine.toys import SPACES, rungs, total
 
 SPACE = SPACES["product"]()

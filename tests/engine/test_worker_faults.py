@@ -11,8 +11,10 @@ import pytest
 from nas.executors import ComputeSettings, Executor
 from nas.executors.inline import InlineExecutor
 from nas.executors.ray import RayExecutor
-from nas.study import Study, StudySettings
-from nas.trial import Evaluator, Event, FailureKind, Record, Trial
+from nas.study.failures import FailureKind
+from nas.study.interfaces import Evaluator, Event
+from nas.study.study import Study, StudySettings
+from nas.study.trial import Record, Trial
 from tests.engine.onlooker import story
 from tests.engine.toys import Mixed, make_study, scored, total
 

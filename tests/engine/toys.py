@@ -13,11 +13,12 @@ from typing import Any
 
 from nas.controllers import ControllerSettings, make_controller
 from nas.errors import DataError, GenomeError
-from nas.objectives import ObjectiveSettings
 from nas.space import ChoiceSpace, Code
-from nas.store import Store
-from nas.study import Study
-from nas.trial import Failure, FailureKind, Outcome, Trial
+from nas.study.failures import Failure, FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.store import Store
+from nas.study.study import Study
+from nas.study.trial import Outcome, Trial
 
 CONTROLLERS = ("random", "evolution", "reinforce", "ppo", "predictor")
 

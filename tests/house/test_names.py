@@ -30,7 +30,7 @@ def fresh_python(code: str) -> str:
     "code",
     [
         "import nas, search_spaces.zoo",
-        "import nas.config, nas.runs, nas.study, search_spaces.spinenet",
+        "import nas.config, nas.runs, nas.study.study, search_spaces.spinenet",
         "import nas.cli; assert nas.cli.main(['--help']) == 0",
         "import nas.cli; assert nas.cli.main(['search', '--help']) == 0",
     ],

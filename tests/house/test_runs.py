@@ -14,8 +14,8 @@ from nas import runs
 from nas.errors import NasError, RunError
 from nas.genome import Genome
 from nas.runs import Run
-from nas.store import Store
-from nas.trial import Record, Status
+from nas.study.store import Store
+from nas.study.trial import Record, Status
 from search_spaces import zoo
 
 

@@ -15,7 +15,7 @@ import nas
 from nas.cli import main
 from nas.cost import profile
 from nas.space import ChoiceSpace
-from nas.study_settings import FinalistSettings
+from nas.study.settings import FinalistSettings
 from search_spaces import zoo
 
 

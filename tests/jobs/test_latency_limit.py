@@ -11,7 +11,7 @@ import pytest
 from nas.cli import main
 from nas.cost import signatures
 from nas.data.scenes import write_scenes
-from nas.store import Store, find
+from nas.study.store import Store, find
 from search_spaces import zoo
 from search_spaces.spinenet import SpineNetSpace
 

@@ -10,8 +10,8 @@ import pytest
 from nas.errors import ConfigError
 from nas.jobs.costs import DRAWS
 from nas.jobs.reach import check_reach
-from nas.objectives import ObjectiveSettings
 from nas.space import ChoiceSpace
+from nas.study.objective import ObjectiveSettings
 
 SPACE = ChoiceSpace({f"stage{i}": [1, 2, 3, 4, 5, 6, 7, 8] for i in range(10)})
 

@@ -7,7 +7,8 @@ import pytest
 from nas.config import SearchConfig
 from nas.jobs.screen import console, progress_bar
 from nas.jobs.search import _Progress
-from nas.trial import Event, Record, Status, Trial
+from nas.study.interfaces import Event
+from nas.study.trial import Record, Status, Trial
 
 
 def record(number: int, ap50: float, status: Status) -> Record:

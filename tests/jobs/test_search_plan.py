@@ -9,7 +9,6 @@ from rich.console import Console
 
 from nas.config import SearchConfig
 from nas.errors import ConfigError
-from nas.forecast import Forecast
 from nas.jobs.search_plan import (
     budget_text,
     costs_table,
@@ -19,8 +18,9 @@ from nas.jobs.search_plan import (
     share_interval,
     stopping_text,
 )
-from nas.objectives import ObjectiveSettings
-from nas.stopping import StoppingSettings
+from nas.study.budget import Forecast
+from nas.study.objective import ObjectiveSettings
+from nas.study.stopping import StoppingSettings
 
 COSTS = [{"params": 1e6 * n, "macs": 1e9 * (101 - n)} for n in range(1, 101)]
 

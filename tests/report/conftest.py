@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from nas.cost import profile
-from nas.result import Result
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.stopping import StoppingSettings
-from nas.study import FinalistSettings
+from nas.study.result import Result
+from nas.study.stopping import StoppingSettings
+from nas.study.study import FinalistSettings
 from search_spaces.spinenet import SpineNetSpace
 
 

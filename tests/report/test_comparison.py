@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 from rich.console import Console
 
-from nas.objectives import ObjectiveSettings
 from nas.report.comparison import (
     Compared,
     Comparison,
@@ -22,8 +21,9 @@ from nas.report.comparison import (
     shown,
 )
 from nas.report.intervals import Interval
-from nas.result import result_of
-from nas.trial import Phase, Record, Status
+from nas.study.objective import ObjectiveSettings
+from nas.study.result import result_of
+from nas.study.trial import Phase, Record, Status
 
 NAMES = ("a", "b")
 

@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console, RenderableType
 
 from nas.errors import RunError
-from nas.objectives import ObjectiveSettings, Shape
 from nas.report.leaderboard import (
     closing,
     cost_text,
@@ -26,10 +25,12 @@ from nas.report.leaderboard import (
     time_text,
     top,
 )
-from nas.result import Result, result_of
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.trial import Failure, FailureKind, Record, Status
+from nas.study.failures import Failure, FailureKind
+from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.result import Result, result_of
+from nas.study.trial import Record, Status
 
 
 def shown(item: RenderableType, width: int = 80) -> str:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from nas.errors import NasError
 from nas.jobs.report import top
 from nas.report.leaderboard import read
-from nas.result import Result
 from nas.runs import parse
-from nas.store import FILE_NAME
+from nas.study.result import Result
+from nas.study.store import FILE_NAME
 
 VALUES = st.sampled_from(
     ("", "x", "{}", "[]", "null", '{"ap50": "high"}', '{"ap50": NaN}', "[[1, {}]]", b"\x80\x04.")

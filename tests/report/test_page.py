@@ -16,10 +16,10 @@ from nas.errors import RunError
 from nas.report import curves
 from nas.report.leaderboard import read
 from nas.report.page import write_page
-from nas.result import Result
 from nas.searching import search
 from nas.space import ChoiceSpace
-from nas.trial import Status
+from nas.study.result import Result
+from nas.study.trial import Status
 
 VOID = {"meta", "img", "br"}
 

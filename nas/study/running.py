@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nas.ledger import Ledger
-from nas.trial import RULES, FailureKind, Record, Trial
+from nas.study.failures import RULES, FailureKind
+from nas.study.history import Ledger
+from nas.study.trial import Record, Trial
 
 Allowed = Callable[[Record], bool]
 """Whether a waiting trial may be started now."""

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from nas.errors import ConfigError, RunError
 from nas.settings import Settings
-from nas.trial import Metrics, Record
+from nas.study.trial import Metrics, Record
 
 WEIGHTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
 """The published weight of each shape; see `Shape`."""
@@ -74,7 +74,7 @@ class ObjectiveSettings(Settings):
         limits: upper limits on costs of the candidate as deployed (params, macs, ...), checked
             before any training.
         shape: weighs a cost into the reward; None leaves the metric as it is.
-        spread: tells the controller what a candidate adds to the Pareto front (`nas.spread`),
+        spread: tells the controller what a candidate adds to the Pareto front (`nas.study.spread`),
             instead of its own worth; finalists are still chosen by the metric.
     """
 

@@ -5,73 +5,18 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from nas.errors import ConfigError
-from nas.forecast import Forecast
 from nas.space import Code
+from nas.study.failures import RULES, Failure, FailureKind
 
 Phase = Literal["search", "finalist", "earlier"]
 """Of a row: a proposal, a second look at one, or what another run has scored before this began."""
 Arm = Literal["controller", "control"]
 Metrics = Mapping[str, float]
-
-
-class FailureKind(enum.StrEnum):
-    """Why a trial has no score; each kind has a rule in `RULES`."""
-
-    INVALID = "invalid"
-    OVER_LIMIT = "over_limit"
-    NOT_FINITE = "not_finite"
-    OUT_OF_MEMORY = "out_of_memory"
-    TIMEOUT = "timeout"
-    LOST = "lost"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class FailureRule:
-    """What a kind of failure leads to.
-
-    Attributes:
-        retries: how often the trial is asked again.
-        alone: whether it is asked again alone on its device.
-        charged: whether the failed trial costs budget.
-        told: what the controller hears in the end: "infeasible", "worst" (the worst reward seen)
-            or "withdrawn" (nothing).
-        setting: the setting to change when too many trials fail in this way.
-    """
-
-    retries: int
-    alone: bool
-    charged: bool
-    told: Literal["infeasible", "worst", "withdrawn"]
-    setting: str
-
-
-RULES: Mapping[FailureKind, FailureRule] = {
-    FailureKind.INVALID: FailureRule(0, False, False, "infeasible", "space"),
-    FailureKind.OVER_LIMIT: FailureRule(0, False, False, "infeasible", "objective.limits"),
-    FailureKind.NOT_FINITE: FailureRule(0, False, True, "worst", "the recipe's learning rate"),
-    FailureKind.OUT_OF_MEMORY: FailureRule(1, True, True, "infeasible", "the recipe's batch_size"),
-    FailureKind.TIMEOUT: FailureRule(1, True, True, "infeasible", "compute.trial_timeout"),
-    FailureKind.LOST: FailureRule(3, False, False, "withdrawn", "compute.workers"),
-    # A trial is a pure function, so an exception would come again: no retry.
-    FailureKind.ERROR: FailureRule(0, False, True, "infeasible", "the evaluator"),
-}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One failed attempt: its kind and one line about it."""
-
-    kind: FailureKind
-    message: str
 
 
 @dataclass(frozen=True)
@@ -213,57 +158,7 @@ def candidate_json(candidate: Any) -> str:
     return json.dumps(candidate, sort_keys=True, default=repr)
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something to show: a trial was asked, reached a rung, was told, or will be retried.
-
-    Attributes:
-        stopped: with "told", whether the trial was ended early, at the metrics of its last rung.
-        forecast: with "told", what the rest of the search is expected to take; None at first, and
-            during the second look.
-    """
-
-    kind: Literal["asked", "rung", "told", "retry"]
-    trial: Trial
-    metrics: Metrics = field(default_factory=dict)
-    failure: Failure | None = None
-    stopped: bool = False
-    forecast: Forecast | None = None
-
-
-OnEvent = Callable[[Event], None]
-
-
-class Evaluator(Protocol):
-    """Scores a candidate: returns a number or a dict of metrics, or yields them rung by rung.
-
-    It may accept `length` (a factor on its epochs), and may have `describe()` (JSON-able, kept
-    with the run), `prepare()` (called once in each worker), and `numerics` (a string).
-    """
-
-    def __call__(self, candidate: Any, seed: int, /) -> Any: ...
-
-
 def trial_seed(run_seed: int, key: str, repeat: int) -> int:
     """Returns the seed of a trial: 32 bits of the SHA-256 of its three parts."""
     digest = hashlib.sha256(f"{run_seed}/{key}/{repeat}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
-
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def duration(value: str | float, field_name: str = "duration") -> float:
-    """Returns seconds: a number as it is, or text such as "45s", "30m", "8h", "1.5d".
-
-    Raises:
-        ConfigError: if the text is none of these, or not positive.
-    """
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)
-        seconds = float(match[1]) * _UNITS[match[2]] if match else math.nan
-    else:
-        seconds = float(value)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"{field_name}: {value!r} is no duration; write 45s, 30m, 8h or 1d")
-    return seconds

@@ -20,7 +20,8 @@ from pydantic_core import to_json
 
 from nas.changes import change
 from nas.errors import RunError, one_line
-from nas.trial import Failure, FailureKind, Record, Status
+from nas.study.failures import Failure, FailureKind
+from nas.study.trial import Record, Status
 
 SCHEMA_VERSION = 1
 FILE_NAME = "trials.sqlite"

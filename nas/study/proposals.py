@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from nas.controllers.base import Controller
 from nas.errors import GenomeError
-from nas.ledger import Ledger
-from nas.objectives import ObjectiveSettings
 from nas.space import Code, Space
-from nas.trial import Arm, Failure, FailureKind, Record, Status, trial_seed
+from nas.study.failures import Failure, FailureKind
+from nas.study.history import Ledger
+from nas.study.objective import ObjectiveSettings
+from nas.study.trial import Arm, Record, Status, trial_seed
 
 Source = Literal["controller", "uniform"]
 Costs = Callable[[Any], Mapping[str, float]]

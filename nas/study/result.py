@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nas.objectives import ObjectiveSettings
-from nas.pareto import pareto_front
-from nas.trial import Arm, Record, Status
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A candidate's second look.
-
-    Attributes:
-        record: its row in the search.
-        rewards: with fresh seeds, one per repeat that finished.
-    """
-
-    record: Record
-    rewards: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.rewards)
+from nas.study.finalists import Finalist, finalists_of
+from nas.study.objective import ObjectiveSettings
+from nas.study.pareto import pareto_front
+from nas.study.trial import Arm, Record, Status
 
 
 @dataclass(frozen=True)
@@ -65,7 +48,7 @@ def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result
     rows = sorted((r for r in records if r.tell_seq is not None), key=lambda r: r.tell_seq or 0)
     first = [row for row in rows if row.phase != "finalist"]
     scored = [row for row in first if row.is_scored]
-    finalists = _finalists(first, [row for row in rows if row.phase == "finalist"])
+    finalists = finalists_of(first, [row for row in rows if row.phase == "finalist"])
     observed = _highest(scored, objective)
     front = pareto_front([objective.point(row) for row in scored])
     return Result(
@@ -77,22 +60,6 @@ def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result
         objective=objective,
         earlier=tuple(row for row in first if row.phase == "earlier"),
     )
-
-
-def _finalists(first: list[Record], again: list[Record]) -> tuple[Finalist, ...]:
-    # Only the longest look counts where there were several.
-    again = [row for row in again if row.status is Status.DONE and row.reward is not None]
-    longest = max((row.length for row in again), default=1)
-    rewards: dict[str, list[float]] = {}
-    for row in again:
-        if row.length == longest and row.reward is not None:
-            rewards.setdefault(row.key, []).append(row.reward)
-    # A candidate that both arms chose is scored again once, and stands for both.
-    chosen = {(row.key, row.arm): row for row in reversed(first) if row.status is Status.DONE}
-    finalists = [
-        Finalist(row, tuple(rewards[key])) for (key, _), row in chosen.items() if key in rewards
-    ]
-    return tuple(sorted(finalists, key=lambda f: (-f.mean, f.record.number)))
 
 
 def _highest(scored: list[Record], objective: ObjectiveSettings) -> Record | None:

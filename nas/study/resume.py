@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.attempts import Attempts
 from nas.controllers.base import Controller
-from nas.health import Provenance
-from nas.objectives import ObjectiveSettings
-from nas.proposals import Costs
 from nas.space import Space
-from nas.stopping import StoppingSettings
-from nas.store import Store
-from nas.study_settings import ControlSettings, StudySettings
-from nas.trial import Failure, FailureKind, Outcome, Record, Status
-from nas.warm_start import earlier_rows, origin
+from nas.study.failures import Failure, FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.proposals import Costs
+from nas.study.running import Attempts
+from nas.study.settings import ControlSettings, StudySettings
+from nas.study.stopping import StoppingSettings
+from nas.study.store import Store
+from nas.study.trial import Outcome, Record, Status
+from nas.study.warm_start import earlier_rows, origin
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def claim(store: Store, identity: Identity, warm_start: Path | None, costs: Cost
     """Makes a new store this run's, or checks that one with rows is.
 
     Args:
-        warm_start: another run, whose results a new one begins with (`nas.warm_start`).
+        warm_start: another run, whose results a new one begins with (`nas.study.warm_start`).
         costs: computes params, MACs, ... of a candidate as deployed.
 
     Returns:
@@ -110,3 +113,32 @@ def provenance(resumed: Iterable[Record], records: Iterable[Record]) -> Provenan
     versions = next((row.versions for row in reversed([*resumed]) if row.versions), {})
     numerics = [row.numerics for row in records if row.phase == "earlier"]
     return Provenance(versions, numerics)
+
+
+class Provenance:
+    """Warns when results come from other libraries or numerics than those before them."""
+
+    def __init__(self, versions: Mapping[str, str], earlier: Collection[str]) -> None:
+        """Begins with what is recorded.
+
+        Args:
+            versions: of the last trial's libraries.
+            earlier: classes of numerics of the rows of a warm start.
+        """
+        self._versions = versions
+        self._earlier = set(earlier) - {""}
+
+    def note(self, outcome: Outcome) -> None:
+        """Compares a result with those before it."""
+        for name in outcome.versions.keys() & self._versions.keys():
+            was, now = self._versions[name], outcome.versions[name]
+            if now != was:
+                log.warning("%s was %s earlier in this run, and is now %s", name, was, now)
+        self._versions = outcome.versions or self._versions
+        if outcome.numerics and self._earlier and outcome.numerics not in self._earlier:
+            log.warning(
+                "trials run as %s and earlier ones as %s: the last digits may differ",
+                outcome.numerics,
+                ", ".join(sorted(self._earlier)),
+            )
+            self._earlier.clear()

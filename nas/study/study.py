@@ -15,22 +15,22 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from nas.attempts import Attempts
 from nas.controllers.base import Controller
 from nas.errors import ConfigError
-from nas.forecast import Forecast, Timetable
-from nas.health import check_barren, check_failures, check_zeros
-from nas.judging import finish, judged
-from nas.ledger import Ledger
-from nas.objectives import ObjectiveSettings
-from nas.opening import Identity, claim, left_open, provenance
-from nas.proposals import Costs, Proposer
-from nas.second_look import looks_due
 from nas.space import Space
-from nas.stopping import Rivals, StoppingSettings
-from nas.store import Store
-from nas.study_settings import Budget, ControlSettings, FinalistSettings, StudySettings
-from nas.trial import Arm, Metrics, Outcome, Phase, Record, Status, Trial
+from nas.study.budget import Budget, Forecast, Timetable
+from nas.study.failures import check_barren, check_failures, check_zeros
+from nas.study.finalists import looks_due
+from nas.study.history import Ledger
+from nas.study.judging import finish, judged
+from nas.study.objective import ObjectiveSettings
+from nas.study.proposals import Costs, Proposer
+from nas.study.resume import Identity, claim, left_open, provenance
+from nas.study.running import Attempts
+from nas.study.settings import ControlSettings, FinalistSettings, StudySettings
+from nas.study.stopping import Rivals, StoppingSettings
+from nas.study.store import Store
+from nas.study.trial import Arm, Metrics, Outcome, Phase, Record, Status, Trial
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Study:
             identity: further settings that may not change on resumption: data, evaluator.
             stopping: stops trials between their reports; None runs them all in full.
             max_failures: the share of failed trials above which the run stops.
-            warm_start: another run, whose results a new one begins with (`nas.warm_start`).
+            warm_start: another run, whose results a new one begins with (`nas.study.warm_start`).
             clock: seconds that never go back.
 
         Raises:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from nas.errors import RunError
-from nas.objectives import ObjectiveSettings
-from nas.stopping import StoppingSettings
-from nas.trial import Failure, FailureKind, Outcome, Record, Status, status_after
+from nas.study.failures import Failure, FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.stopping import StoppingSettings
+from nas.study.trial import Outcome, Record, Status, status_after
 
 
 def judged(

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nas.controllers.base import Controller
-from nas.objectives import ObjectiveSettings
-from nas.spread import Spread
-from nas.stopping import Stop, rank_among
-from nas.store import Store
-from nas.trial import RULES, Arm, FailureKind, Record, Status
+from nas.controllers.base import Controller, Stop
+from nas.study.failures import RULES, FailureKind
+from nas.study.objective import ObjectiveSettings
+from nas.study.pareto import Spread
+from nas.study.stopping import rank_among
+from nas.study.store import Store
+from nas.study.trial import Arm, Record, Status
 
 
 class Ledger:

@@ -15,11 +15,11 @@ from typing import Any
 
 from nas.changes import contrast
 from nas.errors import GenomeError, RunError
-from nas.objectives import ObjectiveSettings
-from nas.proposals import Costs
 from nas.space import Space
-from nas.store import Store, find, plain
-from nas.trial import Record, Status
+from nas.study.objective import ObjectiveSettings
+from nas.study.proposals import Costs
+from nas.study.store import Store, find, plain
+from nas.study.trial import Record, Status
 
 FREE = frozenset(
     ("controller", "objective", "control", "delivery", "seed", "stopping", "warm_start")
@@ -53,7 +53,7 @@ def check_comparable(run: Path, settings: Mapping[str, Any]) -> None:
 
     Args:
         run: a folder, or a store.
-        settings: the new search's space, evaluator, and whatever else `nas.store` keeps of it.
+        settings: the new search's space, evaluator, and what else `nas.study.store` keeps of it.
 
     Raises:
         RunError: if they can't, naming the first setting that differs; or there is no such run.

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from nas.objectives import ObjectiveSettings
 from nas.settings import Settings
-from nas.space import Code
-from nas.trial import Record, Status
+from nas.study.objective import ObjectiveSettings
+from nas.study.trial import Record, Status
 
 
 class StoppingSettings(Settings):
@@ -49,21 +48,6 @@ class StoppingSettings(Settings):
         count = 1 + len(others)
         better = sum(other > reward for other in others)
         return count < self.eta or better < math.ceil(count / self.eta)
-
-
-class Stop(NamedTuple):
-    """A trial that was stopped, as a controller hears of it.
-
-    Attributes:
-        code: what was tried.
-        curve: its rewards, report by report.
-        rank: between 0 and 1, the share of the trials that reached its last rung which it beats,
-            ties and itself by half.
-    """
-
-    code: Code
-    curve: tuple[float, ...]
-    rank: float
 
 
 def rank_among(reward: float, others: Sequence[float]) -> float:

@@ -10,6 +10,11 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from nas.errors import ConfigError
+from nas.settings import duration
+from nas.study.settings import ControlSettings, FinalistSettings
 
 TIMED = 2
 """Trials of each worker that are timed before a forecast is given."""
@@ -167,3 +172,39 @@ class Timetable:
         if self._length:
             return self.plan.end
         return self.plan.end - (1.0 + spare) * self.plan.look_seconds(self.trial)
+
+
+class Budget(NamedTuple):
+    """Trials over both arms, or seconds of the run's own clock."""
+
+    trials: float
+    seconds: float
+
+    @classmethod
+    def parse(cls, value: int | str) -> Self:
+        """Reads 120, "120" or "8h"."""
+        if isinstance(value, str) and not value.strip().isdigit():
+            return cls(math.inf, duration(value, "budget"))
+        if int(value) < 1:
+            raise ConfigError(f"budget: {value!r} is no budget; write trials (120) or time (8h)")
+        return cls(int(value), math.inf)
+
+    def plan(
+        self,
+        retrain_share: float,
+        control: ControlSettings,
+        finalists: FinalistSettings | None,
+        workers: int,
+    ) -> Plan:
+        """Returns what the budget has to pay for.
+
+        Raises:
+            ConfigError: if nothing would be left to the search.
+        """
+        if not 0.0 <= retrain_share < 1.0:
+            raise ConfigError(
+                f"retrain_share is {retrain_share:g}; it should be at least 0 and less than 1"
+            )
+        looks = finalists.count * finalists.repeats * control.arms if finalists else 0
+        length = finalists.length if finalists else 1
+        return Plan(self.trials, self.seconds, retrain_share, workers, looks, length)
