@@ -13,7 +13,7 @@ from nas.import_path import leave_working_folder
 def command() -> int:
     """Runs the command line and returns its exit code."""
     leave_working_folder()
-    from nas.cli import main
+    from nas.cli.main import main
 
     return main()
 

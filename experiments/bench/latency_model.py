@@ -31,7 +31,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from nas.cli import main as nas
+from nas.cli.main import main as nas
 from nas.cost import DeviceTable, profile, read_table
 from nas.cost.device import runner
 from nas.cost.device.results import DeviceTimes

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.data.coco import load_split
 from nas.data.draw import colour_of, draw_boxes
 from nas.data.resize import read_rgb

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from nas import cli
-from nas.cli import main
+from nas.cli import main as cli
+from nas.cli.main import main
 from nas.config import SearchConfig, TrainConfig, to_yaml
 from nas.errors import DataError
 from nas.executors.interrupt import SearchInterrupted

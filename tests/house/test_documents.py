@@ -126,7 +126,7 @@ def commands() -> dict[str, Any]:
     import typer
     from ray.scripts.scripts import cli as ray
 
-    from nas.cli import app
+    from nas.cli.main import app
 
     verbs: Any = typer.main.get_command(app)
     return {

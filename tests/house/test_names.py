@@ -31,8 +31,8 @@ def fresh_python(code: str) -> str:
     [
         "import nas, search_spaces.zoo",
         "import nas.config, nas.runs, nas.study.study, search_spaces.spinenet",
-        "import nas.cli; assert nas.cli.main(['--help']) == 0",
-        "import nas.cli; assert nas.cli.main(['search', '--help']) == 0",
+        "import nas.cli.main; assert nas.cli.main.main(['--help']) == 0",
+        "import nas.cli.main; assert nas.cli.main.main(['search', '--help']) == 0",
     ],
 )
 def test_that_loads_no_torch(code: str) -> None:

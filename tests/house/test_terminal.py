@@ -16,7 +16,7 @@ CLEAN = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "F
 SIGNS = "– × ± … 0.123 größe"
 JOB = """
 import sys, types
-from nas.cli import main
+from nas.cli.main import main
 job = types.ModuleType("nas.jobs.report")
 def top(run, count):
     {body}

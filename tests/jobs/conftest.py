@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.data.scenes import write_scenes
 
 SMALL_SEARCH = [

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.data.scenes import write_scenes
 from search_spaces import zoo
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import nas
-from nas.cli import main
+from nas.cli.main import main
 from nas.cost import profile
 from nas.space import ChoiceSpace
 from nas.study.settings import FinalistSettings

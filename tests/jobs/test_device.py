@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.cost import DeviceTable, read_table
 from nas.genome import Genome
 from tests.cost.test_operators import mobile

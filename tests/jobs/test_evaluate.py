@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.evaluation.metrics import ClassNumbers, Metrics
 from nas.jobs.evaluate import evaluate
 from nas.jobs.numbers import classes_table, numbers_table

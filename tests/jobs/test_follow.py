@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.data.batches import Batch
 from nas.data.coco import Category, load_split
 from nas.data.draw import colour_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.jobs.evaluate import evaluate
 from nas.training.weights import TrainedModel
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.cost import signatures
 from nas.data.scenes import write_scenes
 from nas.study.store import Store, find

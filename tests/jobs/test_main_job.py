@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nas.cli import main
+from nas.cli.main import main
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.config import SearchConfig, load_run
 from nas.genome import Genome
 from nas.report.leaderboard import read

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 
 FOLDERS = {
     "show": "show spinenet-49 --out {out}",

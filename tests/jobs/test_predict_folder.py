@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import nas.jobs.predict as job
-from nas.cli import main
+from nas.cli.main import main
 from nas.errors import RunError
 
 Run = Callable[..., tuple[int, str, str]]

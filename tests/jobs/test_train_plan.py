@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from nas import environment
-from nas.cli import main
+from nas.cli.main import main
 from nas.config import EXPERIMENTS, load_train
 from nas.data.coco import load_split
 from nas.errors import ConfigError

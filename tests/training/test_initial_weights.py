@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, mobilenet_v3_large, resnet18
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.data.coco import Category
 from nas.data.scenes import write_scenes
 from nas.errors import RunError

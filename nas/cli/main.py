@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import signals, temporary
-from nas.arguments import (
+from nas.cli.data import data_app
+from nas.cli.device import device_app
+from nas.cli.dispatch import run_job
+from nas.cli.options import (
     AddressOption,
     BudgetOption,
     ConfigName,
@@ -39,10 +42,8 @@ from nas.arguments import (
     WarmStartOption,
     WorkersOption,
     overrides,
-    run_job,
 )
 from nas.errors import ConfigError, NasError, one_line
-from nas.subcommands import data_app, device_app
 from nas.terminal import standard_streams
 
 if TYPE_CHECKING:

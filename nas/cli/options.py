@@ -1,14 +1,11 @@
-"""Words that several verbs take, the settings that they stand for, and the call of a job."""
+"""Words that several verbs take, and the settings that they stand for."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from nas.errors import printable
 
 if TYPE_CHECKING:
     from nas.config import Override
@@ -141,10 +138,3 @@ def overrides(
             value = value.expanduser().absolute() if isinstance(value, Path) else value
             found.append(Override(f"--{name.replace('_', '-')} {value}", SETTINGS[name], value))
     return found
-
-
-def run_job(module: str, verb: str, *arguments: Any, **options: Any) -> None:
-    """Loads a job only now, so that `nas --help` is quick, and names the files that it made."""
-    made = getattr(importlib.import_module(f"nas.jobs.{module}"), verb)(*arguments, **options)
-    for path in made if isinstance(made, list) else ():
-        print(printable(str(path)))

@@ -1,0 +1,1 @@
+"""The command `nas`: its arguments, its errors and its exit codes; no work."""
