@@ -15,7 +15,6 @@ from nas import yamlfile
 from nas.cost import profile
 from nas.errors import RunError
 from nas.genome import Genome
-from nas.jobs.screen import console
 from nas.report.comparison import (
     Compared,
     Comparison,
@@ -29,6 +28,7 @@ from nas.runs import Run
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import result_of
 from nas.study.store import Store
+from nas.ui.console import console
 
 KINDS = {"search": "search", "train": "training"}
 NUMBERS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap_common", "ar100")

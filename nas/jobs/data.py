@@ -10,12 +10,12 @@ from rich.table import Table
 from nas.data import check as checking
 from nas.data.coco import Split, load_split
 from nas.data.problems import Problem
-from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
 from nas.genome.parts import OctaveAnchors
 from nas.jobs.outputs import check_folder
-from nas.jobs.screen import console, counted
+from nas.ui.console import console, counted
+from nas.ui.contact_sheet import contact_sheet
 from search_spaces import zoo
 
 MOST_PROBLEMS = 50

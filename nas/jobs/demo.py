@@ -11,10 +11,10 @@ from nas.jobs.export import export
 from nas.jobs.folders import data_folder
 from nas.jobs.predict import predict
 from nas.jobs.report import report, show
-from nas.jobs.screen import console
 from nas.jobs.search import search
 from nas.jobs.train import train
 from nas.runs import RUNS, unused
+from nas.ui.console import console
 
 PICTURES = 4
 """Validation pictures that the trained model is shown."""

@@ -23,10 +23,10 @@ from nas.environment import versions
 from nas.errors import ConfigError, RunError
 from nas.genome import Genome
 from nas.jobs.outputs import check_file, check_folder
-from nas.jobs.screen import console, counted, progress_bar
 from nas.report.leaderboard import time_text
 from nas.runs import parse, write_text
 from nas.temporary import temporary_folder
+from nas.ui.console import console, counted, progress_bar
 from search_spaces.detectors import make_space
 
 DRAWS = 400

@@ -16,7 +16,7 @@ from rich.text import Text
 from nas import environment
 from nas.data.settings import cache_directory
 from nas.errors import one_line, printable
-from nas.jobs import screen
+from nas.ui import console as screen
 
 GIB = 2**30
 ENOUGH_MEMORY = 4 * GIB  # two workers of a small proxy beside a driver

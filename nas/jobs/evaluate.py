@@ -25,12 +25,12 @@ from nas.evaluation.predict import predict_split
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
-from nas.jobs.numbers import classes_table, numbers_table
 from nas.jobs.outputs import check_folder
-from nas.jobs.screen import console, counted, show_warnings
 from nas.report.precision_recall import precision_recall_png
 from nas.runs import Run, write_text
 from nas.training.weights import TrainedModel
+from nas.ui.console import console, counted, show_warnings
+from nas.ui.tables import classes_table, numbers_table
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from nas.genome import Genome
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load
 from nas.jobs.outputs import check_folder
-from nas.jobs.screen import console, show_warnings
 from nas.training.weights import TrainedModel
+from nas.ui.console import console, show_warnings
 
 
 def export(

@@ -14,7 +14,7 @@ from nas.data.resize import ResizeRule
 from nas.data.rules import copies, pictures_in_both
 from nas.data.scenes import scenes_folder
 from nas.data.settings import DataSettings
-from nas.jobs.screen import counted
+from nas.ui.console import counted
 
 log = logging.getLogger(__name__)
 _NAMED = 5  # classes: more would make a long line

@@ -8,9 +8,9 @@ from pathlib import Path
 from nas.config import SearchConfig, load_run
 from nas.executors.gpu_share import fit_to_gpus, largest
 from nas.executors.settings import ComputeSettings, SearchComputeSettings
-from nas.jobs.screen import console
 from nas.runs import Run
 from nas.study.study import Costs
+from nas.ui.console import console
 from proxies.training import TrainingProxy
 from search_spaces.detectors import DetectorSpace
 

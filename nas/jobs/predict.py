@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
-from nas.data.show import write_png
 from nas.errors import DataError
 from nas.jobs.load import load_trained
 from nas.jobs.outputs import check_folder
 from nas.jobs.pictures import DRAWN_BY, is_drawing, list_pictures, result_folder
-from nas.jobs.screen import console
 from nas.runs import write_text
 from nas.training.weights import TrainedModel
+from nas.ui.console import console
+from nas.ui.contact_sheet import write_png
+from nas.ui.draw import draw_boxes
 
 
 def predict(

@@ -22,7 +22,6 @@ from nas.jobs.gpus import on_gpus
 from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.outputs import check_run
 from nas.jobs.reach import check_reach
-from nas.jobs.screen import console, progress_bar, say_in_logs, show_warnings
 from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
 from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
 from nas.runs import Run, write_text
@@ -32,6 +31,7 @@ from nas.study.interfaces import Event
 from nas.study.result import Result
 from nas.study.trial import Record, Status
 from nas.study.warm_start import check_comparable
+from nas.ui.console import console, progress_bar, say_in_logs, show_warnings
 from proxies.training import TrainingProxy
 from search_spaces.detectors import DetectorSpace, make_space
 

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from nas.config import SearchConfig
 from nas.jobs.costs import DRAWS
-from nas.jobs.screen import console
 from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
 from nas.study.stopping import StoppingSettings
 from nas.study.study import Budget
+from nas.ui.console import console
 from proxies.training import TrainingProxy
 from search_spaces.detectors import DetectorSpace
 

@@ -15,7 +15,6 @@ from nas.data.batches import TrainBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
 from nas.data.rules import lacking_to_judge, lacking_to_train, refuse
-from nas.data.show import write_png
 from nas.environment import cores
 from nas.errors import RunError
 from nas.evaluation.coco import evaluate
@@ -23,14 +22,9 @@ from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.executors.train_workers import Tell, train_together
 from nas.genome import Genome
-from nas.jobs.board import Board
 from nas.jobs.folders import data_folder, load_both, pixels
-from nas.jobs.follow import Follow
 from nas.jobs.kept import keep_config, keep_data
-from nas.jobs.numbers import numbers_table
 from nas.jobs.outputs import check_run
-from nas.jobs.samples import found_on, learnt_from
-from nas.jobs.screen import console, progress_bar, show_warnings
 from nas.jobs.train_needs import dry_run as look_ahead
 from nas.jobs.train_plan import check_device, device_of, show_plan
 from nas.jobs.train_probe import Training
@@ -43,6 +37,12 @@ from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
 from nas.training.workers import Workers, check_workers
+from nas.ui.console import console, progress_bar, show_warnings
+from nas.ui.contact_sheet import write_png
+from nas.ui.samples import found_on, learnt_from
+from nas.ui.tables import numbers_table
+from nas.ui.tensorboard import Board
+from nas.ui.train_progress import Follow
 
 PREFETCH = 2
 """Batches that are prepared at once while another is trained on, where each is decoded anew."""

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from nas.data.cache import cache_bytes, cache_path
 from nas.errors import ConfigError
-from nas.jobs.screen import console
 from nas.jobs.train_probe import GB, Probe, Training, measure
 from nas.report.leaderboard import time_text
+from nas.ui.console import console
 
 CHECKPOINTS = 3
 """On the disk at once: the last one, the one before it, and the one being written."""

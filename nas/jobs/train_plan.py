@@ -13,10 +13,10 @@ from nas.data.batches import steps_an_epoch
 from nas.data.coco import Split
 from nas.errors import ConfigError
 from nas.genome import Genome
-from nas.jobs.screen import console
 from nas.training.recipes import RECIPES
 from nas.training.schedule import check_schedule, decay_steps
 from nas.training.settings import RecipeSettings
+from nas.ui.console import console
 
 
 def device_of(config: TrainConfig) -> str:

@@ -11,11 +11,11 @@ import pytest
 
 from nas.cli.main import main
 from nas.data.coco import load_split
-from nas.data.draw import colour_of, draw_boxes
 from nas.data.resize import read_rgb
-from nas.data.show import contact_sheet
 from nas.data.split import split_folder
 from nas.errors import DataError
+from nas.ui.contact_sheet import contact_sheet
+from nas.ui.draw import colour_of, draw_boxes
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def run(body: str, shell: str = "", **environment: str) -> subprocess.CompletedP
     )
 
 
-PRINTS = f"from nas.jobs.screen import console; console.print({SIGNS!a})"
+PRINTS = f"from nas.ui.console import console; console.print({SIGNS!a})"
 LOTS = "[print(n, flush=True) for n in range(100_000)]"
 FAILS = "from nas.errors import DataError; raise DataError('d: 3 problems')"
 
@@ -113,7 +113,7 @@ def test_a_file_never_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None
 )
 def test_a_pipe_gets_whole_lines(columns: str, more: dict[str, str]) -> None:
     line = " ".join(["word"] * 60)
-    body = f"from nas.jobs.screen import console; console.print({line!r})"
+    body = f"from nas.ui.console import console; console.print({line!r})"
     done = run(body, COLUMNS=columns, **more)
     assert (done.returncode, done.stdout) == (0, line + "\n")
 

@@ -15,9 +15,9 @@ import torch
 from nas.cli.main import main
 from nas.evaluation.metrics import ClassNumbers, Metrics
 from nas.jobs.evaluate import evaluate
-from nas.jobs.numbers import classes_table, numbers_table
-from nas.jobs.screen import console
 from nas.training.weights import TrainedModel
+from nas.ui.console import console
+from nas.ui.tables import classes_table, numbers_table
 
 TWELVE = (
     *("AP", "AP50", "AP75", "AP small", "AP medium", "AP large"),

@@ -16,17 +16,17 @@ import torch
 from nas.cli.main import main
 from nas.data.batches import Batch
 from nas.data.coco import Category, load_split
-from nas.data.draw import colour_of
 from nas.data.resize import read_rgb
 from nas.errors import ConfigError
-from nas.jobs import follow
-from nas.jobs.board import Board
-from nas.jobs.follow import Follow
-from nas.jobs.metrics_file import MetricsFile
-from nas.jobs.samples import TILE, found_on, learnt_from
-from nas.jobs.screen import console, progress_bar
 from nas.runs import Run
 from nas.training.loop import Epoch
+from nas.ui import train_progress as follow
+from nas.ui.console import console, progress_bar
+from nas.ui.draw import colour_of
+from nas.ui.metrics_log import MetricsFile
+from nas.ui.samples import TILE, found_on, learnt_from
+from nas.ui.tensorboard import Board
+from nas.ui.train_progress import Follow
 from tests.jobs.conftest import TINY_TRAINING
 
 MODULE = "torch.utils.tensorboard"

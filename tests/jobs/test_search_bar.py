@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from nas.config import SearchConfig
-from nas.jobs.screen import console, progress_bar
 from nas.jobs.search import _Progress
 from nas.study.interfaces import Event
 from nas.study.trial import Record, Status, Trial
+from nas.ui.console import console, progress_bar
 
 
 def record(number: int, ap50: float, status: Status) -> Record:

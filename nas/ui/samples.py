@@ -8,10 +8,10 @@ import numpy as np
 
 from nas.data.batches import Batch
 from nas.data.coco import Category, Split
-from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
-from nas.data.show import side_by_side
 from nas.evaluation.matching import Detections
+from nas.ui.contact_sheet import side_by_side
+from nas.ui.draw import draw_boxes
 
 COUNT = 8
 """Pictures on a sheet."""

@@ -7,11 +7,11 @@ from collections import deque
 
 from rich.progress import Progress
 
-from nas.jobs.board import Board
-from nas.jobs.metrics_file import MetricsFile
-from nas.jobs.screen import say_in_logs
 from nas.runs import Run
 from nas.training.loop import Epoch
+from nas.ui.console import say_in_logs
+from nas.ui.metrics_log import MetricsFile
+from nas.ui.tensorboard import Board
 
 EVERY = 50
 """Updates between two rows of steps; each epoch has a row besides."""

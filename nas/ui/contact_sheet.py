@@ -12,9 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from nas.data.cache import refuse_if_none
 from nas.data.coco import Image, Split
-from nas.data.draw import draw_boxes
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
+from nas.ui.draw import draw_boxes
 
 log = logging.getLogger(__name__)
 

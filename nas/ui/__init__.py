@@ -1,0 +1,1 @@
+"""What jobs show while they work: the console, bars, tables, pictures and logs."""
