@@ -16,13 +16,13 @@ from nas.data.coco import Split, load_split
 from nas.data.rules import copies, pictures_in_both
 from nas.errors import ConfigError, DataError, RunError
 from nas.genome.network import Input
-from nas.jobs.costs import GenomeCosts
 from nas.jobs.folders import data_folder, pixels
-from nas.jobs.gpus import on_gpus
 from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.outputs import check_run
-from nas.jobs.reach import check_reach
-from nas.jobs.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
+from nas.planning.costs import GenomeCosts
+from nas.planning.feasibility import check_reach
+from nas.planning.gpus import on_gpus
+from nas.planning.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
 from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
 from nas.runs import Run, write_text
 from nas.searching import search as search_space

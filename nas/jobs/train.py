@@ -25,10 +25,10 @@ from nas.genome import Genome
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.outputs import check_run
-from nas.jobs.train_needs import dry_run as look_ahead
-from nas.jobs.train_plan import check_device, device_of, show_plan
-from nas.jobs.train_probe import Training
 from nas.models import Detector, build
+from nas.planning.train_needs import dry_run as look_ahead
+from nas.planning.train_plan import check_device, device_of, show_plan
+from nas.planning.train_probe import Training
 from nas.runs import Run, parse, write_text
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints

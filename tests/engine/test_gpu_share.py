@@ -14,7 +14,7 @@ from nas.config import Override, SearchConfig, load_search, to_yaml
 from nas.errors import ConfigError, DataError
 from nas.executors import ComputeSettings, gpu_share
 from nas.executors.gpu_share import Need, fit_to_gpus, largest, needed, shared
-from nas.jobs import gpus as job
+from nas.planning import gpus as job
 from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from nas.errors import ConfigError
-from nas.jobs.costs import DRAWS
-from nas.jobs.reach import check_reach
+from nas.planning.costs import DRAWS
+from nas.planning.feasibility import check_reach
 from nas.space import ChoiceSpace
 from nas.study.objective import ObjectiveSettings
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nas.config import SearchConfig
 from nas.errors import ConfigError
-from nas.jobs.search_plan import (
+from nas.planning.search_plan import (
     budget_text,
     costs_table,
     forecast_text,

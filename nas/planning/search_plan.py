@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from nas.config import SearchConfig
-from nas.jobs.costs import DRAWS
+from nas.planning.costs import DRAWS
 from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan
 from nas.study.objective import ObjectiveSettings

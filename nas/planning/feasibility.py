@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nas.controllers.evolution import mutated
 from nas.errors import ConfigError
-from nas.jobs.costs import DRAWS
+from nas.planning.costs import DRAWS
 from nas.report.leaderboard import cost_text
 from nas.space import Code, Space
 from nas.study.objective import ObjectiveSettings

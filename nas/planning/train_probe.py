@@ -21,8 +21,8 @@ from nas.data.cache import refuse_if_none
 from nas.data.coco import Split
 from nas.data.decoding import DecodedPixels, decodable, is_cached
 from nas.errors import ConfigError
-from nas.jobs.train_plan import device_of, epoch_steps
 from nas.models import Detector
+from nas.planning.train_plan import device_of, epoch_steps
 from nas.training.batches import recipe_batches
 from nas.training.footprint import StateBytes, activation_bytes, peak, reset_peak, state_bytes
 from nas.training.loop import train as train_epochs
