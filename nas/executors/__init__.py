@@ -34,7 +34,7 @@ def make_executor(compute: ComputeSettings) -> Executor:
         from nas.executors.inline import InlineExecutor
 
         return InlineExecutor(compute)
-    from nas.executors.ray import RayExecutor
+    from nas.executors.ray.executor import RayExecutor
 
     return RayExecutor(compute)
 

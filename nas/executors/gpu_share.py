@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.environment import cores, gpus
 from nas.errors import NasError, RunError, one_line
-from nas.executors.cluster import running_ray
+from nas.executors.ray.cluster import running_ray
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import evaluate, pinned_threads, prepare
 from nas.space import Space

@@ -151,7 +151,7 @@ def onnx() -> Finding:
 def ray() -> Finding:
     """Whether workers can be started."""
     from nas.executors import ComputeSettings
-    from nas.executors.ray import RayExecutor
+    from nas.executors.ray.executor import RayExecutor
 
     started = time.monotonic()
     with RayExecutor(ComputeSettings(workers=1)):

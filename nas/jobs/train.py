@@ -20,7 +20,7 @@ from nas.errors import RunError
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
-from nas.executors.train_workers import Tell, train_together
+from nas.executors.launch_training import Tell, train_together
 from nas.genome import Genome
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.kept import keep_config, keep_data

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from nas.data.coco import load_split
 from nas.errors import RunError
 from nas.executors import ComputeSettings
-from nas.executors import ray as executor
 from nas.executors.gpu_share import fit_to_gpus
+from nas.executors.ray import executor
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.interfaces import Event

@@ -15,7 +15,7 @@ import pytest
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings
 from nas.executors.inline import InlineExecutor
-from nas.executors.ray import RayExecutor
+from nas.executors.ray.executor import RayExecutor
 from nas.searching import search
 from nas.study.budget import Forecast, Plan, Timetable
 from nas.study.interfaces import Event

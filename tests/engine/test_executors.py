@@ -17,7 +17,7 @@ import pytest
 from nas.errors import RunError
 from nas.executors import ComputeSettings, Executor
 from nas.executors.inline import InlineExecutor
-from nas.executors.ray import RayExecutor
+from nas.executors.ray.executor import RayExecutor
 from nas.genome import Genome
 from nas.searching import search
 from nas.space import ChoiceSpace
@@ -236,7 +236,7 @@ def test_an_evaluator_whose_module_a_worker_can_t_find_is_refused(
 @pytest.mark.faults
 def test_an_address_without_ray_is_named() -> None:
     program = (
-        "from nas.executors.ray import *;"
+        "from nas.executors.ray.executor import *;"
         "RayExecutor(ComputeSettings(address='127.0.0.1:1')).__enter__()"
     )
     command = [sys.executable, "-c", program]
@@ -246,7 +246,7 @@ def test_an_address_without_ray_is_named() -> None:
 
 def test_a_ray_that_doesn_t_start_is_told_in_one_line() -> None:
     program = (
-        "import ray, nas.executors.cluster as c; from nas.executors import ComputeSettings\n"
+        "import ray, nas.executors.ray.cluster as c; from nas.executors import ComputeSettings\n"
         "def late(**_): raise Exception('The current node timed out\\n during startup')\n"
         "ray.init = late; c.running_ray(ComputeSettings()).__enter__()"
     )

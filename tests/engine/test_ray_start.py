@@ -13,8 +13,9 @@ import pytest
 
 from nas import signals, temporary
 from nas.errors import RunError
-from nas.executors import ComputeSettings, cluster
-from nas.executors.cluster import LONGEST, cause, running_ray
+from nas.executors import ComputeSettings
+from nas.executors.ray import cluster
+from nas.executors.ray.cluster import LONGEST, cause, running_ray
 from nas.temporary import temporary_folder
 from tests.engine.small_disk import fill, small_disk
 

@@ -13,7 +13,7 @@ import pytest
 
 from nas.controllers import ControllerSettings
 from nas.errors import RunError
-from nas.executors.suggestions import Suggestions
+from nas.executors.tune.suggestions import Suggestions
 from nas.searching import search
 from nas.space import ChoiceSpace, Space
 from tests.engine.toys import CONTROLLERS, SPACES, total

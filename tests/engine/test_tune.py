@@ -43,7 +43,10 @@ def test_cases(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said_in_one_line() -> None:
-    program = "import sys; sys.modules['pandas'] = None; import nas.executors.tune"
+    program = (
+        "import sys; sys.modules['pandas'] = None; "
+        "from nas.executors.tune import ControllerSearcher"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     said = done.stderr.strip().splitlines()[-1]
     assert said.startswith("ImportError: Ray Tune can't be imported")

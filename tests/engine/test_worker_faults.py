@@ -10,7 +10,7 @@ import pytest
 
 from nas.executors import ComputeSettings, Executor
 from nas.executors.inline import InlineExecutor
-from nas.executors.ray import RayExecutor
+from nas.executors.ray.executor import RayExecutor
 from nas.study.failures import FailureKind
 from nas.study.interfaces import Evaluator, Event
 from nas.study.study import Study, StudySettings

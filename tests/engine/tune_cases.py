@@ -20,7 +20,7 @@ import pytest
 
 from nas.errors import ConfigError, RunError
 from nas.executors import ComputeSettings
-from nas.executors.cluster import running_ray
+from nas.executors.ray.cluster import running_ray
 from nas.genome import Genome
 from nas.space import ChoiceSpace
 from tests.engine.toys import SPACES, total

@@ -19,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nas.config import Override, TrainConfig, load_train
 from nas.data.coco import load_split
-from nas.executors.train_workers import train_together
+from nas.executors.launch_training import train_together
 from nas.jobs import train as job
 from nas.runs import Run
 from nas.training.weights import TrainedModel

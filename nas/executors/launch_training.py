@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.environment import cores
 from nas.errors import ConfigError, NasError, RunError, one_line
-from nas.executors.cluster import Lifeline, running_ray
+from nas.executors.ray.cluster import Lifeline, running_ray
 from nas.executors.settings import ComputeSettings, MachineSettings
 from nas.executors.worker import pinned_threads
 from nas.temporary import temporary_folder

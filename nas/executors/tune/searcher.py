@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from nas.controllers import ControllerSettings
 from nas.errors import ConfigError
-from nas.executors.suggestions import Suggestions
+from nas.executors.tune.suggestions import Suggestions
 from nas.space import Space
 
 try:

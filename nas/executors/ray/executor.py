@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from nas.errors import RunError, one_line
-from nas.executors.actor import Packed, Refusal, Worker
-from nas.executors.cluster import Lifeline, cause, running_ray
 from nas.executors.interrupt import interruptible
+from nas.executors.ray.actor import Packed, Refusal, Worker
+from nas.executors.ray.cluster import Lifeline, cause, running_ray
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import classify, pinned_threads
 from nas.import_path import Program
