@@ -16,7 +16,7 @@ from nas.space import Space
 CONTROLLERS: dict[str, str] = {
     "evolution": "nas.controllers.evolution:Evolution",
     "ppo": "nas.controllers.ppo:PPO",
-    "predictor": "nas.controllers.predictor:Predictor",
+    "predictor": "nas.controllers.predictor.controller:Predictor",
     "random": "nas.controllers.random:Random",
     "reinforce": "nas.controllers.reinforce:Reinforce",
 }

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from nas.controllers.base import Stop
-from nas.controllers.gaussian_process import Distances, Kernel, Outlook, Points, Process
-from nas.controllers.predictor import Predictor
-from nas.controllers.rewards import Levels, Row
+from nas.controllers.predictor.controller import Predictor
+from nas.controllers.predictor.gaussian_process import Distances, Kernel, Outlook, Points, Process
+from nas.controllers.predictor.observations import Levels, Row
 from nas.space import ChoiceSpace, Code
 
 

@@ -12,7 +12,7 @@ import pytest
 from nas.controllers import ControllerSettings, make_controller
 from nas.controllers.base import Stop
 from nas.controllers.evolution import Evolution, EvolutionSettings
-from nas.controllers.rewards import Told, in_full
+from nas.controllers.predictor.observations import Told, in_full
 from nas.errors import ConfigError, RunError
 from nas.executors import ComputeSettings, make_executor
 from nas.searching import search

@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from nas.controllers.base import Controller, Stop
-from nas.controllers.encoding import Encoding, Scaling
 from nas.controllers.evolution import mutated
-from nas.controllers.gaussian_process import Distances, Outlook, Points, Process, fit
-from nas.controllers.rewards import Levels, Row, Told, in_full, kept, margins
+from nas.controllers.predictor.features import Encoding, Scaling
+from nas.controllers.predictor.gaussian_process import Distances, Outlook, Points, Process, fit
+from nas.controllers.predictor.observations import Levels, Row, Told, in_full, kept, margins
 from nas.settings import Settings
 from nas.space import Code, Space
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.controllers.gaussian_process import Points
+from nas.controllers.predictor.gaussian_process import Points
 from nas.errors import GenomeError
 from nas.space import Code, Space
 

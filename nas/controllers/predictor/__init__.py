@@ -1,0 +1,1 @@
+"""The predictor: a surrogate of scores and feasibility, and an acquisition over it."""
