@@ -35,7 +35,7 @@ from nas.cli.main import main as nas
 from nas.cost import DeviceTable, profile, read_table
 from nas.cost.device import runner
 from nas.cost.device.results import DeviceTimes
-from nas.formats.onnx import traced
+from nas.formats.onnx.export import traced
 from nas.genome import Genome
 from nas.genome.plan import lower
 from nas.genome.tape import Tape

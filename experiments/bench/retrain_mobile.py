@@ -30,7 +30,7 @@ from retraining import choices, compared, parsed, search_of, stretched, tell
 from nas.config import SearchConfig, load_run
 from nas.cost.device.runner import time_model
 from nas.data.coco import load_split
-from nas.formats.onnx import traced
+from nas.formats.onnx.export import traced
 from nas.genome import Genome
 from nas.models import build
 from nas.runs import Run

@@ -65,7 +65,7 @@ def export(
             genome = model if isinstance(model, Genome) else model.genome
             written.append(genome_json.write(genome, target))
         else:
-            from nas.formats import onnx
+            from nas.formats.onnx import export as onnx
 
             if isinstance(model, Genome):
                 raise NasError(f"{target}: an architecture without weights; train it first")

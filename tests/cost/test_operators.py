@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.cost.device.onnx_file import to_onnx
 from nas.errors import GenomeError
-from nas.formats.onnx import traced
-from nas.formats.run_onnx import start_session
+from nas.formats.onnx.export import traced
+from nas.formats.onnx.runtime import start_session
 from nas.genome import Genome
 from nas.genome.operators import Operator
 from nas.genome.parts import MimicDetHead, SqueezeExcite

@@ -20,9 +20,9 @@ from torchvision.ops import box_iou
 import nas
 from nas.data.coco import Category
 from nas.errors import NasError
-from nas.formats.onnx import write
-from nas.formats.onnx_check import pictures, verify
-from nas.formats.run_onnx import OnnxDetector
+from nas.formats.onnx.export import write
+from nas.formats.onnx.runtime import OnnxDetector
+from nas.formats.onnx.verify import pictures, verify
 from nas.genome import Genome
 from nas.genome.parts import Postprocess
 from nas.models import Detector
@@ -242,7 +242,7 @@ def test_the_file_alone_predicts_as_the_model_does(
 
 def test_prediction_needs_no_torch(file: Path) -> None:
     code = (
-        "import sys, numpy; from nas.formats.run_onnx import OnnxDetector; "
+        "import sys, numpy; from nas.formats.onnx.runtime import OnnxDetector; "
         f"OnnxDetector({str(file)!r})(numpy.zeros((50, 60, 3), numpy.uint8)); "
         "assert 'torch' not in sys.modules"
     )

@@ -12,9 +12,9 @@ from onnx import ModelProto, numpy_helper
 
 from nas.data.coco import Category
 from nas.errors import NasError
-from nas.formats.onnx import write
-from nas.formats.onnx_check import verify
-from nas.formats.run_onnx import OnnxDetector, as_input
+from nas.formats.onnx.export import write
+from nas.formats.onnx.runtime import OnnxDetector, as_input
+from nas.formats.onnx.verify import verify
 from nas.models import Detector
 from tests.genome.counting import published
 from tests.models.ssdlite import NAME, livened

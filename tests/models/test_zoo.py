@@ -16,8 +16,8 @@ from torch import nn
 
 from nas.cost import profile
 from nas.data.coco import Category
-from nas.formats.onnx import write
-from nas.formats.onnx_check import pictures as scenes
+from nas.formats.onnx.export import write
+from nas.formats.onnx.verify import pictures as scenes
 from nas.genome import Genome
 from nas.genome.parts import RetinaNetHead
 from nas.models import Detector

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.data.resize import read_rgb, resize
 from nas.errors import NasError, one_line
-from nas.formats.card import Card
+from nas.formats.onnx.metadata import Card
 
 
 class Detections(NamedTuple):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from nas.data.coco import Category
 from nas.errors import NasError
-from nas.formats.card import Card, CategoryRow
-from nas.formats.onnx_check import Agreement, pictures, verify
-from nas.formats.onnx_tail import Tail
+from nas.formats.onnx.metadata import Card, CategoryRow
+from nas.formats.onnx.postprocess import Tail
+from nas.formats.onnx.verify import Agreement, pictures, verify
 from nas.formats.writing import checked_file
 from nas.models import Detector
 

@@ -19,8 +19,8 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 from nas.data.resize import read_rgb, resize
 from nas.data.scenes import write_scenes
 from nas.errors import DataError, NasError
-from nas.formats.onnx_tail import SCORE_THRESHOLD
-from nas.formats.run_onnx import as_input, start_session
+from nas.formats.onnx.postprocess import SCORE_THRESHOLD
+from nas.formats.onnx.runtime import as_input, start_session
 from nas.genome import Genome
 from nas.models import Detector
 from nas.models.heads.base import RawOutputs

@@ -1,0 +1,1 @@
+"""A detector as one ONNX file, checked by running it."""
