@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluation.class_matches import ClassMatches
+from nas.evaluation.ap import ClassMatches
 from nas.evaluation.detections import Detections
 from nas.evaluation.matching import AREAS, match_classes
 

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from nas.data.coco import class_names
-from nas.evaluation.class_matches import ClassMatches
+from nas.evaluation.ap import ClassMatches
 from nas.evaluation.detections import Detections, check, xywh
 from nas.evaluation.matching import AREAS, IOUS, MAX_DETECTIONS, match_classes
 from nas.evaluation.metrics import COMMON, ClassNumbers, Metrics

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.coco import class_names
-from nas.evaluation.class_matches import RECALLS
+from nas.evaluation.ap import RECALLS
 from nas.evaluation.detections import Detections
 from nas.evaluation.matching import AREAS, IOUS, match_classes
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask
 
-from nas.evaluation.class_matches import ClassMatches
+from nas.evaluation.ap import ClassMatches
 from nas.evaluation.detections import Detections, check, xywh
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from nas.data.coco import load_split
 from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
 from nas.errors import RunError
-from nas.evaluation.class_matches import RECALLS
+from nas.evaluation.ap import RECALLS
 from nas.evaluation.coco import evaluate as coco_numbers
 from nas.evaluation.curves import Curves, precision_recall
 from nas.evaluation.metrics import Metrics

@@ -32,11 +32,11 @@ from nas.planning.train_probe import Training
 from nas.runs import Run, parse, write_text
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
+from nas.training.distributed import Workers, check_workers
 from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
-from nas.training.workers import Workers, check_workers
 from nas.ui.console import console, progress_bar, show_warnings
 from nas.ui.contact_sheet import write_png
 from nas.ui.samples import found_on, learnt_from

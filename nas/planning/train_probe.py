@@ -24,8 +24,8 @@ from nas.errors import ConfigError
 from nas.models import Detector
 from nas.planning.train_plan import device_of, epoch_steps
 from nas.training.batches import recipe_batches
-from nas.training.footprint import StateBytes, activation_bytes, peak, reset_peak, state_bytes
 from nas.training.loop import train as train_epochs
+from nas.training.memory import StateBytes, activation_bytes, peak, reset_peak, state_bytes
 from nas.training.schedule import learning_rate
 from nas.training.settings import RecipeSettings
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas.evaluation.class_matches import RECALLS
+from nas.evaluation.ap import RECALLS
 from nas.evaluation.curves import Curves
 from nas.report.curves import plain
 

@@ -19,16 +19,16 @@ from torch import nn
 
 from nas.errors import NasError
 from nas.training.checkpoint import Checkpoints
-from nas.training.compiled import compiled
+from nas.training.compile import compiled
+from nas.training.distributed import Workers
 from nas.training.freezing import batch_norms, freeze, set_training
-from nas.training.incident import keep_incident
+from nas.training.nonfinite_dump import keep_incident
 from nas.training.numerics import autocast, generator_states, set_generators, set_numerics
 from nas.training.optimizer import make_optimizer
 from nas.training.schedule import check_schedule, learning_rate
 from nas.training.settings import RecipeSettings
 from nas.training.state import TrainingState, Within
 from nas.training.update import Batch, Losses, Place, add_gradients, memory_format
-from nas.training.workers import Workers
 
 OnStep = Callable[[int, float, float], None]
 """Called after each update with its number from 0, the learning rate, and the loss."""

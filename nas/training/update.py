@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from nas.data.batches import part_of
 from nas.models.stochastic_depth import StochasticDepth
+from nas.training.distributed import Workers
 from nas.training.numerics import autocast, generator_states, set_generators
 from nas.training.settings import RecipeSettings
 from nas.training.state import TrainingState
-from nas.training.workers import Workers
 
 
 class Batch(Protocol):

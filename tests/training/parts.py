@@ -11,13 +11,13 @@ from nas.data.batches import part_of
 from nas.genome import Genome
 from nas.models import Detector
 from nas.models.heads.ssd import SSD
+from nas.training.distributed import Workers
 from nas.training.freezing import freeze, set_training
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
 from nas.training.state import TrainingState
 from nas.training.update import Place, add_gradients
-from nas.training.workers import Workers
 from search_spaces import zoo
 from tests.models import ssdlite
 from tests.models.tiny import built, pictures, tiny

@@ -10,7 +10,7 @@ from torch._inductor import cpp_builder
 from torch._inductor.exc import InvalidCxxCompiler
 
 from nas.errors import ConfigError
-from nas.training.compiled import compiled
+from nas.training.compile import compiled
 from nas.training.loop import train
 from tests.models.tiny import built, tiny
 from tests.training.parts import batch, livened, recipe

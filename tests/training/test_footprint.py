@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.models import Detector, build
-from nas.training.footprint import activation_bytes, state_bytes
+from nas.training.memory import activation_bytes, state_bytes
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from search_spaces import zoo
@@ -79,7 +79,7 @@ def test_state_is_what_an_optimiser_holds(changes: dict[str, Any]) -> None:
 def test_the_peak_is_seen_after_it_is_gone() -> None:
     """In a process of its own: else memory that other tests freed is taken again."""
     program = (
-        "import torch; from nas.training.footprint import peak, reset_peak\n"
+        "import torch; from nas.training.memory import peak, reset_peak\n"
         "device = torch.device('cpu'); before = reset_peak(device)\n"
         "torch.ones(50_000_000).sum(); print(peak(device) - before)"
     )

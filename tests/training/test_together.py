@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from nas.data.scenes import write_scenes
-from nas.training.workers import Workers
+from nas.training.distributed import Workers
 from tests.training.parts import HEADS, assert_close, gradients, livened, recipe
 
 REPOSITORY = Path(__file__).parents[2]
