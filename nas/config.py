@@ -30,8 +30,8 @@ from nas.study.stopping import StoppingSettings
 from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.training.recipes import RecipeField, resolve
 from proxies.training import SCALES, ProxySettings, ScaleSettings
-from search_spaces.detectors import SpaceSettings, space_name
-from search_spaces.spinenet import SpineNetSpaceSettings
+from search_spaces.registry import SpaceSettings, space_name
+from search_spaces.spinenet.space import SpineNetSpaceSettings
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
 """The configs that come with this package, each known by its name."""

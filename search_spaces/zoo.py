@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from nas.errors import GenomeError
 from nas.genome import Genome
-from search_spaces.spinenet_listing import DeploySettings, Row, genome_from_listing
+from search_spaces.mobile.zoo import mobile_entries
+from search_spaces.spinenet.listing import DeploySettings, Row, genome_from_listing
 from search_spaces.zoo_entry import Entry
-from search_spaces.zoo_mobile import mobile_entries
 
 TPU = "tensorflow/tpu, models/official/detection"
 PAPER = "SpineNet, arXiv 1912.05027"

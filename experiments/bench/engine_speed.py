@@ -33,7 +33,7 @@ from nas.space import ChoiceSpace
 from nas.study.objective import ObjectiveSettings
 from nas.study.store import FILE_NAME, Store
 from nas.study.study import ControlSettings, Study
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 T = TypeVar("T")
 

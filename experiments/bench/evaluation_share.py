@@ -34,9 +34,9 @@ from nas.genome import Genome
 from nas.models import Detector, build
 from nas.training.batches import recipe_batches
 from proxies.training import TrainingProxy
-from search_spaces.detectors import make_space
-from search_spaces.spinenet import SpineNetSpaceSettings
-from search_spaces.spinenet_listing import genome_from_listing
+from search_spaces.registry import make_space
+from search_spaces.spinenet.listing import genome_from_listing
+from search_spaces.spinenet.space import SpineNetSpaceSettings
 from search_spaces.zoo import SPINENET_49_ROWS
 
 TARGET = 0.1

@@ -21,9 +21,9 @@ from nas.config import Override, load_search
 from nas.genome import Genome
 from proxies.training import TrainingProxy
 from proxies.trust import spread
-from search_spaces.detectors import make_space
-from search_spaces.spinenet import SpineNetSpaceSettings
-from search_spaces.spinenet_listing import genome_from_listing
+from search_spaces.registry import make_space
+from search_spaces.spinenet.listing import genome_from_listing
+from search_spaces.spinenet.space import SpineNetSpaceSettings
 from search_spaces.zoo import SPINENET_49_ROWS
 
 _proxy: TrainingProxy | None = None

@@ -53,7 +53,7 @@ from nas.training.loop import Batches, NotFinite, train
 from nas.training.numerics import autocast_dtype, set_numerics
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
-from search_spaces.spinenet_listing import DeploySettings, genome_from_listing
+from search_spaces.spinenet.listing import DeploySettings, genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
 OURS, THEIRS = "SpineNet-49", "ResNet-18-FPN"

@@ -33,7 +33,7 @@ from nas.controllers import ControllerSettings
 from nas.genome import Genome
 from nas.genome.listing import resolve
 from nas.searching import search
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 ORDER = ("random", "reinforce", "ppo", "evolution", "predictor")
 NOISE, AFTER = 0.3, (25, 50, 100, 200, 400)

@@ -27,7 +27,7 @@ from nas.report.leaderboard import time_text
 from nas.runs import parse, write_text
 from nas.temporary import temporary_folder
 from nas.ui.console import console, counted, progress_bar
-from search_spaces.detectors import make_space
+from search_spaces.registry import make_space
 
 DRAWS = 400
 """Networks drawn for their units."""

@@ -15,7 +15,7 @@ from nas.genome.operators import Operator
 from nas.genome.plan import lower
 from nas.genome.tape import Tape
 from nas.genome.units import record_plan
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 from tests.cost.test_operators import mobile
 
 SPACE = SpineNetSpace(intermediates=3, deploy={"input_size": 256})

@@ -18,7 +18,7 @@ from nas.space import ChoiceSpace
 from nas.study.failures import FailureKind
 from nas.study.store import Store, find
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 from tests.genome.relisting import relisted
 
 

@@ -27,7 +27,7 @@ from nas.genome.tape import Tape
 from nas.genome.units import record_plan
 from nas.models import build
 from search_spaces import zoo
-from search_spaces.mobile_listing import (
+from search_spaces.mobile.listing import (
     EXTRAS,
     Layer,
     Style,
@@ -37,7 +37,7 @@ from search_spaces.mobile_listing import (
     ssdlite_head,
     stage,
 )
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 from tests.genome.counting import published
 from tests.models.tiny import tiny
 

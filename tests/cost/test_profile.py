@@ -17,7 +17,7 @@ from nas.genome.parts import AlphaResample, SeparableResample
 from nas.genome.plan import plan
 from nas.models import Detector, build
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 from tests.genome.counting import published
 
 # Counted by hand-written independent counters from tensorflow/tpu's configuration: convolution

@@ -12,7 +12,7 @@ from nas.cost.signature import signature
 from nas.genome import Genome
 from nas.genome.plan import lower
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 from tests.genome.counting import published
 
 

@@ -19,7 +19,7 @@ from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.objective import ObjectiveSettings
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 GIB = 2**30
 

@@ -28,7 +28,7 @@ from nas.genome.parts import Postprocess
 from nas.models import Detector
 from nas.models.heads.retinanet import Tower
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 CATEGORIES = tuple(Category(7 * k + 3, f"thing {k}") for k in range(5))
 IDS = [category.id for category in CATEGORIES]

@@ -18,8 +18,8 @@ from nas.genome.blocks import Edge
 from nas.genome.network import Scale, Truncation
 from nas.genome.parts import Bottleneck, Conv, DefaultBoxes, Residual
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
-from search_spaces.spinenet_listing import Row, genome_from_listing
+from search_spaces.spinenet.listing import Row, genome_from_listing
+from search_spaces.spinenet.space import SpineNetSpace
 from tests.genome.counting import published
 from tests.genome.relisting import judged, random_convolutions, relisted, same, without_ranks
 

@@ -21,8 +21,8 @@ from nas.config import (
 )
 from nas.errors import ConfigError
 from nas.yamlfile import MAX_BYTES
-from search_spaces.mobile import MobileSpaceSettings
-from search_spaces.spinenet import SpineNetSpaceSettings
+from search_spaces.mobile.space import MobileSpaceSettings
+from search_spaces.spinenet.space import SpineNetSpaceSettings
 
 SEARCH = """
 job: search

@@ -84,7 +84,7 @@ def test_a_table_gives_latency_to_profile_and_to_a_search(
 def drawn() -> Genome:
     import random
 
-    from search_spaces.mobile import MobileSpace
+    from search_spaces.mobile.space import MobileSpace
 
     space = MobileSpace(variant="ibn", input_factors=(1.0,), deploy={"input_size": 96})
     return space.sample(random.Random(5))

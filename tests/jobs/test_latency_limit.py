@@ -13,7 +13,7 @@ from nas.cost import signatures
 from nas.data.scenes import write_scenes
 from nas.study.store import Store, find
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 SMALL_SPACE = ["--set=space.intermediates=1", "--set=space.deploy.input_size=128"]
 SMALL_SEARCH = [

@@ -11,7 +11,7 @@ from nas.config import SearchConfig, load_run
 from nas.genome import Genome
 from nas.report.leaderboard import read
 from nas.runs import Run
-from search_spaces.mobile import MobileSpaceSettings
+from search_spaces.mobile.space import MobileSpaceSettings
 
 TWO_INPUTS = [
     *("--set=space.name=mobile", "--set=space.variant=ibn", "--set=space.deploy.width=0.25"),

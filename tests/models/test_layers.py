@@ -14,7 +14,7 @@ from nas.genome import Unit, plan
 from nas.genome.network import BatchNorm
 from nas.models.edges import build_edge
 from nas.models.layers import initialize, max_pool_same
-from search_spaces.spinenet_listing import DeploySettings, Row, genome_from_listing
+from search_spaces.spinenet.listing import DeploySettings, Row, genome_from_listing
 
 
 def row(values: list[float]) -> Tensor:

@@ -20,7 +20,7 @@ from nas.models.heads.base import RawOutputs
 from nas.models.heads.retinanet import SeparableConv
 from nas.models.targets import RETINANET_CODE, match
 from search_spaces import zoo
-from search_spaces.spinenet_listing import DeploySettings, genome_from_listing
+from search_spaces.spinenet.listing import DeploySettings, genome_from_listing
 from search_spaces.zoo import SPINENET_49_ROWS
 
 CLASSES = 11

@@ -10,7 +10,7 @@ from torch import Tensor
 from nas.genome import Genome
 from nas.models import Detector, build
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 
 def tiny(genome: Genome | None = None, size: int = 128) -> Genome:

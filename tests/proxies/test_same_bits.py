@@ -10,7 +10,7 @@ from nas.data.settings import DataSettings
 from nas.executors import ComputeSettings
 from nas.training.recipes import resolve
 from proxies.training import ProxyScaleSettings, ProxySettings, TrainingProxy
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 
 def test_inline_and_ray_agree_to_the_last_bit(tmp_path: Path) -> None:

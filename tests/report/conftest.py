@@ -15,7 +15,7 @@ from nas.space import ChoiceSpace
 from nas.study.result import Result
 from nas.study.stopping import StoppingSettings
 from nas.study.study import FinalistSettings
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 
 def made_up(genome: Any, seed: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ from nas.genome import Genome
 from nas.report import drawing
 from nas.report.layout import Layout, lay_out, sample
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
+from search_spaces.spinenet.space import SpineNetSpace
 
 
 def sampled(seed: int) -> Genome:

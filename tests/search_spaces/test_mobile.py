@@ -19,9 +19,9 @@ from nas.genome.parts import RFCR, DefaultBoxes
 from nas.genome.plan import lower
 from nas.space import Code
 from search_spaces import zoo
-from search_spaces.mobile import MobileSpace
-from search_spaces.mobile_backbones import NAMES
-from search_spaces.mobile_layers import FUSED, IBN, TUCKER, UNEXPANDED
+from search_spaces.mobile.backbones import NAMES
+from search_spaces.mobile.layers import FUSED, IBN, TUCKER, UNEXPANDED
+from search_spaces.mobile.space import MobileSpace
 from tests.engine.test_controllers import fed, made
 from tests.engine.toys import CONTROLLERS
 

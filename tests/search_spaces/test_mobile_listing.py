@@ -10,7 +10,7 @@ import pytest
 from nas.errors import GenomeError
 from nas.genome.parts import DefaultBoxes
 from nas.genome.plan import lower
-from search_spaces.mobile_listing import (
+from search_spaces.mobile.listing import (
     DeploySettings,
     Layer,
     Row,

@@ -13,8 +13,8 @@ from torchvision import models
 from nas.cost import profile
 from nas.models import build
 from nas.training.initial_weights import start_from
-from search_spaces.mobile import MobileSpace
-from search_spaces.mobile_backbones import NAMES
+from search_spaces.mobile.backbones import NAMES
+from search_spaces.mobile.space import MobileSpace
 from tests.cost.test_profile import assert_counts_as_torch
 from tests.models.test_zoo import step
 

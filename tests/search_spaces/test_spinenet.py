@@ -14,8 +14,8 @@ from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.listing import resolve
 from search_spaces import zoo
-from search_spaces.spinenet import SpineNetSpace
-from search_spaces.spinenet_listing import Row, genome_from_listing
+from search_spaces.spinenet.listing import Row, genome_from_listing
+from search_spaces.spinenet.space import SpineNetSpace
 
 VARIANTS = ("paper", "released", "released-v2")
 MOBILE = {

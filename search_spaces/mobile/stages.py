@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
 from nas.space import Code, Decision
-from search_spaces.mobile_layers import (
+from search_spaces.mobile.layers import (
     FIRST_LAYERS,
     LAYERS,
     MULTIPLIERS,
@@ -25,7 +25,7 @@ from search_spaces.mobile_layers import (
     style,
     width_mask,
 )
-from search_spaces.mobile_listing import Layer, Row, stage
+from search_spaces.mobile.listing import Layer, Row, stage
 
 STAGES = len(SPACE.widths)
 ALWAYS = 5

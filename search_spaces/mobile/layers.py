@@ -17,7 +17,7 @@ from nas.genome.blocks import Block
 from nas.genome.part import Activation, Stride
 from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
 from nas.genome.widths import compressed
-from search_spaces.mobile_listing import Layer, Style
+from search_spaces.mobile.listing import Layer, Style
 
 Variant = Literal["ibn", "ibn+fused", "ibn+fused+tucker"]
 Activations = Literal["relu6", "hard_swish", "mixed"]

@@ -13,8 +13,8 @@ from nas.errors import GenomeError
 from nas.genome.blocks import Block
 from nas.genome.parts import SqueezeExcite
 from nas.space import Code, Decision
-from search_spaces.mobile_listing import Layer, Row, Style, stage
-from search_spaces.zoo_mobile import ibn, mobilenetv2_rows, mobilenetv3_large_rows, stem
+from search_spaces.mobile.listing import Layer, Row, Style, stage
+from search_spaces.mobile.zoo import ibn, mobilenetv2_rows, mobilenetv3_large_rows, stem
 
 BackboneName = Literal["mobilenetv2-1.0", "mobilenetv3-large", "mobilenetv3-small"]
 NAMES: tuple[BackboneName, ...] = get_args(BackboneName)

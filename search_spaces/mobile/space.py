@@ -17,12 +17,12 @@ from nas.genome.genome import SIDE
 from nas.genome.network import Input
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
-from search_spaces.mobile_backbones import BACKBONES, BackboneName, FixedBackbone
-from search_spaces.mobile_features import features
-from search_spaces.mobile_layers import Variant
-from search_spaces.mobile_listing import DeploySettings, Point, genome_from_rows
-from search_spaces.mobile_maps import BoxSettings, MapDecisions, is_extra
-from search_spaces.mobile_stages import SearchedBackbone
+from search_spaces.mobile.backbones import BACKBONES, BackboneName, FixedBackbone
+from search_spaces.mobile.features import features
+from search_spaces.mobile.layers import Variant
+from search_spaces.mobile.listing import DeploySettings, Point, genome_from_rows
+from search_spaces.mobile.maps import BoxSettings, MapDecisions, is_extra
+from search_spaces.mobile.stages import SearchedBackbone
 
 Factor = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
 SIDES = (2 * SIDE, 4096)

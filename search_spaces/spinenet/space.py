@@ -23,7 +23,7 @@ from nas.genome.listing import resolve
 from nas.genome.network import Input
 from nas.settings import Settings
 from nas.space import Code, Decision, Space
-from search_spaces.spinenet_listing import (
+from search_spaces.spinenet.listing import (
     OUTPUT_LEVELS,
     STEM_BLOCKS,
     BlockType,

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from search_spaces.mobile import MobileSpace, MobileSpaceSettings
-from search_spaces.spinenet import SpineNetSpace, SpineNetSpaceSettings
+from search_spaces.mobile.space import MobileSpace, MobileSpaceSettings
+from search_spaces.spinenet.space import SpineNetSpace, SpineNetSpaceSettings
 
 DetectorSpace = SpineNetSpace | MobileSpace
 """A space of genomes: besides what every space has, ``inputs``."""

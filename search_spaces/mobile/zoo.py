@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from nas.genome import Genome
 from nas.genome.part import Stride
 from nas.genome.parts import RFCR, DefaultBoxes, Postprocess, SqueezeExcite
-from search_spaces.mobile_listing import (
+from search_spaces.mobile.listing import (
     EXTRAS,
     DeploySettings,
     Layer,

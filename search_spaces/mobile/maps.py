@@ -14,7 +14,7 @@ from nas.genome.blocks import Block
 from nas.genome.parts import RFCR, DefaultBoxes, InvertedResidual, SSDHead
 from nas.settings import Settings
 from nas.space import Code, Decision
-from search_spaces.mobile_listing import (
+from search_spaces.mobile.listing import (
     EXTRAS,
     Point,
     Row,

@@ -1,0 +1,1 @@
+"""SpineNet's space: permuted blocks, their connections, and its published networks."""
