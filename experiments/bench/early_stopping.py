@@ -18,7 +18,7 @@ from pathlib import Path
 from nas.report.leaderboard import read
 from nas.study.stopping import StoppingSettings
 from nas.study.trial import Status
-from proxies.trust import kendall_tau
+from proxies.reliability import kendall_tau
 
 
 def replayed(curves: list[tuple[float, ...]], stopping: StoppingSettings) -> list[int]:

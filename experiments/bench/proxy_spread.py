@@ -19,8 +19,8 @@ from pathlib import Path
 
 from nas.config import Override, load_search
 from nas.genome import Genome
+from proxies.reliability import spread
 from proxies.training import TrainingProxy
-from proxies.trust import spread
 from search_spaces.registry import make_space
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings

@@ -11,7 +11,8 @@ from nas.cost import read_table
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.jobs.outputs import check_folder
-from nas.report import drawing, leaderboard, page
+from nas.report import leaderboard, page
+from nas.report.drawing import draw as drawing
 from nas.runs import Run, parse
 from nas.ui.console import console
 from search_spaces import zoo

@@ -16,9 +16,9 @@ from typing import Any
 
 from nas.errors import NasError, RunError
 from nas.genome import Genome
-from nas.report import drawing
 from nas.report.arms import ExpectedBest, comparison
 from nas.report.curves import curves
+from nas.report.drawing import draw as drawing
 from nas.report.front import front_rows, growth
 from nas.report.leaderboard import (
     ARMS,

@@ -20,7 +20,7 @@ from nas.genome.tape import Tape
 from nas.genome.units import record_plan
 from nas.models import build
 from nas.models.registry import BLOCKS
-from nas.report.drawing import svg
+from nas.report.drawing.draw import svg
 
 PARTS = '''
 from typing import ClassVar, Literal

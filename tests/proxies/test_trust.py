@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from proxies.trust import kendall_tau, spread
+from proxies.reliability import kendall_tau, spread
 
 
 def test_a_hand_worked_table() -> None:

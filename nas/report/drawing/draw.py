@@ -25,7 +25,7 @@ from nas.errors import GenomeError, RunError
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE
 from nas.genome.parts import OPERATIONS
-from nas.report.layout import (
+from nas.report.drawing.layout import (
     RADIUS,
     WIDTH,
     Curve,
@@ -35,7 +35,7 @@ from nas.report.layout import (
     least_width,
     sample,
 )
-from nas.report.looks import STROKES, outline
+from nas.report.drawing.style import STROKES, outline
 
 HEADER, FOOTER, GAP = 66.0, 58.0, 6.0
 LABELS = 100.0

@@ -1,0 +1,1 @@
+"""An architecture as a picture: where things stand, how they look, and the drawing."""
