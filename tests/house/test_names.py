@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
 import subprocess
 import sys
@@ -50,6 +51,18 @@ def test_verb_is_a_function(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_class(name: str) -> None:
     assert isinstance(getattr(nas, name), type)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("search_spaces.spinenet", "SpineNetSpace"),
+        ("search_spaces.mobile", "MobileSpace"),
+        ("nas.executors.tune", "ControllerSearcher"),
+    ],
+)
+def test_promised_class_is_imported_from_its_package(module: str, name: str) -> None:
+    assert isinstance(getattr(importlib.import_module(module), name), type)
 
 
 def test_unknown_name() -> None:
