@@ -11,7 +11,7 @@ from typing import NamedTuple
 from nas.genome import Unit
 from nas.genome.memo import Memo
 from nas.genome.shapes import REMEMBERED, Fitted
-from nas.genome.tape import Tally
+from nas.genome.tally import Tally
 
 LIMIT = 100_000
 """Units that are remembered."""

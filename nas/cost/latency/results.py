@@ -9,18 +9,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from nas.cost.device.fit import Timed, fit
-from nas.cost.device_table import (
+from nas.cost.latency.conditions import Time, Words, read_json, refusal, validated
+from nas.cost.latency.features import extent, family
+from nas.cost.latency.fit import Timed, fit
+from nas.cost.latency.table import (
     MOST_FAMILIES,
     MOST_TIMES,
     Accuracy,
     DeviceTable,
     Family,
     Measurement,
-    Protocol,
+    MeasurementProtocol,
 )
-from nas.cost.table import Time, Words, read_json, refusal, validated
-from nas.cost.terms import extent, family
 from nas.errors import ConfigError
 from nas.genome.operators import Operator
 
@@ -35,11 +35,11 @@ class Timing(Measurement):
     ms: Annotated[tuple[Time, ...], Field(min_length=1, max_length=1000)]  # type: ignore[assignment]
 
 
-class DeviceTimes(Protocol):
+class DeviceTimes(MeasurementProtocol):
     """All that a runner wrote.
 
     Attributes:
-        device, runtime, precision, threads: see `nas.cost.table.Conditions`.
+        device, runtime, precision, threads: see `nas.cost.latency.conditions.Conditions`.
         minutes: that it took.
     """
 
@@ -140,7 +140,9 @@ def _fitted(times: DeviceTimes, kept: Sequence[Measurement], overhead_ms: float)
         threads=times.threads,
         precision=times.precision,
         overhead_ms=overhead_ms,
-        protocol=Protocol(**{name: getattr(times, name) for name in Protocol.model_fields}),
+        protocol=MeasurementProtocol(
+            **{name: getattr(times, name) for name in MeasurementProtocol.model_fields}
+        ),
         accuracy=Accuracy(
             pieces=len(kept) - networks,
             networks=networks,

@@ -1,7 +1,8 @@
 """A measured table of a device: what the terms of its operators take, and what that came from.
 
-The time of a network is the sum over its operators of their weighted terms (`nas.cost.terms` has
-the formula), plus ``overhead_ms``. Nothing else is read from the file for it.
+The time of a network is the sum over its operators of their weighted terms
+(`nas.cost.latency.features` has the formula), plus ``overhead_ms``. Nothing else is read from the
+file for it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
-from nas.cost.table import Conditions, Time, Words
-from nas.cost.terms import Machine, Term, extent, family, terms
+from nas.cost.latency.conditions import Conditions, Time, Words
+from nas.cost.latency.features import Machine, Term, extent, family, terms
 from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.layout import shipped_blocks
@@ -41,7 +42,7 @@ class Family(Settings):
 
     Attributes:
         ms: what each term takes, in milliseconds; a term that isn't there takes nothing.
-        largest: of the operators that were timed (`nas.cost.terms.extent`).
+        largest: of the operators that were timed (`nas.cost.latency.features.extent`).
     """
 
     ms: dict[Term, Amount]
@@ -62,7 +63,7 @@ class Accuracy(Settings):
     network_error: Amount | None
 
 
-class Protocol(Settings):
+class MeasurementProtocol(Settings):
     """How it was measured, beyond the conditions; one picture at a time, raw outputs only.
 
     Attributes:
@@ -109,12 +110,12 @@ class DeviceTable(Conditions):
 
     Attributes:
         channel_block, near_bytes: see `Machine`.
-        families: weights by `nas.cost.terms.family`.
+        families: weights by `nas.cost.latency.features.family`.
         measured: what the weights were fitted to.
     """
 
     version: Literal[2]
-    protocol: Protocol
+    protocol: MeasurementProtocol
     accuracy: Accuracy
     channel_block: Annotated[int, Field(ge=1, le=1024)]
     near_bytes: Annotated[int, Field(ge=1, le=2**40)]

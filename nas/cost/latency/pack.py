@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nas.cost.device import runner
-from nas.cost.device.onnx_file import to_onnx
-from nas.cost.device.pieces import Piece
+from nas.cost.latency import runner
+from nas.cost.latency.onnx_writer import to_onnx
+from nas.cost.latency.sampling import Piece
 
 RUNNER, LISTING, MODELS = "runner.py", "pack.json", "models"
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.cost.terms import Machine, Term, family, terms
+from nas.cost.latency.features import Machine, Term, family, terms
 from nas.genome.operators import Operator
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nas.cost.terms import family
+from nas.cost.latency.features import family
 from nas.genome import Genome, Port, Unit
 from nas.genome.operators import Operator
 from nas.genome.plan import lower
