@@ -16,6 +16,9 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = 0.3
 """Seconds after which a second Ctrl-C is meant: tools that start others pass one on, too."""
 
+UNHEARD = 20.0
+"""Seconds after which another SIGTERM or SIGHUP is raised again."""
+
 
 class Stopped(KeyboardInterrupt):
     """A signal asked this process to stop."""
@@ -45,10 +48,13 @@ class Signals:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Takes a signal, as `signal.signal` wants it."""
-        if self._at_once is None or self.received is None:
+        passed = time.monotonic() - self._first
+        is_first = self._at_once is None or self.received is None
+        # A library may have swallowed what the first one raised.
+        if is_first or (number != signal.SIGINT and passed > UNHEARD):
             self.received, self._first = number, time.monotonic()
             raise Stopped(number=number)
-        if number == signal.SIGINT and time.monotonic() - self._first > AGAIN:
+        if self._at_once is not None and number == signal.SIGINT and passed > AGAIN:
             self._at_once(number)
 
 

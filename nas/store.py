@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 from pydantic_core import to_json
 
 from nas.changes import change
-from nas.errors import RunError
+from nas.errors import RunError, one_line
 from nas.trial import Failure, FailureKind, Record, Status
 
 SCHEMA_VERSION = 1
@@ -142,9 +142,20 @@ class Store:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that the run was started with; empty for a new one."""
-        row = self._connection.execute("SELECT value FROM meta WHERE name='settings'").fetchone()
-        return json.loads(row[0]) if row else {}
+        """The settings that the run was started with; empty for a new one.
+
+        Raises:
+            RunError: if they can't be read.
+        """
+        query = "SELECT value FROM meta WHERE name='settings'"
+        try:
+            row = self._connection.execute(query).fetchone()
+            settings = json.loads(row[0]) if row else {}
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise RunError(f"{self.path}: its settings can't be read ({_reason(error)})") from None
+        if not isinstance(settings, dict):
+            raise RunError(f"{self.path}: its settings can't be read (they are no table)")
+        return settings
 
     @property
     def is_empty(self) -> bool:
@@ -185,7 +196,19 @@ class Store:
     def records(self, decode: Callable[[Any], Any] | None = None) -> list[Record]:
         """Returns all rows by number; with `decode` (a space's) they know their candidates."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
-        return [_from_row(row, decode) for row in self._connection.execute(query)]
+        try:
+            rows = self._connection.execute(query).fetchall()
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path}: can't be read ({_reason(error)})") from None
+        records = []
+        for row in rows:
+            try:
+                records.append(_from_row(row, decode))
+            except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+                raise RunError(
+                    f"{self.path}: trial {row[0]} is damaged ({one_line(error, 120)})"
+                ) from None
+        return records
 
     def export_jsonl(self, path: Path) -> int:
         """Writes one JSON object per row; returns how many."""
@@ -267,6 +290,11 @@ def find(run: Path) -> Path:
     return run if run.suffix in {".sqlite", ".db"} else run / FILE_NAME
 
 
+def _reason(error: Exception) -> str:
+    """What SQLite says of text that it can't decode may hold that text."""
+    return ascii(one_line(error, 120))[1:-1]
+
+
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings as a store keeps them: with JSON's types alone."""
     kept: dict[str, Any] = json.loads(json.dumps(settings, default=str))
@@ -309,8 +337,44 @@ def _later(record: Record) -> tuple[Any, ...]:
     return _pick_later(own)
 
 
+_TYPES: Mapping[str, tuple[type, ...]] = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,)}
+_WORDS = {"arm": ("controller", "control"), "phase": ("search", "finalist", "earlier")}
+
+
+_TABLES: dict[str, type | tuple[type, ...]] = {
+    "metrics": (int, float, type(None)),  # None: not a finite number
+    "costs": (int, float),
+    "versions": str,
+}
+
+
+def _check_table(name: str, table: Any) -> None:
+    if not isinstance(table, dict):
+        raise ValueError(f"{name} is no table")
+    for key, value in table.items():
+        if not isinstance(value, _TABLES[name]):
+            raise ValueError(f"{name} has {ascii(value)[:60]} as {ascii(key)[:60]}")
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Refuses what SQLite keeps and a run never writes: its columns take values of any type.
+
+    Raises:
+        ValueError: names the column and what it holds.
+    """
+    for name, kind in _COLUMNS.items():
+        value, optional = values[name], not ("NOT NULL" in kind or "PRIMARY" in kind)
+        if not (isinstance(value, _TYPES[kind.split()[0]]) or (optional and value is None)):
+            raise ValueError(f"{name} is {ascii(value)[:60]}")
+        if value not in _WORDS.get(name, (value,)):
+            raise ValueError(f"{name} is {ascii(value)[:60]}")
+        if name in _TABLES:
+            _check_table(name, json.loads(str(value)))
+
+
 def _from_row(row: Iterable[Any], decode: Callable[[Any], Any] | None) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
+    _check_types(values)
     kind, message = values.pop("failure_kind"), values.pop("failure_message")
     text = values.pop("candidate")
     return Record(

@@ -71,18 +71,15 @@ def is_drawing(path: Path) -> bool:
 
 @contextmanager
 def result_folder(out: Path) -> Iterator[None]:
-    """Makes a folder and makes sure that files can be written there; an empty one goes again.
+    """Makes a folder; an empty one goes again.
 
     Raises:
-        DataError: It can't be made or written into.
+        DataError: It can't be made.
     """
     made = [path for path in (out, *out.parents) if not path.exists()]
-    probe = out / f".{os.getpid()}.probe"
     try:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
         except OSError as error:
             raise DataError(
                 f"{out}: can't be written ({error.strerror}); name another --out"

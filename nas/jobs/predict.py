@@ -15,6 +15,7 @@ from nas.data.resize import read_rgb, resize
 from nas.data.show import write_png
 from nas.errors import DataError
 from nas.jobs.load import load_trained
+from nas.jobs.outputs import check_folder
 from nas.jobs.pictures import DRAWN_BY, is_drawing, list_pictures, result_folder
 from nas.jobs.screen import console
 from nas.runs import write_text
@@ -47,6 +48,7 @@ def predict(
             some picture can't be read.
     """
     out = out or Path("predictions")
+    check_folder(out, "--out", "detections.json")
     pictures = list_pictures(images, out)
     with result_folder(out):
         trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")

@@ -8,13 +8,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from nas import yamlfile
-from nas.errors import RunError, printable
+from nas.errors import RunError, one_line, printable
 from nas.objectives import ObjectiveSettings
 from nas.result import Finalist, Result, result_of
 from nas.runs import Run
@@ -116,8 +117,13 @@ def read(path: Path) -> tuple[list[Record], ObjectiveSettings]:
             "its numbers are in metrics.json"
         )
     with Store.open_readonly(run.store) as store:
-        objective = store.settings.get("objective", {})
-        return store.records(), ObjectiveSettings.model_validate(objective)
+        try:
+            objective = ObjectiveSettings.model_validate(store.settings.get("objective", {}))
+        except ValidationError as error:
+            raise RunError(
+                f"{run.store}: its objective is damaged ({one_line(error, 120)})"
+            ) from None
+        return store.records(), objective
 
 
 def standing(records: Sequence[Record]) -> str:

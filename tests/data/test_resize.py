@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,9 @@ def test_unknown_rule_is_refused() -> None:
 def test_letterbox_keeps_the_aspect_and_fills_one_side(width: int, height: int, size: int) -> None:
     new_width, new_height = content_size(width, height, size, "letterbox")
     assert max(new_width, new_height) == size
-    scale = size / max(width, height)
-    assert abs(new_width - max(1, width * scale)) <= 0.5
-    assert abs(new_height - max(1, height * scale)) <= 0.5
+    scale = Fraction(size, max(width, height))
+    assert abs(new_width - max(Fraction(1), width * scale)) <= Fraction(1, 2)
+    assert abs(new_height - max(Fraction(1), height * scale)) <= Fraction(1, 2)
     place = placement(width, height, size, "letterbox")
     assert place.scale_x * width == pytest.approx(new_width)
 

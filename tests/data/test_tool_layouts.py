@@ -215,6 +215,7 @@ AMBIGUOUS: dict[str, tuple[str, list[str]]] = {
     "gone from a folder that is there": ("cam2/a.png", ["train/a.png", "train/cam2/b.png"]),
     "the other part's": ("a.png", ["val/a.png"]),
     "the other part's, by its folder": ("val/a.png", ["train/a.png"]),
+    "another row's": ("elsewhere/0.png", []),
     "encoded way out": ("%2e%2e/outside.png", ["train/outside.png"]),
 }
 

@@ -88,7 +88,10 @@ def test_a_full_one_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def stand_in(monkeypatch: pytest.MonkeyPatch, init: Any) -> list[str]:
     calls: list[str] = []
     ray = SimpleNamespace(
-        is_initialized=lambda: False, init=init, shutdown=lambda: calls.append("shutdown")
+        is_initialized=lambda: False,
+        init=init,
+        shutdown=lambda: calls.append("shutdown"),
+        job_config=SimpleNamespace(JobConfig=SimpleNamespace),
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_IGNORE_UNHANDLED_ERRORS", "RAY_AUTH_TOKEN"):

@@ -125,6 +125,8 @@ def in_terminal(body: str) -> tuple[int, int]:
     """Runs it in a terminal of its own; returns its process and the terminal's other end."""
     process, terminal = pty.fork()
     if process == 0:
+        for number in (signal.SIGINT, signal.SIGHUP):  # whoever runs the tests may ignore them
+            signal.signal(number, signal.SIG_DFL)
         os.execve(sys.executable, command(body), CLEAN)
     return process, terminal
 
@@ -190,7 +192,12 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     """
     environment = {**CLEAN, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        command(body), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(body),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout and process.stderr
         assert process.stdout.readline() == "waits\n"

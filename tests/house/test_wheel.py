@@ -167,4 +167,6 @@ def test_the_readme_s_commands(type_: Type, tmp_path: Path) -> None:
 
 def test_the_demo(type_: Type, tmp_path: Path) -> None:
     told = type_(["nas", "demo"], tmp_path)
-    assert "everything is in runs/demo" in told and (tmp_path / "runs/demo").is_dir()
+    (folder,) = tmp_path.glob("runs/demo*")
+    assert f"everything is in runs/{folder.name}" in told
+    assert list(folder.glob("export/*.onnx"))

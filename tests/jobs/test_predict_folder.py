@@ -133,12 +133,12 @@ def test_a_folder_for_results_is_tried_before_the_model_is_loaded(
     pictures(tmp_path, "a.png")
     monkeypatch.setattr(job, "load_trained", pytest.fail)
     code, _, error = run("a.png", "--out", "a.png/below")
-    assert code == 2 and "a.png/below: can't be written (Not a directory)" in error
+    assert code == 2 and "a.png/below: can't be written (a.png is no folder)" in error
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("nas.jobs.outputs.tempfile.TemporaryFile", refuse)
     code, _, error = run("a.png", "--out", "new/results")
     assert code == 2 and "new/results: can't be written (Read-only file system)" in error
     assert not Path("new").exists()

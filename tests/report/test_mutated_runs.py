@@ -1,0 +1,78 @@
+"""Run folders changed at random: an answer, or one line."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from nas.errors import NasError
+from nas.jobs.report import top
+from nas.report.leaderboard import read
+from nas.result import Result
+from nas.runs import parse
+from nas.store import FILE_NAME
+
+VALUES = st.sampled_from(
+    ("", "x", "{}", "[]", "null", '{"ap50": "high"}', '{"ap50": NaN}', "[[1, {}]]", b"\x80\x04.")
+) | st.sampled_from((None, -1, 0, 1, 7, 2**62, 0.5, 1e308, float("inf")))
+
+
+def mutate(data: st.DataObject, folder: Path) -> None:
+    """Does one thing: a file cut, replaced or gone destroys it; a value changes what it says."""
+    what = data.draw(st.sampled_from(("value", "value", "value", "cut", "bytes", "gone", "row")))
+    path = folder / FILE_NAME
+    if what == "gone":
+        path.unlink()
+    elif what == "cut":
+        whole = path.read_bytes()
+        path.write_bytes(whole[: data.draw(st.integers(0, len(whole)), "length")])
+    elif what == "bytes":
+        overwritten = bytearray(path.read_bytes())
+        at = data.draw(st.integers(0, len(overwritten) - 1), "at")
+        overwritten[at : at + 64] = b"\xff" * len(overwritten[at : at + 64])
+        path.write_bytes(overwritten)
+    else:
+        with sqlite3.connect(path) as connection:
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(trials)")]
+            column = data.draw(st.sampled_from(columns), "column")
+            number = data.draw(st.integers(0, 5), "number")
+            try:
+                if what == "row":
+                    connection.execute("DELETE FROM trials WHERE number = ?", (number,))
+                else:
+                    value = data.draw(VALUES, "value")
+                    connection.execute(
+                        f"UPDATE trials SET {column} = ? WHERE number = ?",
+                        (value, number),
+                    )
+            except (sqlite3.IntegrityError, OverflowError):
+                return
+        connection.close()
+
+
+@given(st.data())
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),
+    database=None,
+)
+def test_a_changed_store_is_read_or_refused_in_one_line(
+    run: tuple[Path, Result], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        shutil.copytree(run[0], folder)
+        mutate(data, folder)
+        for verb in (lambda: read(folder), lambda: top(folder), lambda: parse(f"{folder}:1")):
+            try:
+                verb()
+            except NasError as error:
+                message = str(error)
+                assert len(message.splitlines()) == 1, ascii(message)
