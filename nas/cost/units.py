@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nas.genome import Unit
-from nas.genome.memo import Memo
 from nas.genome.shapes import REMEMBERED, Fitted
 from nas.genome.tally import Tally
 
@@ -56,23 +55,28 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
 _units: dict[tuple[object, ...], Cost] = {}
 
 
-def block_cost(fit: Fitted) -> Cost:
-    """Cost of a block and the edges that it reads through.
+def block_cost(name: str, fit: Fitted) -> Cost:
+    """Cost of a block and the edges that it reads through; equal ones are counted once.
+
+    Args:
+        name: of the block, for the message.
+        fit: the block among its neighbours.
 
     Raises:
         GenomeError: for a part that no module is built for yet.
     """
-    return _blocks[fit]
+    known = _blocks.get(fit)
+    if known is None:
+        if len(_blocks) >= REMEMBERED:
+            _blocks.clear()
+        fit.block.op.check_buildable(f"block {name!r}")
+        tally = Tally()
+        fit.record(tally, [tally.value(shape.channels, shape.size) for shape, _ in fit.sources])
+        known = _blocks[fit] = cost_of(tally)
+    return known
 
 
-def _count(fit: Fitted) -> Cost:
-    fit.block.op.check_buildable(f"block {fit.block.id!r}")
-    tally = Tally()
-    fit.record(tally, [tally.value(shape.channels, shape.size) for shape, _ in fit.sources])
-    return cost_of(tally)
-
-
-_blocks: Memo[Fitted, Cost] = Memo(_count, REMEMBERED)
+_blocks: dict[Fitted, Cost] = {}
 
 
 def cost_of(tally: Tally) -> Cost:

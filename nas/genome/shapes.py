@@ -22,7 +22,7 @@ class Fitted:
     """A block among its neighbours: all that follows from the maps that it reads.
 
     Attributes:
-        block: the block, or one that differs in names and rank alone.
+        block: the block, or one that differs in names and rank alone: its id isn't to be told.
         sources: per input, the map that is read.
         ins: per input, that map as the operation reads it: resampled, or as it is.
         middles: per input, channels inside its resampling; 0 where there is nothing inside.

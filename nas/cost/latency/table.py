@@ -134,7 +134,7 @@ class DeviceTable(Conditions):
             GenomeError: the genome isn't legal, or a part can't be taken apart.
             ConfigError: the table has no weights for an operator; names it.
         """
-        blocks = [self._block_ms[fit] for fit in shipped_blocks(genome.layout)]
+        blocks = [self._block_ms[fit] for fit in shipped_blocks(genome.layout).values()]
         times = [self._unit_ms(unit, num_classes) for unit in deployed(ends(genome))]
         times += itertools.chain.from_iterable(blocks)
         return math.fsum((self.overhead_ms, self._picture_ms(genome.input.size), *times))
