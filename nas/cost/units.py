@@ -41,15 +41,15 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
     classes = num_classes if unit.kind == "head" else 0
     around = unit.block.structure if unit.block is not None and unit.kind == "block" else ()
     key = (unit.kind, unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, around)
-    known = _units.get((*key, classes))
-    if known is None:
+    cached = _units.get((*key, classes))
+    if cached is None:
         if len(_units) >= LIMIT:
             _units.clear()
         unit.check_buildable()
         tally = Tally()
         unit.record(tally, [tally.value(shape.channels, shape.size) for shape in unit.ins], classes)
-        known = _units[*key, classes] = cost_of(tally)
-    return known
+        cached = _units[*key, classes] = cost_of(tally)
+    return cached
 
 
 _units: dict[tuple[object, ...], Cost] = {}
@@ -65,15 +65,15 @@ def block_cost(name: str, fit: Fitted) -> Cost:
     Raises:
         GenomeError: for a part that no module is built for yet.
     """
-    known = _blocks.get(fit)
-    if known is None:
+    cached = _blocks.get(fit)
+    if cached is None:
         if len(_blocks) >= REMEMBERED:
             _blocks.clear()
         fit.block.op.check_buildable(f"block {name!r}")
         tally = Tally()
         fit.record(tally, [tally.value(shape.channels, shape.size) for shape, _ in fit.sources])
-        known = _blocks[fit] = cost_of(tally)
-    return known
+        cached = _blocks[fit] = cost_of(tally)
+    return cached
 
 
 _blocks: dict[Fitted, Cost] = {}

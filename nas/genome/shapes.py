@@ -66,12 +66,12 @@ def fitted(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> F
         GenomeError: names the block, what doesn't fit, and what would be legal.
     """
     key = (block.structure, sources, scale.width, scale.divisor, side)
-    known = _fitted.get(key)
-    if known is None:
+    cached = _fitted.get(key)
+    if cached is None:
         if len(_fitted) >= REMEMBERED:
             _fitted.clear()
-        known = _fitted[key] = _fit(block, sources, scale, side)
-    return known
+        cached = _fitted[key] = _fit(block, sources, scale, side)
+    return cached
 
 
 def _fit(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fitted:

@@ -34,6 +34,6 @@ def write_pack(
         operators = {operator.text: count for operator, count in piece.operators.items()}
         listed.append({"name": piece.name, "whole": piece.whole, "operators": operators})
         progress(done, len(pieces))
-    told = {"version": runner.VERSION, "pieces": listed}
-    (folder / LISTING).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    listing = {"version": runner.VERSION, "pieces": listed}
+    (folder / LISTING).write_text(json.dumps(listing, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(runner.__file__, folder / RUNNER)

@@ -21,7 +21,6 @@ from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.layout import shipped_blocks
 from nas.genome.maps import Shape
-from nas.genome.memo import Memo
 from nas.genome.operators import Operator
 from nas.genome.parts import Resample
 from nas.genome.plan import ends, lower
@@ -134,7 +133,7 @@ class DeviceTable(Conditions):
             GenomeError: the genome isn't legal, or a part can't be taken apart.
             ConfigError: the table has no weights for an operator; names it.
         """
-        blocks = [self._block_ms[fit] for fit in shipped_blocks(genome.layout).values()]
+        blocks = [self._block_ms(fit) for fit in shipped_blocks(genome.layout).values()]
         times = [self._unit_ms(unit, num_classes) for unit in deployed(ends(genome))]
         times += itertools.chain.from_iterable(blocks)
         return math.fsum((self.overhead_ms, self._picture_ms(genome.input.size), *times))
@@ -166,14 +165,14 @@ class DeviceTable(Conditions):
             )
 
     def _family(self, operator: Operator) -> Family:
-        known = self.families.get(family(operator))
-        if known is None:
+        weights = self.families.get(family(operator))
+        if weights is None:
             raise ConfigError(
                 f"the latency table of {self.device} has no times for {family(operator)!r}, such "
                 f"as {operator.text!r}; add those of a space or genome that has it (nas device "
                 "measure, or pack and add)"
             )
-        return known
+        return weights
 
     def operator_ms(self, operator: Operator) -> float:
         """The time of one operator; in a network, what is fused with its neighbours has a part.
@@ -185,66 +184,67 @@ class DeviceTable(Conditions):
         return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
 
     @cached_property
-    def _block_ms(self) -> Memo[Fitted, tuple[float, ...]]:
-        """Times of a block and of its edges, each of which is a unit."""
+    def _blocks(self) -> dict[Fitted, tuple[float, ...]]:
+        return {}
 
-        def times(fit: Fitted) -> tuple[float, ...]:
-            block = fit.block
-            edges = zip(block.inputs, fit.sources, fit.ins, fit.middles, strict=True)
-            ways = [
-                self._edge_ms[edge.resample, source, target, middle]
-                for edge, (source, _), target, middle in edges
+    @cached_property
+    def _times(self) -> dict[object, float]:
+        return {}
+
+    def _block_ms(self, fit: Fitted) -> tuple[float, ...]:
+        """Times of a block's edges and of itself, each of which is a unit."""
+        cached = self._blocks.get(fit)
+        if cached is None:
+            if len(self._blocks) >= REMEMBERED:
+                self._blocks.clear()
+            ways = zip(fit.block.inputs, fit.sources, fit.ins, fit.middles, strict=True)
+            edges = [
+                self._edge_ms(edge.resample, source.shape, target, middle)
+                for edge, source, target, middle in ways
                 if edge.resample.changes
             ]
             tape = Tape()
             reads = [tape.value(shape.channels, shape.size) for shape in fit.ins]
-            block.record(tape, reads, fit.width)
-            return (*ways, self._tape_ms(tape))
+            fit.block.record(tape, reads, fit.width)
+            cached = self._blocks[fit] = (*edges, self._tape_ms(tape))
+        return cached
 
-        return Memo(times, REMEMBERED)
-
-    @cached_property
-    def _edge_ms(self) -> Memo[tuple[Resample, Shape, Shape, int], float]:
-        """Times of edges, which many blocks have alike."""
-
-        def time(edge: tuple[Resample, Shape, Shape, int]) -> float:
-            resample, source, target, middle = edge
+    def _edge_ms(self, resample: Resample, source: Shape, target: Shape, middle: int) -> float:
+        """Of an edge, which many blocks have alike."""
+        key = (resample.signature, source, target, middle)
+        cached = self._times.get(key)
+        if cached is None:
             tape = Tape()
             resample.record(tape, tape.value(source.channels, source.size), source, target, middle)
-            return self._tape_ms(tape)
-
-        return Memo(time, REMEMBERED)
-
-    @cached_property
-    def _known(self) -> dict[object, float]:
-        return {}
+            cached = self._kept(key, tape)
+        return cached
 
     def _unit_ms(self, unit: Unit, num_classes: int) -> float:
-        """A unit from the taps on; equal ones are taken apart once."""
+        """Of a unit from the taps on."""
         classes = num_classes if unit.kind == "head" else 0
         key = (unit.part.signature, unit.ins, unit.outs, classes)
-        known = self._known.get(key)
-        if known is None:
+        cached = self._times.get(key)
+        if cached is None:
             tape = Tape()
             reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
             gives = unit.record(tape, reads, num_classes)
             for value in gives if unit.kind == "head" else ():
                 tape.output(value)
-            known = self._kept(key, tape)
-        return known
+            cached = self._kept(key, tape)
+        return cached
 
     def _picture_ms(self, size: int) -> float:
-        known = self._known.get(size)
-        if known is None:
+        cached = self._times.get(size)
+        if cached is None:
             tape = Tape()
             record_picture(tape, size)
-            known = self._kept(size, tape)
-        return known
+            cached = self._kept(size, tape)
+        return cached
 
     def _kept(self, key: object, tape: Tape) -> float:
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        time = self._known[key] = self._tape_ms(tape)
+        if len(self._times) >= REMEMBERED:
+            self._times.clear()
+        time = self._times[key] = self._tape_ms(tape)
         return time
 
     def _tape_ms(self, tape: Tape) -> float:
