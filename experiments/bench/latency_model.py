@@ -33,8 +33,8 @@ from torch import nn
 
 from nas.cli.main import main as nas
 from nas.cost import DeviceTable, profile, read_table
-from nas.cost.device import runner
-from nas.cost.device.results import DeviceTimes
+from nas.cost.latency import runner
+from nas.cost.latency.results import DeviceTimes
 from nas.formats.onnx.export import traced
 from nas.genome import Genome
 from nas.genome.plan import lower

@@ -28,7 +28,7 @@ from latency_model import settle
 from retraining import choices, compared, parsed, search_of, stretched, tell
 
 from nas.config import SearchConfig, load_run
-from nas.cost.device.runner import time_model
+from nas.cost.latency.runner import time_model
 from nas.data.coco import load_split
 from nas.formats.onnx.export import traced
 from nas.genome import Genome

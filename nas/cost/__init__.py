@@ -1,9 +1,9 @@
 """What a genome costs: parameters, multiply-adds, stored bits, time by a table.  No torch."""
 
-from nas.cost.device_table import DeviceTable
 from nas.cost.latency import CostSettings, LatencyTable, Table, latency_ms, read_table
+from nas.cost.latency.signature import signatures
+from nas.cost.latency.table import DeviceTable
 from nas.cost.profile import Profile, profile
-from nas.cost.signature import signatures
 from nas.cost.units import Cost, unit_cost
 
 __all__ = [

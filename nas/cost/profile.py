@@ -101,7 +101,11 @@ def profile(
         genome = genome.scaled(input_size=image_size)
     layout = genome.layout
     *others, head = [unit_cost(unit, num_classes) for unit in deployed(ends(genome))]
-    costs = [*[block_cost(fit) for fit in shipped_blocks(layout)], *others, head]
+    costs = [
+        *[block_cost(name, fit) for name, fit in shipped_blocks(layout).items()],
+        *others,
+        head,
+    ]
     params = sum([cost.params for cost in costs])
     macs = sum([cost.macs for cost in costs])
     return Profile(

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nas.genome import Unit
-from nas.genome.memo import Memo
 from nas.genome.shapes import REMEMBERED, Fitted
-from nas.genome.tape import Tally
+from nas.genome.tally import Tally
 
 LIMIT = 100_000
 """Units that are remembered."""
@@ -42,37 +41,42 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
     classes = num_classes if unit.kind == "head" else 0
     around = unit.block.structure if unit.block is not None and unit.kind == "block" else ()
     key = (unit.kind, unit.part.signature, unit.ins, unit.outs, unit.width, unit.middle, around)
-    known = _units.get((*key, classes))
-    if known is None:
+    cached = _units.get((*key, classes))
+    if cached is None:
         if len(_units) >= LIMIT:
             _units.clear()
         unit.check_buildable()
         tally = Tally()
         unit.record(tally, [tally.value(shape.channels, shape.size) for shape in unit.ins], classes)
-        known = _units[*key, classes] = cost_of(tally)
-    return known
+        cached = _units[*key, classes] = cost_of(tally)
+    return cached
 
 
 _units: dict[tuple[object, ...], Cost] = {}
 
 
-def block_cost(fit: Fitted) -> Cost:
-    """Cost of a block and the edges that it reads through.
+def block_cost(name: str, fit: Fitted) -> Cost:
+    """Cost of a block and the edges that it reads through; equal ones are counted once.
+
+    Args:
+        name: of the block, for the message.
+        fit: the block among its neighbours.
 
     Raises:
         GenomeError: for a part that no module is built for yet.
     """
-    return _blocks[fit]
+    cached = _blocks.get(fit)
+    if cached is None:
+        if len(_blocks) >= REMEMBERED:
+            _blocks.clear()
+        fit.block.op.check_buildable(f"block {name!r}")
+        tally = Tally()
+        fit.record(tally, [tally.value(shape.channels, shape.size) for shape, _ in fit.sources])
+        cached = _blocks[fit] = cost_of(tally)
+    return cached
 
 
-def _count(fit: Fitted) -> Cost:
-    fit.block.op.check_buildable(f"block {fit.block.id!r}")
-    tally = Tally()
-    fit.record(tally, [tally.value(shape.channels, shape.size) for shape, _ in fit.sources])
-    return cost_of(tally)
-
-
-_blocks: Memo[Fitted, Cost] = Memo(_count, REMEMBERED)
+_blocks: dict[Fitted, Cost] = {}
 
 
 def cost_of(tally: Tally) -> Cost:

@@ -151,10 +151,10 @@ class Labelling:
             # Individualise: the member gets a colour just below those that it was alike with.
             single = [2 * c + (c == colours[member]) for c in colours]
             single[member] -= 1
-            found = self._best(self._refined(_ranks(single)))
+            candidate = self._best(self._refined(_ranks(single)))
             # Compared as the text that is hashed, not as it is quoted.
-            if best is None or _unquoted(found[1]) < _unquoted(best[1]):
-                best = found
+            if best is None or _unquoted(candidate[1]) < _unquoted(best[1]):
+                best = candidate
         assert best is not None
         return best
 

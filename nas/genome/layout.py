@@ -70,12 +70,12 @@ def make_layout(genome: Genome) -> Layout:
     return Layout(blocks, fits, taps, tapped, collected, offered)
 
 
-def shipped_blocks(layout: Layout) -> list[Fitted]:
-    """The blocks of what is shipped, among their neighbours."""
+def shipped_blocks(layout: Layout) -> dict[str, Fitted]:
+    """The blocks of what is shipped, among their neighbours, by id."""
     if not layout.training_only:
-        return list(layout.fitted.values())
+        return layout.fitted
     shipped = reached(layout.blocks, (tap for tap in layout.taps if not tap.training_only))
-    return [fit for name, fit in layout.fitted.items() if name in shipped]
+    return {name: fit for name, fit in layout.fitted.items() if name in shipped}
 
 
 def _no_such_map(

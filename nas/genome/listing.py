@@ -30,11 +30,11 @@ def resolve(genome: Genome) -> tuple[dict[str, Block], tuple[Tap, ...]]:
 
 def reached(blocks: dict[str, Block], taps: Iterable[Tap]) -> set[str]:
     """Ids of the blocks that the taps read, directly or through others."""
-    found = {tap.block for tap in taps}
+    ids = {tap.block for tap in taps}
     for name, block in reversed(blocks.items()):
-        if name in found:
-            found.update(block.parents)
-    return found
+        if name in ids:
+            ids.update(block.parents)
+    return ids
 
 
 def _listed(genome: Genome) -> dict[str, Block]:

@@ -72,5 +72,5 @@ class Operator(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _window(kind: str) -> tuple[int, int]:
-    found = dict(re.findall(r" ([ks])(\d+)", kind))
-    return int(found.get("k", 1)), int(found.get("s", 1))
+    numbers = dict(re.findall(r" ([ks])(\d+)", kind))
+    return int(numbers.get("k", 1)), int(numbers.get("s", 1))

@@ -22,7 +22,7 @@ class Fitted:
     """A block among its neighbours: all that follows from the maps that it reads.
 
     Attributes:
-        block: the block, or one that differs in names and rank alone.
+        block: the block, or one that differs in names and rank alone: its id isn't to be told.
         sources: per input, the map that is read.
         ins: per input, that map as the operation reads it: resampled, or as it is.
         middles: per input, channels inside its resampling; 0 where there is nothing inside.
@@ -66,12 +66,12 @@ def fitted(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> F
         GenomeError: names the block, what doesn't fit, and what would be legal.
     """
     key = (block.structure, sources, scale.width, scale.divisor, side)
-    known = _fitted.get(key)
-    if known is None:
+    cached = _fitted.get(key)
+    if cached is None:
         if len(_fitted) >= REMEMBERED:
             _fitted.clear()
-        known = _fitted[key] = _fit(block, sources, scale, side)
-    return known
+        cached = _fitted[key] = _fit(block, sources, scale, side)
+    return cached
 
 
 def _fit(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fitted:

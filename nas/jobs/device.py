@@ -14,11 +14,11 @@ from rich.progress import Progress
 
 from nas import environment
 from nas.config import SearchConfig
-from nas.cost.device.pack import RUNNER, write_pack
-from nas.cost.device.pieces import Piece, design
-from nas.cost.device.results import DeviceTimes, check_same, make_table
-from nas.cost.device_table import DeviceTable
 from nas.cost.latency import LatencyTable, read_table
+from nas.cost.latency.pack import RUNNER, write_pack
+from nas.cost.latency.results import DeviceTimes, check_same, make_table
+from nas.cost.latency.sampling import Piece, design
+from nas.cost.latency.table import DeviceTable
 from nas.environment import versions
 from nas.errors import ConfigError, RunError
 from nas.genome import Genome

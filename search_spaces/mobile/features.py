@@ -9,7 +9,7 @@ from typing import NamedTuple
 from nas.genome import Genome
 from nas.genome.memo import Memo
 from nas.genome.shapes import REMEMBERED, Fitted
-from nas.genome.tape import Tally
+from nas.genome.tally import Tally
 
 LEVELS = range(1, 6)
 """log2 of the strides that a backbone's maps have."""

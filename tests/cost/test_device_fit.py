@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from nas.cost.device.fit import Fit, Timed, fit
-from nas.cost.device.pieces import ENOUGH, Piece, design
-from nas.cost.terms import Machine, family, terms
+from nas.cost.latency.features import Machine, family, terms
+from nas.cost.latency.fit import Fit, Timed, fit
+from nas.cost.latency.sampling import ENOUGH, Piece, design
 from nas.genome import Genome
 from nas.genome.operators import Operator
 from nas.genome.plan import lower

@@ -11,11 +11,11 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from nas.cost.device import runner
-from nas.cost.device.pack import write_pack
-from nas.cost.device.pieces import Piece, design
-from nas.cost.device.results import DeviceTimes, make_table
-from nas.cost.device_table import DeviceTable
+from nas.cost.latency import runner
+from nas.cost.latency.pack import write_pack
+from nas.cost.latency.results import DeviceTimes, make_table
+from nas.cost.latency.sampling import Piece, design
+from nas.cost.latency.table import DeviceTable
 from nas.errors import ConfigError
 from tests.cost.test_operators import mobile
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nas.cost import DeviceTable, latency_ms, profile, read_table
-from nas.cost.terms import Machine, family, terms
+from nas.cost.latency.features import Machine, family, terms
 from nas.errors import ConfigError
 from nas.genome import Genome
 from nas.genome.operators import Operator

@@ -15,7 +15,7 @@ import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.cost.device.onnx_file import to_onnx
+from nas.cost.latency.onnx_writer import to_onnx
 from nas.errors import GenomeError
 from nas.formats.onnx.export import traced
 from nas.formats.onnx.runtime import start_session

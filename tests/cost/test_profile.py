@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 
@@ -254,6 +255,31 @@ def test_repeats_are_counted() -> None:
 def test_a_part_without_a_count_is_named() -> None:
     with pytest.raises(GenomeError, match="mimicdet"):
         profile(published("mimicdet-spinenet-49"))
+
+
+def test_what_is_refused_has_its_own_name_although_shapes_are_remembered() -> None:
+    document = {
+        "input": {"size": 64},
+        "blocks": [
+            {
+                "id": name,
+                "level": level,
+                "op": {"type": "conv", "width": 8, "stride": 2, "precision": "binary"},
+                "inputs": [{"block": "image" if level == 1 else "stem"}],
+            }
+            for level, name in ((1, "stem"), (2, "left"))
+        ],
+        "taps": [{"block": "stem"}, {"block": "left"}],
+        "head": {
+            "type": "ssd",
+            "anchors": 2 * [{"type": "default_boxes", "scale": 0.2, "next_scale": 0.4}],
+        },
+    }
+    text = json.dumps(document)
+    for name in ("stem", "root"):
+        genome = Genome.from_json(text.replace("stem", name))
+        with pytest.raises(GenomeError, match=f"^block '{name}': no model yet for a binary conv"):
+            profile(genome)
 
 
 # --- speed ------------------------------------------------------------------------------------

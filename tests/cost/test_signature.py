@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nas.cost import profile, signatures, unit_cost
-from nas.cost.signature import signature
+from nas.cost.latency.signature import signature
 from nas.genome import Genome
 from nas.genome.plan import lower
 from search_spaces import zoo

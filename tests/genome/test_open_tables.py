@@ -14,13 +14,14 @@ import torch
 from nas.cost import profile, signatures
 from nas.errors import GenomeError
 from nas.genome import Genome
-from nas.genome.parts import HEADS, NECKS, OPERATIONS, RESAMPLES
+from nas.genome.parts import ANCHORS, HEADS, NECKS, OPERATIONS, RESAMPLES, TRANSFORMS
 from nas.genome.plan import plan
 from nas.genome.tape import Tape
 from nas.genome.units import record_plan
-from nas.models import build
+from nas.models import build, registry
 from nas.models.registry import BLOCKS
 from nas.report.drawing.draw import svg
+from search_spaces import zoo
 
 PARTS = '''
 from typing import ClassVar, Literal
@@ -176,12 +177,67 @@ def test_a_type_that_is_in_no_table_loads_nothing(monkeypatch: pytest.MonkeyPatc
             Genome.model_validate(document(type=name))
 
 
+OTHERS = """
+from typing import Literal
+
+from nas.genome import parts
+
+
+class TheirEdge(parts.AlphaResample):
+    type: Literal["their_edge"] = "their_edge"
+
+
+class TheirTransform(parts.Pool):
+    type: Literal["their_transform"] = "their_transform"
+
+
+class TheirNeck(parts.Endpoints):
+    type: Literal["their_neck"] = "their_neck"
+
+
+class TheirAnchors(parts.OctaveAnchors):
+    type: Literal["their_anchors"] = "their_anchors"
+
+
+class TheirHead(parts.RetinaNetHead):
+    type: Literal["their_head"] = "their_head"
+"""
+
+
+def test_every_kind_of_part_may_be_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_others.py").write_text(OTHERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "their_others", raising=False)
+    ours = json.loads(zoo.genome("spinenet-49").to_json())
+    ours["taps"][-1] |= {"block": ours["taps"][-2]["block"], "transform": {"type": "pool"}}
+    text = json.dumps(ours)
+    for table, builders, old, kind in (
+        (RESAMPLES, registry.EDGES, "alpha", "Edge"),
+        (TRANSFORMS, registry.NECKS, "pool", "Transform"),
+        (NECKS, registry.NECKS, "endpoints", "Neck"),
+        (ANCHORS, {}, "octave", "Anchors"),
+        (HEADS, registry.HEADS, "retinanet", "Head"),
+    ):
+        new = f"their_{kind.lower()}"
+        monkeypatch.setitem(table, new, f"their_others:Their{kind}")
+        monkeypatch.setitem(builders, new, builders.get(old, ""))
+        text = text.replace(f'"type": "{old}"', f'"type": "{new}"')
+    theirs, same = Genome.from_json(text), Genome.model_validate(ours)
+    assert text.count('"their_') == theirs.to_json().count('"their_') > 30
+    assert theirs.key != same.key and Genome.from_json(theirs.to_json()).key == theirs.key
+    assert profile(theirs).costs() == profile(same).costs()
+    small: Any = {"width": 1 / 16, "alpha": 0.25, "head_width": 16, "input_size": 128}
+    model, wanted = (build(genome.scaled(**small), 3) for genome in (theirs, same))
+    shapes = [[tuple(p.shape) for p in one.parameters()] for one in (model, wanted)]
+    assert shapes[0] == shapes[1] and set(model.state_dict()) == set(wanted.state_dict())
+
+
 def test_a_type_of_ours_stays_ours() -> None:
     with pytest.raises(ValueError, match="'conv' is nas"):
         OPERATIONS["conv"] = "their_blocks.crossed:Crossed"
 
 
 def test_the_tables_hold_what_the_schema_has() -> None:
-    for table in (OPERATIONS, RESAMPLES, NECKS, HEADS):
+    for table in (OPERATIONS, RESAMPLES, TRANSFORMS, NECKS, ANCHORS, HEADS):
         for name in table:
             assert table.load(name).model_fields["type"].default == name

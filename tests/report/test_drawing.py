@@ -84,7 +84,8 @@ def test_same_bytes_in_another_process(tmp_path: Path) -> None:
     svg, png = drawing.write(tmp_path / "new" / "s49", zoo.genome("spinenet-49"))
     code = (
         "from pathlib import Path; from nas.report.drawing import draw as drawing; "
-        f"from search_spaces import zoo; drawing.write(Path({str(tmp_path)!r}) / 'again', zoo.genome('spinenet-49'))"
+        f"from search_spaces import zoo; drawing.write(Path({str(tmp_path)!r}) / 'again', "
+        "zoo.genome('spinenet-49'))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert svg.read_bytes() == (tmp_path / "again.svg").read_bytes()

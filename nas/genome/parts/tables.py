@@ -60,7 +60,7 @@ class PartTable(dict[str, str]):
                 return tagged(value)
             if name in self:
                 return _VALIDATORS[self.load(name)].validate_python(value)
-            legal = ", ".join(repr(known) for known in self)
+            legal = ", ".join(map(repr, self))
             raise PydanticKnownError(
                 "union_tag_invalid",
                 {"discriminator": "'type'", "tag": name, "expected_tags": legal},

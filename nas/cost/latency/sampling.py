@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nas.cost.terms import family
+from nas.cost.latency.features import family
 from nas.genome import Genome, Port, Unit
 from nas.genome.operators import Operator
 from nas.genome.plan import lower
@@ -89,7 +89,7 @@ def design(
 
 def _distinct(genomes: Sequence[Genome], num_classes: int) -> list[_Place]:
     """One place of each unit that computes the same on maps of equal sizes."""
-    found: dict[tuple[Operator, ...], _Place] = {}
+    places: dict[tuple[Operator, ...], _Place] = {}
     for genome in genomes:
         units = lower(genome)
         for unit in units:
@@ -97,8 +97,8 @@ def _distinct(genomes: Sequence[Genome], num_classes: int) -> list[_Place]:
                 tape = Tape()
                 reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
                 unit.record(tape, reads, num_classes)
-                found.setdefault(tape.operators, _Place(units, unit, tape.operators))
-    return list(found.values())
+                places.setdefault(tape.operators, _Place(units, unit, tape.operators))
+    return list(places.values())
 
 
 def _order(places: Sequence[_Place], count: int) -> list[_Place]:
@@ -139,13 +139,13 @@ def _piece(name: str, place: _Place, rng: random.Random, num_classes: int) -> Pi
     if rng.random() < 0.5:
         near = [unit for unit in readers if unit.kind != "head" and not unit.training_only]
         members += [rng.choice(near)] if near else []
-    tape, known = Tape(), {}
+    tape, values = Tape(), {}
     for unit in members:
         for port, shape in zip(unit.inputs, unit.ins, strict=True):
-            if port not in known:
-                known[port] = tape.input(shape.channels, shape.size)
-        gives = unit.record(tape, [known[port] for port in unit.inputs], num_classes)
-        known.update({Port(unit.name, i): value for i, value in enumerate(gives)})
+            if port not in values:
+                values[port] = tape.input(shape.channels, shape.size)
+        gives = unit.record(tape, [values[port] for port in unit.inputs], num_classes)
+        values.update({Port(unit.name, i): value for i, value in enumerate(gives)})
         last = gives
     ends: Sequence[Value] = last if members[-1].kind == "head" else last[:1]
     for value in ends:

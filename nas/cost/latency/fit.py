@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.cost.terms import Machine, Term, family, terms
+from nas.cost.latency.features import Machine, Term, family, terms
 from nas.genome.operators import Operator
 
 Array = NDArray[np.float64]
@@ -61,8 +61,8 @@ class Fit(NamedTuple):
 
 def fit(times: Sequence[Timed]) -> Fit:
     """Fits the weights, and tells by cross-validation how well they tell times."""
-    found = [(*_errors(times, Machine(*machine)), Machine(*machine)) for machine in MACHINES]
-    networks, pieces, machine = min(found, key=lambda one: (_middle(one[0] or one[1]), one[2]))
+    fits = [(*_errors(times, Machine(*machine)), Machine(*machine)) for machine in MACHINES]
+    networks, pieces, machine = min(fits, key=lambda one: (_middle(one[0] or one[1]), one[2]))
     design, columns = _design(times, machine)
     weights = _weights(design, _ms(times))
     ms: dict[str, dict[Term, float]] = {family(op): {} for one in times for op in one.operators}
@@ -83,10 +83,10 @@ def _errors(times: Sequence[Timed], machine: Machine) -> tuple[list[float], list
     errors: tuple[list[float], list[float]] = ([], [])
     for left_out in range(FOLDS):
         out = np.flatnonzero(fold == left_out)
-        known = fold != left_out
-        if known.any():
-            told = design[out] @ _weights(design[known], ms[known])
-            for i, one in zip(out.tolist(), told, strict=True):
+        kept = fold != left_out
+        if kept.any():
+            predicted = design[out] @ _weights(design[kept], ms[kept])
+            for i, one in zip(out.tolist(), predicted, strict=True):
                 errors[0 if times[i].whole else 1].append(abs(float(one) / float(ms[i]) - 1))
     return errors
 
@@ -115,7 +115,7 @@ def _weights(design: Array, ms: Array) -> Array:
     even = 1 / (ms + SMALL_MS)
     row = even
     for _ in range(ROUNDS):
-        found, _ = nnls(design / scale * row[:, None], ms * row, maxiter=30 * len(scale))
-        errors = np.abs(design / scale @ found - ms) * even
+        solution, _ = nnls(design / scale * row[:, None], ms * row, maxiter=30 * len(scale))
+        errors = np.abs(design / scale @ solution - ms) * even
         row = even / np.sqrt(np.maximum(errors, SMALL_ERROR))
-    return found / scale
+    return solution / scale

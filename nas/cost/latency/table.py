@@ -1,7 +1,8 @@
 """A measured table of a device: what the terms of its operators take, and what that came from.
 
-The time of a network is the sum over its operators of their weighted terms (`nas.cost.terms` has
-the formula), plus ``overhead_ms``. Nothing else is read from the file for it.
+The time of a network is the sum over its operators of their weighted terms
+(`nas.cost.latency.features` has the formula), plus ``overhead_ms``. Nothing else is read from the
+file for it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
-from nas.cost.table import Conditions, Time, Words
-from nas.cost.terms import Machine, Term, extent, family, terms
+from nas.cost.latency.conditions import Conditions, Time, Words
+from nas.cost.latency.features import Machine, Term, extent, family, terms
 from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.layout import shipped_blocks
 from nas.genome.maps import Shape
-from nas.genome.memo import Memo
 from nas.genome.operators import Operator
 from nas.genome.parts import Resample
 from nas.genome.plan import ends, lower
@@ -41,7 +41,7 @@ class Family(Settings):
 
     Attributes:
         ms: what each term takes, in milliseconds; a term that isn't there takes nothing.
-        largest: of the operators that were timed (`nas.cost.terms.extent`).
+        largest: of the operators that were timed (`nas.cost.latency.features.extent`).
     """
 
     ms: dict[Term, Amount]
@@ -62,7 +62,7 @@ class Accuracy(Settings):
     network_error: Amount | None
 
 
-class Protocol(Settings):
+class MeasurementProtocol(Settings):
     """How it was measured, beyond the conditions; one picture at a time, raw outputs only.
 
     Attributes:
@@ -109,12 +109,12 @@ class DeviceTable(Conditions):
 
     Attributes:
         channel_block, near_bytes: see `Machine`.
-        families: weights by `nas.cost.terms.family`.
+        families: weights by `nas.cost.latency.features.family`.
         measured: what the weights were fitted to.
     """
 
     version: Literal[2]
-    protocol: Protocol
+    protocol: MeasurementProtocol
     accuracy: Accuracy
     channel_block: Annotated[int, Field(ge=1, le=1024)]
     near_bytes: Annotated[int, Field(ge=1, le=2**40)]
@@ -133,7 +133,7 @@ class DeviceTable(Conditions):
             GenomeError: the genome isn't legal, or a part can't be taken apart.
             ConfigError: the table has no weights for an operator; names it.
         """
-        blocks = [self._block_ms[fit] for fit in shipped_blocks(genome.layout)]
+        blocks = [self._block_ms(fit) for fit in shipped_blocks(genome.layout).values()]
         times = [self._unit_ms(unit, num_classes) for unit in deployed(ends(genome))]
         times += itertools.chain.from_iterable(blocks)
         return math.fsum((self.overhead_ms, self._picture_ms(genome.input.size), *times))
@@ -165,14 +165,14 @@ class DeviceTable(Conditions):
             )
 
     def _family(self, operator: Operator) -> Family:
-        known = self.families.get(family(operator))
-        if known is None:
+        weights = self.families.get(family(operator))
+        if weights is None:
             raise ConfigError(
                 f"the latency table of {self.device} has no times for {family(operator)!r}, such "
                 f"as {operator.text!r}; add those of a space or genome that has it (nas device "
                 "measure, or pack and add)"
             )
-        return known
+        return weights
 
     def operator_ms(self, operator: Operator) -> float:
         """The time of one operator; in a network, what is fused with its neighbours has a part.
@@ -184,66 +184,67 @@ class DeviceTable(Conditions):
         return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
 
     @cached_property
-    def _block_ms(self) -> Memo[Fitted, tuple[float, ...]]:
-        """Times of a block and of its edges, each of which is a unit."""
+    def _blocks(self) -> dict[Fitted, tuple[float, ...]]:
+        return {}
 
-        def times(fit: Fitted) -> tuple[float, ...]:
-            block = fit.block
-            edges = zip(block.inputs, fit.sources, fit.ins, fit.middles, strict=True)
-            ways = [
-                self._edge_ms[edge.resample, source, target, middle]
-                for edge, (source, _), target, middle in edges
+    @cached_property
+    def _times(self) -> dict[object, float]:
+        return {}
+
+    def _block_ms(self, fit: Fitted) -> tuple[float, ...]:
+        """Times of a block's edges and of itself, each of which is a unit."""
+        cached = self._blocks.get(fit)
+        if cached is None:
+            if len(self._blocks) >= REMEMBERED:
+                self._blocks.clear()
+            ways = zip(fit.block.inputs, fit.sources, fit.ins, fit.middles, strict=True)
+            edges = [
+                self._edge_ms(edge.resample, source.shape, target, middle)
+                for edge, source, target, middle in ways
                 if edge.resample.changes
             ]
             tape = Tape()
             reads = [tape.value(shape.channels, shape.size) for shape in fit.ins]
-            block.record(tape, reads, fit.width)
-            return (*ways, self._tape_ms(tape))
+            fit.block.record(tape, reads, fit.width)
+            cached = self._blocks[fit] = (*edges, self._tape_ms(tape))
+        return cached
 
-        return Memo(times, REMEMBERED)
-
-    @cached_property
-    def _edge_ms(self) -> Memo[tuple[Resample, Shape, Shape, int], float]:
-        """Times of edges, which many blocks have alike."""
-
-        def time(edge: tuple[Resample, Shape, Shape, int]) -> float:
-            resample, source, target, middle = edge
+    def _edge_ms(self, resample: Resample, source: Shape, target: Shape, middle: int) -> float:
+        """Of an edge, which many blocks have alike."""
+        key = (resample.signature, source, target, middle)
+        cached = self._times.get(key)
+        if cached is None:
             tape = Tape()
             resample.record(tape, tape.value(source.channels, source.size), source, target, middle)
-            return self._tape_ms(tape)
-
-        return Memo(time, REMEMBERED)
-
-    @cached_property
-    def _known(self) -> dict[object, float]:
-        return {}
+            cached = self._kept(key, tape)
+        return cached
 
     def _unit_ms(self, unit: Unit, num_classes: int) -> float:
-        """A unit from the taps on; equal ones are taken apart once."""
+        """Of a unit from the taps on."""
         classes = num_classes if unit.kind == "head" else 0
         key = (unit.part.signature, unit.ins, unit.outs, classes)
-        known = self._known.get(key)
-        if known is None:
+        cached = self._times.get(key)
+        if cached is None:
             tape = Tape()
             reads = [tape.value(shape.channels, shape.size) for shape in unit.ins]
             gives = unit.record(tape, reads, num_classes)
             for value in gives if unit.kind == "head" else ():
                 tape.output(value)
-            known = self._kept(key, tape)
-        return known
+            cached = self._kept(key, tape)
+        return cached
 
     def _picture_ms(self, size: int) -> float:
-        known = self._known.get(size)
-        if known is None:
+        cached = self._times.get(size)
+        if cached is None:
             tape = Tape()
             record_picture(tape, size)
-            known = self._kept(size, tape)
-        return known
+            cached = self._kept(size, tape)
+        return cached
 
     def _kept(self, key: object, tape: Tape) -> float:
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        time = self._known[key] = self._tape_ms(tape)
+        if len(self._times) >= REMEMBERED:
+            self._times.clear()
+        time = self._times[key] = self._tape_ms(tape)
         return time
 
     def _tape_ms(self, tape: Tape) -> float:

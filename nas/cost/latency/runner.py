@@ -52,7 +52,7 @@ def main(words: list[str] | None = None) -> int:
     rounds, failed = _rounds(pack["pieces"], options)
     minutes = (time.time() - started) / 60
     timed = [piece for piece in pack["pieces"] if piece["name"] in rounds]
-    told = {
+    times = {
         "format": FORMAT,
         "version": VERSION,
         "device": options.device,
@@ -67,7 +67,7 @@ def main(words: list[str] | None = None) -> int:
         "pieces": [_told(piece, rounds[piece["name"]]) for piece in timed],
     }
     with open(options.out, "w", encoding="utf-8") as file:
-        json.dump(told, file, indent=1)
+        json.dump(times, file, indent=1)
     for name, why in failed.items():
         print(f"not timed: {name} ({why})", file=sys.stderr)
     print(f"{len(timed)} pieces timed in {minutes:.1f} min: {options.out}")

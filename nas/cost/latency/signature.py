@@ -58,9 +58,9 @@ def signature(unit: Unit, num_classes: int = 91) -> str:
         fields |= _of_block(unit)
     if _adds(unit):
         ins = ins[:1]
-    said = (f"{name}={_text(value)}" for name, value in sorted(fields.items()))
+    values = (f"{name}={_text(value)}" for name, value in sorted(fields.items()))
     outs = () if unit.kind == "head" else (">", _maps(unit.outs))
-    return " ".join((unit.kind, kind, *said, _maps(ins), *outs))
+    return " ".join((unit.kind, kind, *values, _maps(ins), *outs))
 
 
 def _adds(unit: Unit) -> bool:

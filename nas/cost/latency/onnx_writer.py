@@ -115,12 +115,12 @@ class _Writer:
     def resize(self, operator: Operator, reads: Sequence[str], out: str) -> None:
         """Nearest neighbours, as PyTorch's exporter writes it."""
         factor = operator.size / operator.size_in
-        given = [self._constant(f"{out}_scale", [1, 1, factor, factor])]
+        scales = [self._constant(f"{out}_scale", [1, 1, factor, factor])]
         if operator.size % operator.size_in:
             sides = [1, operator.channels, operator.size, operator.size]
-            given = ["", self._constant(f"{out}_sizes", sides, np.int64)]
+            scales = ["", self._constant(f"{out}_sizes", sides, np.int64)]
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        self._node("Resize", [reads[0], "", *given], out, mode="nearest", **how)
+        self._node("Resize", [reads[0], "", *scales], out, mode="nearest", **how)
 
     def normalize(self, operator: Operator, reads: Sequence[str], out: str) -> None:
         """Two operators on the picture."""

@@ -75,18 +75,18 @@ def validated(model: type[_Model], tree: Any, path: Path, what: str) -> _Model:
         raise refusal(path, what, str(error)) from None
 
 
-def refusal(path: Path, what: str, said: str) -> ConfigError:
+def refusal(path: Path, what: str, message: str) -> ConfigError:
     """The error of a file that isn't what it should be."""
-    return ConfigError(f"{path}: no {what}: {said}; mend it, or name another")
+    return ConfigError(f"{path}: no {what}: {message}; mend it, or name another")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuses a key that stands there twice: of two times, which one is meant?"""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         twin, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"{twin[:100]!a} stands there twice")
-    return found
+    return values
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -95,5 +95,5 @@ def _first_problem(error: ValidationError) -> str:
         f"{step:.100}" if isinstance(step, str) else str(step) for step in problem["loc"]
     )
     met = "" if problem["type"] == "missing" else f" (met {reprlib.repr(problem['input']):.120})"
-    said = f"{where or 'document'}: {problem['msg']}{met}"
-    return said.encode("unicode_escape").decode()
+    message = f"{where or 'document'}: {problem['msg']}{met}"
+    return message.encode("unicode_escape").decode()

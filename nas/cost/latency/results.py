@@ -9,18 +9,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from nas.cost.device.fit import Timed, fit
-from nas.cost.device_table import (
+from nas.cost.latency.conditions import Time, Words, read_json, refusal, validated
+from nas.cost.latency.features import extent, family
+from nas.cost.latency.fit import Timed, fit
+from nas.cost.latency.table import (
     MOST_FAMILIES,
     MOST_TIMES,
     Accuracy,
     DeviceTable,
     Family,
     Measurement,
-    Protocol,
+    MeasurementProtocol,
 )
-from nas.cost.table import Time, Words, read_json, refusal, validated
-from nas.cost.terms import extent, family
 from nas.errors import ConfigError
 from nas.genome.operators import Operator
 
@@ -35,11 +35,11 @@ class Timing(Measurement):
     ms: Annotated[tuple[Time, ...], Field(min_length=1, max_length=1000)]  # type: ignore[assignment]
 
 
-class DeviceTimes(Protocol):
+class DeviceTimes(MeasurementProtocol):
     """All that a runner wrote.
 
     Attributes:
-        device, runtime, precision, threads: see `nas.cost.table.Conditions`.
+        device, runtime, precision, threads: see `nas.cost.latency.conditions.Conditions`.
         minutes: that it took.
     """
 
@@ -61,8 +61,8 @@ class DeviceTimes(Protocol):
         """
         tree = read_json(path, WHAT)
         if isinstance(tree, dict) and tree.get("version") != 1:
-            said = f"it is of version {str(tree.get('version'))[:40]!a}, this toolkit reads 1"
-            raise refusal(path, WHAT, said)
+            message = f"it is of version {str(tree.get('version'))[:40]!a}, this toolkit reads 1"
+            raise refusal(path, WHAT, message)
         times = validated(cls, tree, path, WHAT)
         if not times.pieces:
             raise refusal(path, WHAT, "it holds none; run the pack's runner.py on the device again")
@@ -131,7 +131,7 @@ def _fitted(times: DeviceTimes, kept: Sequence[Measurement], overhead_ms: float)
             f"{len(largest)} kinds of operators were timed on {times.device}; a table has "
             f"{MOST_FAMILIES} at most: add fewer packs to it"
         )
-    found = fit([Timed(ops, one.ms, one.whole) for ops, one in zip(parsed, kept, strict=True)])
+    fitted = fit([Timed(ops, one.ms, one.whole) for ops, one in zip(parsed, kept, strict=True)])
     networks = sum(one.whole for one in kept)
     return DeviceTable(
         version=2,
@@ -140,18 +140,20 @@ def _fitted(times: DeviceTimes, kept: Sequence[Measurement], overhead_ms: float)
         threads=times.threads,
         precision=times.precision,
         overhead_ms=overhead_ms,
-        protocol=Protocol(**{name: getattr(times, name) for name in Protocol.model_fields}),
+        protocol=MeasurementProtocol(
+            **{name: getattr(times, name) for name in MeasurementProtocol.model_fields}
+        ),
         accuracy=Accuracy(
             pieces=len(kept) - networks,
             networks=networks,
-            piece_error=found.piece_error,
-            network_error=found.network_error,
+            piece_error=fitted.piece_error,
+            network_error=fitted.network_error,
         ),
-        channel_block=found.machine.channel_block,
-        near_bytes=found.machine.near_bytes,
+        channel_block=fitted.machine.channel_block,
+        near_bytes=fitted.machine.near_bytes,
         families={
             name: Family(ms=weights, largest=largest[name])
-            for name, weights in sorted(found.ms.items())
+            for name, weights in sorted(fitted.ms.items())
         },
         measured=tuple(kept),
     )

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nas.cost.device import runner
-from nas.cost.device.onnx_file import to_onnx
-from nas.cost.device.pieces import Piece
+from nas.cost.latency import runner
+from nas.cost.latency.onnx_writer import to_onnx
+from nas.cost.latency.sampling import Piece
 
 RUNNER, LISTING, MODELS = "runner.py", "pack.json", "models"
 
@@ -34,6 +34,6 @@ def write_pack(
         operators = {operator.text: count for operator, count in piece.operators.items()}
         listed.append({"name": piece.name, "whole": piece.whole, "operators": operators})
         progress(done, len(pieces))
-    told = {"version": runner.VERSION, "pieces": listed}
-    (folder / LISTING).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    listing = {"version": runner.VERSION, "pieces": listed}
+    (folder / LISTING).write_text(json.dumps(listing, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(runner.__file__, folder / RUNNER)
