@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 _NAMES = {"seed": "the seed", "genome": "the architecture"}
@@ -43,13 +43,7 @@ def change(before: Any, now: Any, begun: str = "this run began") -> str | None:
         'the seed was 0 when this run began and is now 1'
     """
     changed = sorted(differences(before, now), key=lambda one: (one[0] in _DATA, one[0] != "seed"))
-    if not changed:
-        return None
-    field, old, new = changed[0]
-    if all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in (old, new)):
-        # A digest says nothing to anyone.
-        return f"{_DATA.get(field) or named(field)} changed since {begun}"
-    return f"{named(field)} was {short(old)} when {begun} and is now {short(new)}"
+    return _clause(changed, f"changed since {begun}", f"was {{}} when {begun} and is now {{}}")
 
 
 def contrast(there: Any, here: Any) -> str | None:
@@ -60,12 +54,17 @@ def contrast(there: Any, here: Any) -> str | None:
         here: those of this one.
     """
     changed = sorted(differences(there, here), key=lambda one: one[0] in _DATA)
+    return _clause(changed, "is another there", "is {} there and {} here")
+
+
+def _clause(changed: Sequence[tuple[str, Any, Any]], digests: str, values: str) -> str | None:
+    """A clause about the first difference: of digests, which say nothing to anyone, or values."""
     if not changed:
         return None
-    field, old, new = changed[0]
-    if all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in (old, new)):
-        return f"{_DATA.get(field) or named(field)} is another there"
-    return f"{named(field)} is {short(old)} there and {short(new)} here"
+    field, *pair = changed[0]
+    if all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in pair):
+        return f"{_DATA.get(field) or named(field)} {digests}"
+    return f"{named(field)} {values.format(*map(short, pair))}"
 
 
 def named(field: str) -> str:

@@ -22,7 +22,7 @@ from nas import yamlfile
 from nas.controllers import ControllerSettings
 from nas.cost import CostSettings
 from nas.data.settings import DataSettings
-from nas.errors import ConfigError
+from nas.errors import ConfigError, printable
 from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.settings import Settings
 from nas.study.objective import ObjectiveSettings
@@ -229,15 +229,15 @@ def find(source: str) -> Path:
         {file.stem: file for file in sorted(folder.glob("*.yaml"))} for folder in (EXPERIMENTS, own)
     )
     name = path.stem if path == own / f"{path.stem}.yaml" else source
-    known = packaged | local
+    configs = packaged | local
     if name in packaged and name in local:
         raise ConfigError(
             f"{source}: a config of this name comes with nas, and {local[name]} is another; "
             f"write {local[name]}, or give your file another name"
         )
-    if name in known:
-        return known[name]
-    hint = _nearest(path.stem, known)
+    if name in configs:
+        return configs[name]
+    hint = _nearest(path.stem, configs)
     raise ConfigError(f"{source}: no such file, and no name in {own}/{hint}")
 
 
@@ -273,8 +273,7 @@ def _one_line(text: str) -> str:
     Returns:
         At most 400 characters, all printable; the others are escaped.
     """
-    text = text if len(text) <= 400 else text[:397] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(text if len(text) <= 400 else text[:397] + "...")
 
 
 def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.annotations import read_annotations
-from nas.data.cache import Progress
+from nas.data.cache import THREADS, Progress
 from nas.data.coco import Category, Image, Split, assemble, class_names, count, refusal
 from nas.data.holdout import holdout
 from nas.data.layout import SplitName, find_layout
 from nas.data.problems import Problem
 from nas.data.resize import ResizeRule, placement, read_rgb
-from nas.data.rules import lacking_to_judge, lacking_to_search, lacking_to_train
+from nas.data.rules import lacking_to_judge, lacking_to_search, lacking_to_train, not_learnt
 from nas.data.settings import DataSettings
 from nas.errors import DataError
 
@@ -136,10 +135,10 @@ def check(root: Path | str, progress: Progress | None = None) -> Report:
     except DataError as error:
         refusals.append(Refusal("nas train", str(error)))
     else:
-        val, found = _read(root, "val", train.categories)
-        if why := refusal(val, found):
+        val, own = _read(root, "val", train.categories)
+        if why := refusal(val, own):
             refusals.append(Refusal("nas train", why))
-        problems += found + _not_learnt(train, val)
+        problems += own + _not_learnt(train, val)
         splits.append(val)
     usable, undecodable = _decoded(splits, progress)
     if not any(one.commands == _BOTH for one in refusals):
@@ -174,20 +173,16 @@ def _refusals(train: Split, usable: Split, judged: Sequence[Split]) -> list[Refu
 
 def _not_learnt(train: Split, val: Split) -> list[Problem]:
     """Notes the classes that have boxes in `val` alone."""
-    labels: list[set[int]] = [set(), set()]
-    for own, split in zip(labels, (train, val), strict=True):
-        for image in split.images:
-            own.update(image.labels[~image.crowd].tolist())
     file = str(val.json_path.relative_to(val.root))
     return [
         Problem(
             "class without a box in train",
             file,
-            f"category {train.categories[label - 1].id} ({train.categories[label - 1].name})",
+            f"category {category.id} ({category.name})",
             "what isn't learnt counts as AP 0",
             left_out=False,
         )
-        for label in sorted(labels[1] - labels[0])
+        for category in not_learnt(train, val)
     ]
 
 
@@ -236,7 +231,7 @@ def _digests(split: Split) -> Iterator[bytes | DataError]:
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         yield from pool.map(digest, split.images)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas.errors import printable
+
 ESCAPE = "path out of the folder"
 
 
@@ -41,12 +43,5 @@ class Problems(list[Problem]):
 
     def note(self, kind: str, subject: str, detail: object = "", *, left_out: bool = True) -> None:
         """Takes down a problem, or with `left_out` False a note; each is one line."""
-        lines = (_one_line(kind), self.file, _one_line(subject), _one_line(str(detail)))
+        lines = (printable(kind), self.file, printable(subject), printable(str(detail)))
         self.append(Problem(*lines, left_out))
-
-
-def _one_line(text: str) -> str:
-    """A text from a file with what would break a line, or can't be encoded, escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.data.coco import Split, without_boxes
+from nas.data.coco import Category, Split, without_boxes
 from nas.data.duplicates import identical_files
 from nas.errors import DataError
 
@@ -91,25 +91,35 @@ def lacking_to_search(
     return None
 
 
-def copies(split: Split) -> str | None:
-    """Returns how many images of a split have the same file content as one before them."""
-    leaders = identical_files([image.path for image in split.images])
-    count = int((leaders != np.arange(len(leaders))).sum())
-    if not count:
-        return None
-    return (
-        f"{split.json_path}: {count} of {len(split)} images have the same content as another, and "
-        "count as often as they are there; a hold-out keeps them on one side"
+def not_learnt(train: Split, val: Split) -> list[Category]:
+    """Returns the classes that have boxes in `val` alone: each counts there as an AP of 0."""
+    learnt, judged = (
+        {label for image in split.images for label in image.labels[~image.crowd].tolist()}
+        for split in (train, val)
     )
+    return [train.categories[label - 1] for label in sorted(judged - learnt)]
 
 
-def pictures_in_both(train: Split, val: Split) -> str | None:
-    """Returns how many images of `val` have the same file content as one of `train`."""
-    leaders = identical_files([image.path for image in (*train.images, *val.images)])
-    count = int((leaders[len(train) :] < len(train)).sum())
-    if not count:
-        return None
-    return (
-        f"{val.json_path}: {count} of {len(val)} images are in train too: the numbers on val are "
-        "of pictures that were trained on"
-    )
+def repeated_pictures(train: Split, val: Split | None = None) -> list[str]:
+    """Returns notes on images with the file content of another.
+
+    Args:
+        train: Where each image that repeats one before it is counted.
+        val: Where images are counted that are in `train` too; None where there is no `val`.
+    """
+    images = [*train.images, *(val.images if val else ())]
+    leaders = identical_files([image.path for image in images])
+    repeats = int((leaders[: len(train)] != np.arange(len(train))).sum())
+    shared = int((leaders[len(train) :] < len(train)).sum())
+    notes = []
+    if repeats:
+        notes.append(
+            f"{train.json_path}: {repeats} of {len(train)} images have the same content as "
+            "another, and count as often as they are there; a hold-out keeps them on one side"
+        )
+    if val and shared:
+        notes.append(
+            f"{val.json_path}: {shared} of {len(val)} images are in train too: the numbers on val "
+            "are of pictures that were trained on"
+        )
+    return notes

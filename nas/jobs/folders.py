@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
-
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
 from nas.data.decoding import open_pixels
 from nas.data.resize import ResizeRule
-from nas.data.rules import copies, pictures_in_both
+from nas.data.rules import not_learnt, repeated_pictures
 from nas.data.scenes import scenes_folder
 from nas.data.settings import DataSettings
 from nas.ui.console import counted
@@ -33,19 +31,14 @@ def load_both(root: Path) -> tuple[Split, Split]:
     train = load_split(root, "train")
     val = load_split(root, "val", categories=train.categories)
     _tell_what_cannot_be_learnt(train, val)
-    for message in (copies(train), pictures_in_both(train, val)):
-        if message is not None:
-            log.warning("%s", message)
+    for note in repeated_pictures(train, val):
+        log.warning("%s", note)
     return train, val
 
 
 def _tell_what_cannot_be_learnt(train: Split, val: Split) -> None:
     """Notes the classes that have boxes in ``val`` alone: each counts there as an AP of 0."""
-    learnt, judged = (
-        set(np.concatenate([image.labels[~image.crowd] for image in split.images]).tolist())
-        for split in (train, val)
-    )
-    lost = [train.categories[label - 1].name for label in sorted(judged - learnt)]
+    lost = [category.name for category in not_learnt(train, val)]
     if lost:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         log.warning(

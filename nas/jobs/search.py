@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 from nas.config import SearchConfig
 from nas.controllers import make_controller
 from nas.data.coco import Split, load_split
-from nas.data.rules import copies, pictures_in_both
+from nas.data.rules import repeated_pictures
 from nas.errors import ConfigError, DataError, RunError
 from nas.genome.network import Input
 from nas.jobs.folders import data_folder, pixels
@@ -103,14 +103,13 @@ def _check(config: SearchConfig, space: DetectorSpace, costs: GenomeCosts) -> No
 
 def _note_oddities(root: Path, train: Split) -> None:
     """Notes what a search uses all the same, and what the training after it would refuse."""
-    notes = [copies(train)]
+    val, refused = None, []
     try:
-        notes.append(pictures_in_both(train, load_split(root, "val", categories=train.categories)))
+        val = load_split(root, "val", categories=train.categories)
     except DataError as error:
-        notes.append(f"nas train refuses this folder: {error}")
-    for note in notes:
-        if note is not None:
-            console.print(f"note: {note}")
+        refused.append(f"nas train refuses this folder: {error}")
+    for note in (*repeated_pictures(train, val), *refused):
+        console.print(f"note: {note}")
 
 
 def _begin(run: Run, config: SearchConfig) -> None:
