@@ -28,6 +28,12 @@ class RunError(NasError):
     """A run folder, reference or checkpoint that can't be used."""
 
 
+def amount(number: int, noun: str) -> str:
+    """Returns how many there are: `1 image`, `2 images`, `2 boxes`."""
+    plural = f"{noun}es" if noun.endswith(("x", "s")) else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def one_line(text: object, most: int | None = None) -> str:
     """Returns a message, or an error's, as one line that can't steer a terminal.
 

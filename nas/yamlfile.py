@@ -11,16 +11,31 @@ import yaml
 from nas.errors import ConfigError
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader without aliases, which can be made to grow without end, nor twins."""
+    """The safe loader without aliases, which can be made to grow without end, nor twins.
+
+    Nor does it read what is nested deeper than any config: each level makes it slower.
+    """
+
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(
+                None, None, f"nested more than {MAX_DEPTH} levels deep", mark
+            )
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.composer.ComposerError(None, None, "aliases are not read", event.start_mark)
-        return super().compose_node(parent, index)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)

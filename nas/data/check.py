@@ -15,11 +15,11 @@ from nas.data.cache import THREADS, Progress
 from nas.data.coco import Category, Image, Split, assemble, class_names, count, refusal
 from nas.data.holdout import holdout
 from nas.data.layout import SplitName, find_layout
-from nas.data.problems import Problem
+from nas.data.problems import ESCAPE, Problem
 from nas.data.resize import ResizeRule, placement, read_rgb
 from nas.data.rules import lacking_to_judge, lacking_to_search, lacking_to_train, not_learnt
 from nas.data.settings import DataSettings
-from nas.errors import DataError
+from nas.errors import DataError, amount
 
 _BOTH = "nas search and nas train"
 _TWICE, _IN_BOTH = "picture there twice", "picture in both splits"
@@ -51,9 +51,10 @@ class Summary:
         low, middle, high = self.sides
         rare = sum(number < 10 for number in self.per_class.values())
         return (
-            f"{self.name}: {self.images} images ({self.empty} without boxes), {self.boxes} boxes "
-            f"and {self.crowds} crowds of {len(self.per_class)} classes ({rare} with fewer than "
-            f"10 boxes), typical side {middle:.0f} px (5-95 %: {low:.0f}-{high:.0f})"
+            f"{self.name}: {amount(self.images, 'image')} ({self.empty} without boxes), "
+            f"{amount(self.boxes, 'box')} and {amount(self.crowds, 'crowd')} of "
+            f"{amount(len(self.per_class), 'class')} ({rare} with fewer than 10 boxes), "
+            f"typical side {middle:.0f} px (5-95 %: {low:.0f}-{high:.0f})"
         )
 
 
@@ -100,7 +101,8 @@ class Report:
         """The closing line: what is left out, what is used though it is odd, and who refuses."""
         if self.ok:
             return "ok: everything can be used"
-        left_out = [problem for problem in self.problems if problem.left_out]
+        # A path out of the folder isn't left out: the whole folder is refused for it.
+        left_out = [p for p in self.problems if p.left_out and p.kind != ESCAPE]
         odd = [problem for problem in self.problems if not problem.left_out]
         parts = [f"{count(left_out)}: left out by every command"] if left_out else []
         parts += [f"{count(odd)}: used all the same"] if odd else []

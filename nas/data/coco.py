@@ -15,7 +15,7 @@ from nas.data.annotations import AnnotationFile, read_annotations
 from nas.data.categories import NO_INTEGER
 from nas.data.layout import SplitName, find_layout
 from nas.data.problems import ESCAPE, Problem
-from nas.errors import DataError
+from nas.errors import DataError, amount
 
 log = logging.getLogger(__name__)
 
@@ -215,14 +215,17 @@ def refusal(split: Split, problems: Sequence[Problem], *, boxes: bool = True) ->
             f"`nas data check {split.root}` lists why"
         )
     if boxes and not split.boxes:
-        return without_boxes(split, f"{met}; `nas data check {split.root}` lists why")
+        listed = f"{met}; `nas data check {split.root}` lists why"
+        return without_boxes(split, listed if problems else "; annotate some")
     return None
 
 
 def without_boxes(split: Split, remedy: str) -> str:
     """Returns the message that a split has no box, which names its crowds."""
-    crowds = f" but {split.crowds} crowds, which are no ground truth" if split.crowds else ""
-    images = "1 image" if len(split) == 1 else f"{len(split)} images"
+    crowds = (
+        f" but {amount(split.crowds, 'crowd')}, which are no ground truth" if split.crowds else ""
+    )
+    images = amount(len(split), "image")
     return f"{split.json_path}: no usable box on {images}{crowds}{remedy}"
 
 

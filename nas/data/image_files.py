@@ -91,9 +91,8 @@ class ImageFiles:
             PathEscape: The name is absolute, contains `..`, or leads out by a symbolic link.
         """
         if _leaves(name):
-            raise PathEscape(
-                f"file_name {name!r} is absolute or has '..'; write its path from the data folder"
-            )
+            wrong = "holds a zero byte" if "\0" in name else "is absolute or has '..'"
+            raise PathEscape(f"file_name {name!r} {wrong}; write its path from the data folder")
         for folder in folders:
             located = self._sized(os.path.join(folder, name), name)
             if located:

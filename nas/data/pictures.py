@@ -67,11 +67,9 @@ def read_pictures(rows: list[dict[str, Any]], layout: Layout, problems: Problems
         key, name = whole(row.get("id")), image_name(row)
         place = f"images[{position}]"
         if key is None or not isinstance(name, str) or not name:
-            lacking = "an integer id" if key is None else "a file_name"
-            detail = f"id {echo(row.get('id'))}, file_name {echo(name)}"
-            problems.note(
-                "image without integer id and file_name", place, f"no {lacking}: {detail}"
-            )
+            lacking = "integer id" if key is None else "file_name"
+            met = f"id {echo(row.get('id'))}, file_name {echo(row.get('file_name'))}"
+            problems.note("image without integer id and file_name", place, f"no {lacking}: {met}")
             if key is not None:
                 seen.add(key)
             continue

@@ -11,7 +11,7 @@ from nas.data import check as checking
 from nas.data.coco import Split, load_split
 from nas.data.problems import Problem
 from nas.data.split import split_folder
-from nas.errors import DataError
+from nas.errors import DataError, amount
 from nas.genome.parts import OctaveAnchors
 from nas.jobs.outputs import check_folder
 from nas.ui.console import console, counted
@@ -81,13 +81,14 @@ def split(folder: Path, *, share: float = 0.1, seed: int = 0) -> None:
     _list(cut.problems)
     images, boxes = cut.left_out
     lines = [
-        f"{cut.train_json}: {cut.train_images} images, {cut.train_boxes} boxes",
-        f"{cut.val_json}: {cut.val_images} images, {cut.val_boxes} boxes",
+        f"{cut.train_json}: {amount(cut.train_images, 'image')}, {amount(cut.train_boxes, 'box')}",
+        f"{cut.val_json}: {amount(cut.val_images, 'image')}, {amount(cut.val_boxes, 'box')}",
     ]
     if images or boxes:
         lines.append(
-            f"left out: {images} images and {boxes} boxes of the {cut.images} and {cut.boxes} in "
-            f"{cut.json_path}; an image that can't be used takes its boxes along"
+            f"left out: {amount(images, 'image')} and {amount(boxes, 'box')} of the "
+            f"{cut.images} and {cut.boxes} in {cut.json_path}; an image that can't be used takes "
+            "its boxes along"
         )
     else:
         lines.append(f"nothing of {cut.json_path} is left out")

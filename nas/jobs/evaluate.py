@@ -16,7 +16,7 @@ import torch
 from nas.data.coco import load_split
 from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
-from nas.errors import RunError
+from nas.errors import RunError, amount
 from nas.evaluation.ap import RECALLS
 from nas.evaluation.coco import evaluate as coco_numbers
 from nas.evaluation.curves import Curves, precision_recall
@@ -72,7 +72,9 @@ def evaluate(
         step(0, len(judged))
         found = predict_split(trained.detector, cache, val)
     metrics = coco_numbers(judged, found)
-    console.print(numbers_table(metrics, f"{name} on {val.json_path}, {len(judged)} images"))
+    console.print(
+        numbers_table(metrics, f"{name} on {val.json_path}, {amount(len(judged), 'image')}")
+    )
     console.print(classes_table(metrics))
     if out is not None:
         for path in _written(out, metrics, precision_recall(judged, found)):

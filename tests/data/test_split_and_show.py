@@ -101,8 +101,8 @@ def test_split_prints_what_is_left_out(
     assert main(["data", "split", str(root)]) == 0
     printed = capfd.readouterr().out
     assert "all.json: missing image: " in printed and "3.png" in printed
-    assert f"train.json: 8 images, 8 boxes\n{root}/val.json: 1 images, 1 boxes" in printed
-    assert "left out: 1 images and 1 boxes of the 10 and 10" in printed
+    assert f"train.json: 8 images, 8 boxes\n{root}/val.json: 1 image, 1 box" in printed
+    assert "left out: 1 image and 1 box of the 10 and 10" in printed
     whole = make_folder(10, json_path="all.json", folder="images", root=root.parent / "whole")
     assert main(["data", "split", str(whole)]) == 0
     assert f"nothing of {whole}/all.json is left out" in capfd.readouterr().out

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nas import yamlfile
 from nas.config import (
     EXPERIMENTS,
     Override,
@@ -308,3 +309,9 @@ def test_binary_file(tmp_path: Path) -> None:
 def test_experiments_are_valid(path: Path) -> None:
     load = load_train if yaml.safe_load(path.read_text())["job"] == "train" else load_search
     load(str(path))
+
+
+@pytest.mark.parametrize("text", ["{" * 3000, "- " * 3000, "{a: " * 60])
+def test_what_is_nested_deeper_than_any_config_is_refused_at_once(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set x, line 1: no YAML: nested more than 50 levels"):
+        yamlfile.read(text, "--set x")
