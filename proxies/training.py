@@ -92,20 +92,6 @@ class ProxyScaleSettings(ScaleSettings):
     input_size: int | None = Field(default=128, ge=32)
 
 
-SCALES: dict[str, dict[str, float | None]] = {
-    "mobile": {
-        **dict.fromkeys(("alpha", "neck_width", "head_width", "input_size")),
-        "width": 1.0,
-        "input_factor": 0.5,
-    }
-}
-"""By space, the defaults of `ProxyScaleSettings` where others suit it better.
-
-Mobile detectors are narrow as they are, and a quarter of their widths, in multiples of 8, would
-hardly differ.
-"""
-
-
 class ProxySettings(Settings):
     """What a trial of a search consists of; a part that isn't written keeps its default."""
 

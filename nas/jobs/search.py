@@ -33,7 +33,8 @@ from nas.study.trial import Record, Status
 from nas.study.warm_start import check_comparable
 from nas.ui.console import console, progress_bar, say_in_logs, show_warnings
 from proxies.training import TrainingProxy
-from search_spaces.registry import DetectorSpace, make_space
+from search_spaces.base import DetectorSpace
+from search_spaces.registry import make_space
 
 
 def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Result | None:

@@ -12,7 +12,7 @@ from nas.runs import Run
 from nas.study.study import Costs
 from nas.ui.console import console
 from proxies.training import TrainingProxy
-from search_spaces.registry import DetectorSpace
+from search_spaces.base import DetectorSpace
 
 BATCHES = 8
 """Of training in the short trial; its memory is a whole trial's."""

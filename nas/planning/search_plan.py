@@ -19,7 +19,7 @@ from nas.study.stopping import StoppingSettings
 from nas.study.study import Budget
 from nas.ui.console import console
 from proxies.training import TrainingProxy
-from search_spaces.registry import DetectorSpace
+from search_spaces.base import DetectorSpace
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
