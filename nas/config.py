@@ -26,7 +26,7 @@ from nas.errors import ConfigError
 from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.settings import Settings
 from nas.study.objective import ObjectiveSettings
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import STOPPING, StopperSettings
 from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.tables import Section
 from nas.training.recipes import RecipeField, resolve
@@ -64,7 +64,7 @@ class SearchConfig(Settings):
     controller: ControllerSettings = ControllerSettings()
     control: ControlSettings = ControlSettings()
     finalists: FinalistSettings = FinalistSettings()
-    stopping: StoppingSettings | None = None
+    stopping: Annotated[StopperSettings, STOPPING] | None = None
     study: StudySettings = StudySettings()
     compute: SearchComputeSettings = SearchComputeSettings()
 

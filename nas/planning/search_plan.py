@@ -15,7 +15,7 @@ from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import StopperSettings, make_stopper
 from nas.study.study import Budget
 from nas.ui.console import console
 from proxies.training import TrainingProxy
@@ -99,12 +99,12 @@ def limits_text(costs: Sequence[Mapping[str, float]], objective: ObjectiveSettin
     return "\n".join(lines)
 
 
-def stopping_text(stopping: StoppingSettings | None) -> str:
+def stopping_text(stopping: StopperSettings | None) -> str:
     """When trials may be stopped: ``after epochs 1, 3; one in 3 goes on``, or ``none``."""
     if stopping is None:
         return "none"
     epochs = "epochs" if len(stopping.rungs) > 1 else "epoch"
-    return f"after {epochs} {', '.join(map(str, stopping.rungs))}; one in {stopping.eta} goes on"
+    return f"after {epochs} {', '.join(map(str, stopping.rungs))}; {make_stopper(stopping).rule}"
 
 
 def share_interval(hits: int, draws: int) -> tuple[float, float]:
