@@ -30,6 +30,7 @@ from nas.study.stopping import STOPPING, StopperSettings
 from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.tables import Section
 from nas.training.recipes import RecipeField, resolve
+from proxies.base import PROXY
 from proxies.training import ProxySettings, ScaleSettings
 from search_spaces.base import SpaceSettings
 from search_spaces.registry import SPACE
@@ -47,6 +48,7 @@ class SearchConfig(Settings):
         retrain_share: of a budget in time, what stays for retraining; 0 leaves all to the search.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
         warm_start: another search's folder, whose results a new one begins with.
+        proxy: the settings of one of `proxies.base.PROXIES`, by its name.
         stopping: ends trials early that fall behind; None runs all in full.
     """
 
@@ -58,7 +60,7 @@ class SearchConfig(Settings):
     warm_start: Path | None = None
     data: DataSettings = DataSettings()
     space: Annotated[SpaceSettings, SPACE] = SpineNetSpaceSettings()
-    proxy: ProxySettings = ProxySettings()
+    proxy: Annotated[Any, PROXY] = ProxySettings()
     costs: CostSettings = CostSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     controller: ControllerSettings = ControllerSettings()
@@ -75,6 +77,9 @@ class SearchConfig(Settings):
             return tree
         space, proxy = SPACE.name(tree.get("space")), tree.get("proxy", {})
         defaults = SPACE.table.load(space).proxy_scale if space in SPACE.table else {}
+        name = PROXY.name(proxy)
+        if name not in PROXY.table or "scale" not in PROXY.settings_type(name).model_fields:
+            return tree
         scale = proxy.get("scale", {}) if isinstance(proxy, Mapping) else None
         if not (defaults and isinstance(scale, Mapping)):
             return tree

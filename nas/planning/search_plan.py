@@ -18,15 +18,13 @@ from nas.study.proposals import Costs
 from nas.study.stopping import StopperSettings, make_stopper
 from nas.study.study import Budget
 from nas.ui.console import console
-from proxies.training import TrainingProxy
+from proxies.base import Proxy
 from search_spaces.base import DetectorSpace
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
-def show_plan(
-    config: SearchConfig, space: DetectorSpace, proxy: TrainingProxy, classes: int, costs: Costs
-) -> None:
+def show_plan(config: SearchConfig, space: DetectorSpace, proxy: Proxy, costs: Costs) -> None:
     """Prints the plan of a search.
 
     Raises:
@@ -36,27 +34,21 @@ def show_plan(
     drawn = [costs(space.sample(rng)) for _ in range(DRAWS)]
     console.print(costs_table(drawn))
     table = Table(title="plan of the search", show_header=False, title_justify="left")
-    rows = _rows(config, space, proxy, classes, limits_text(drawn, config.objective))
+    rows = _rows(config, space, proxy, limits_text(drawn, config.objective))
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
 
 
-def _rows(
-    config: SearchConfig, space: DetectorSpace, proxy: TrainingProxy, classes: int, left: str
-) -> dict[str, str]:
-    fit, held = proxy.splits()
-    recipe, plan = config.proxy.trial_recipe(), plan_of(config)
+def _rows(config: SearchConfig, space: DetectorSpace, proxy: Proxy, left: str) -> dict[str, str]:
+    plan = plan_of(config)
     rows = {
-        "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
-        f"{classes - 1} classes",
+        **proxy.plan(),
         "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
         "looking for": f"the highest {objective_text(config.objective)}",
         "limits leave": left,
         "controller": config.controller.name,
         "budget": f"{budget_text(config)}; {config.control.share:.0%} of trials are uniform draws",
-        "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
-        f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
         "early stopping": stopping_text(config.stopping),
         "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
         f"{config.finalists.length} times as long, "

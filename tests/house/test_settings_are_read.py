@@ -16,6 +16,7 @@ from nas.config import Override, SearchConfig, TrainConfig, load_search, load_tr
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings
 from nas.study.stopping import STOPPERS, STOPPING
+from proxies.base import PROXIES, PROXY
 from search_spaces.registry import SPACE, SPACES
 
 ROOT = Path(nas.__file__).parents[1]
@@ -40,6 +41,7 @@ def models(annotation: Any) -> Iterator[type[BaseModel]]:
 def every_setting() -> list[tuple[type[BaseModel], str]]:
     """Of a search's and a training's config, section by section."""
     roots = (SearchConfig, TrainConfig, *(SPACE.settings_type(name) for name in SPACES))
+    roots += tuple(PROXY.settings_type(name) for name in PROXIES)
     roots += tuple(STOPPING.settings_type(name) for name in STOPPERS)
     found = {kind: None for root in roots for kind in models(root)}
     return [(kind, name) for kind in found for name in kind.model_fields]
