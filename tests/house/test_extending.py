@@ -147,20 +147,13 @@ def searched(package: Path, folder: Path, *options: str) -> None:
     (command,) = re.findall(r"^nas search (.*?)^nas export", PAGE, re.DOTALL | re.MULTILINE)
     words = command.replace("DIR", "data").split()
     small = ["--set=finalists.count=1", "--set=finalists.length=1", "--set=finalists.repeats=1"]
-    plan = run(package, folder, "-m", "nas", "search", *words, *options, "--dry-run")
-    assert "3 batches of noise" in plan and "the better half goes on" in plan, plan
     run(package, folder, "-m", "nas", "search", *words, *small, *options)
-    top = run(package, folder, "-m", "nas", "top", "runs/mine")
-    assert "gradient" in top
     config = (folder / "runs" / "mine" / "config.yaml").read_text()
     for name in ("chain", "gradients", "climb", "median"):
         assert f"name: {name}\n" in config
     assert (folder / "runs" / "mine" / "noise.txt").read_text() == "uniform\n"
     run(package, folder, "-m", "nas", "export", "runs/mine", "--format", "json,csv")
     assert (folder / "runs" / "mine" / "model.csv").read_text().startswith("part,params,macs")
-    assert "csv" in run(package, folder, "-m", "nas", "export", "--help")
-    # Typed again, it goes on with nothing left to do.
-    run(package, folder, "-m", "nas", "resume", "runs/mine")
 
 
 def test_a_search_with_all_of_theirs(package: Path, tmp_path: Path) -> None:
@@ -170,6 +163,14 @@ def test_a_search_with_all_of_theirs(package: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_search_with_all_of_theirs_on_workers(package: Path, tmp_path: Path) -> None:
     searched(package, tmp_path, "--set=compute.executor=ray", "--workers=2")
+    run(package, tmp_path, "-m", "nas", "resume", "runs/mine")
+    assert "gradient" in run(package, tmp_path, "-m", "nas", "top", "runs/mine")
+    assert "csv" in run(package, tmp_path, "-m", "nas", "export", "--help")
+    sets = ["space.name=chain", "proxy.name=gradients", "objective.maximize=gradient"]
+    sets += ["stopping.name=median", "stopping.rungs=[1]"]
+    words = ["--data=data", "--dry-run", *(f"--set={one}" for one in sets)]
+    plan = run(package, tmp_path, "-m", "nas", "search", *words)
+    assert "3 batches of noise" in plan and "the better half goes on" in plan, plan
 
 
 @pytest.mark.slow
