@@ -13,7 +13,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -26,11 +26,14 @@ from nas.errors import ConfigError, printable
 from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.settings import Settings
 from nas.study.objective import ObjectiveSettings
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import STOPPING, StopperSettings
 from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
+from nas.tables import Section
 from nas.training.recipes import RecipeField, resolve
-from proxies.training import SCALES, ProxySettings, ScaleSettings
-from search_spaces.registry import SpaceSettings, space_name
+from proxies.base import PROXY
+from proxies.training import ProxySettings, ScaleSettings
+from search_spaces.base import SpaceSettings
+from search_spaces.registry import SPACE
 from search_spaces.spinenet.space import SpineNetSpaceSettings
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
@@ -45,6 +48,7 @@ class SearchConfig(Settings):
         retrain_share: of a budget in time, what stays for retraining; 0 leaves all to the search.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
         warm_start: another search's folder, whose results a new one begins with.
+        proxy: the settings of one of `proxies.base.PROXIES`, by its name.
         stopping: ends trials early that fall behind; None runs all in full.
     """
 
@@ -55,14 +59,14 @@ class SearchConfig(Settings):
     data_dir: Path | None = None
     warm_start: Path | None = None
     data: DataSettings = DataSettings()
-    space: SpaceSettings = SpineNetSpaceSettings()
-    proxy: ProxySettings = ProxySettings()
+    space: Annotated[SpaceSettings, SPACE] = SpineNetSpaceSettings()
+    proxy: Annotated[Any, PROXY] = ProxySettings()
     costs: CostSettings = CostSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     controller: ControllerSettings = ControllerSettings()
     control: ControlSettings = ControlSettings()
     finalists: FinalistSettings = FinalistSettings()
-    stopping: StoppingSettings | None = None
+    stopping: Annotated[StopperSettings, STOPPING] | None = None
     study: StudySettings = StudySettings()
     compute: SearchComputeSettings = SearchComputeSettings()
 
@@ -71,7 +75,11 @@ class SearchConfig(Settings):
     def _scaled_as_suits_the_space(cls, tree: Any) -> Any:
         if not isinstance(tree, Mapping):
             return tree
-        defaults, proxy = SCALES.get(space_name(tree.get("space")), {}), tree.get("proxy", {})
+        space, proxy = SPACE.name(tree.get("space")), tree.get("proxy", {})
+        defaults = SPACE.table.load(space).proxy_scale if space in SPACE.table else {}
+        name = PROXY.name(proxy)
+        if name not in PROXY.table or "scale" not in PROXY.settings_type(name).model_fields:
+            return tree
         scale = proxy.get("scale", {}) if isinstance(proxy, Mapping) else None
         if not (defaults and isinstance(scale, Mapping)):
             return tree
@@ -299,12 +307,15 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
     problem = error.errors(include_url=False)[0]
     steps = [str(step) for step in problem["loc"]]
     known = _known_keys(kind, steps[:-1])
-    if steps[:1] == ["space"]:
-        del steps[1:2]  # the space's name, by which pydantic chose among settings
+    if _sections_in(kind, steps[:1]):
+        del steps[1:2]  # the name, by which a section's settings are chosen
     where, met, message = ".".join(steps), reprlib.repr(problem["input"]), problem["msg"]
     if problem["type"] == "union_tag_invalid":
-        wanted = problem["ctx"]["expected_tags"].replace(", ", " or ")
-        return f"{where}.name", f"{where}.name is {problem['ctx']['tag']!r}; it should be {wanted}"
+        tags, tag = problem["ctx"]["expected_tags"], problem["ctx"]["tag"]
+        near = difflib.get_close_matches(tag, tags.replace("'", "").split(", "), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        wanted = tags.replace(", ", " or ")
+        return f"{where}.name", f"{where}.name is {tag!r}; it should be {wanted}{hint}"
     if problem["type"] == "extra_forbidden":
         room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
         job = kind.model_fields["job"].default
@@ -320,17 +331,27 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
 
 
 def _known_keys(kind: type[BaseModel], steps: Sequence[str]) -> list[str]:
-    """The fields of the settings that a path of keys, and of names of spaces, leads to."""
+    """The fields of the settings that a path of keys leads to.
+
+    Behind the key of a `Section` stands the name that chose its settings.
+    """
     models = [kind]
+    sections = _sections_in(kind, steps[:1])
+    if sections and steps[1:]:
+        models, steps = [sections[0].settings_type(steps[1])], steps[2:]
     for step in steps:
-        named = [m for m in models if "name" in m.model_fields and _default_name(m) == step]
         fields = [model.model_fields[step] for model in models if step in model.model_fields]
-        models = named or [m for field in fields for m in _models_in(field.annotation)] or models
+        models = [m for field in fields for m in _models_in(field.annotation)] or models
     return [name for model in models for name in model.model_fields]
 
 
-def _default_name(model: type[BaseModel]) -> Any:
-    return model.model_fields["name"].default
+def _sections_in(kind: type[BaseModel], steps: Sequence[str]) -> list[Section]:
+    """What chooses the settings of a field, given as a path of one key; none for most fields."""
+    field = kind.model_fields.get(steps[0]) if steps else None
+    if field is None:
+        return []
+    optional = [mark for arm in get_args(field.annotation) for mark in get_args(arm)]
+    return [mark for mark in (*field.metadata, *optional) if isinstance(mark, Section)]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -16,7 +16,7 @@ from nas.study import store
 from nas.study.interfaces import Evaluator, Event, OnEvent
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import Result, result_of
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import StopperSettings
 from nas.study.store import Store
 from nas.study.study import ControlSettings, Costs, FinalistSettings, Study, StudySettings
 
@@ -41,7 +41,7 @@ def search(
     control: float = 0.2,
     finalists: FinalistSettings | None = None,
     compute: ComputeSettings | None = None,
-    stopping: StoppingSettings | None = None,
+    stopping: StopperSettings | None = None,
     settings: StudySettings | None = None,
     identity: Mapping[str, Any] | None = None,
     warm_start: str | Path | None = None,

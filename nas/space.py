@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -20,6 +21,9 @@ from nas.errors import ConfigError, GenomeError
 
 Code = tuple[int, ...]
 """The index of the choice taken at each decision, in the order of the decisions."""
+
+COUNTED = 1_000_000
+"""Codes that `Space.size` walks at most."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,35 @@ class Space(abc.ABC):
     def key(self, candidate: Any) -> str:
         """Returns a stable name that is equal for, and only for, the same candidate."""
 
-    @abc.abstractmethod
     def features(self, candidate: Any) -> dict[str, float]:
-        """Returns numbers that describe the candidate to a model of rewards."""
+        """Returns numbers that describe the candidate to a model of rewards.
 
-    @abc.abstractmethod
+        By default they are read off its code: a column for a decision on numbers, for any other a
+        column per choice.
+        """
+        columns: dict[str, float] = {}
+        for decision, taken in zip(self.decisions, self.encode(candidate), strict=True):
+            if all(isinstance(choice, int | float) for choice in decision.choices):
+                columns[decision.name] = float(decision.choices[taken])
+            else:
+                for index, choice in enumerate(decision.choices):
+                    columns[f"{decision.name}={choice}"] = float(index == taken)
+        return columns
+
     def size(self) -> int:
-        """Returns the number of legal complete codes."""
+        """Returns the number of legal complete codes.
+
+        By default they are walked one by one.
+
+        Raises:
+            ConfigError: if there are over a million; such a space has to count them itself.
+        """
+        count = sum(1 for _ in itertools.islice(self.codes(), COUNTED + 1))
+        if count > COUNTED:
+            raise ConfigError(
+                f"space {self.name}: over {COUNTED} codes can't be walked; give it its own size()"
+            )
+        return count
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -155,19 +181,6 @@ class ChoiceSpace(Space):
 
     def key(self, candidate: Mapping[str, Any]) -> str:
         return hashlib.sha256(_text(dict(candidate)).encode()).hexdigest()[:16]
-
-    def features(self, candidate: Mapping[str, Any]) -> dict[str, float]:
-        """One column for a decision on numbers, a column per choice for any other."""
-        columns: dict[str, float] = {}
-        for decision in self.decisions:
-            value = candidate[decision.name]
-            if all(isinstance(choice, int | float) for choice in decision.choices):
-                columns[decision.name] = float(value)
-            else:
-                taken = self._index(decision, value)
-                for index, choice in enumerate(decision.choices):
-                    columns[f"{decision.name}={choice}"] = float(index == taken)
-        return columns
 
     def size(self) -> int:
         return math.prod(len(decision.choices) for decision in self.decisions)

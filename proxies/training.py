@@ -6,6 +6,7 @@ It sees `train` only: it is trained on one part of it and judged on the hold-out
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nas.errors import ConfigError
 from nas.settings import Settings
 from nas.training.recipes import TrialRecipeField, resolve
 from nas.training.settings import Precision, RecipeSettings
+from proxies.base import BaseProxySettings, Proxy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from nas.data.cache import PixelCache
     from nas.data.coco import Split
     from nas.genome import Genome
+
+MEASURED = 8
+"""Batches of the short trial whose memory is measured."""
 
 Build = Callable[..., "nn.Module"]
 """As `nas.build`: (genome, num_classes, drop_path=) to a model."""
@@ -92,28 +97,14 @@ class ProxyScaleSettings(ScaleSettings):
     input_size: int | None = Field(default=128, ge=32)
 
 
-SCALES: dict[str, dict[str, float | None]] = {
-    "mobile": {
-        **dict.fromkeys(("alpha", "neck_width", "head_width", "input_size")),
-        "width": 1.0,
-        "input_factor": 0.5,
-    }
-}
-"""By space, the defaults of `ProxyScaleSettings` where others suit it better.
-
-Mobile detectors are narrow as they are, and a quarter of their widths, in multiples of 8, would
-hardly differ.
-"""
-
-
-class ProxySettings(Settings):
+class ProxySettings(BaseProxySettings):
     """What a trial of a search consists of; a part that isn't written keeps its default."""
 
     name: Literal["training"] = "training"
     images: int | None = Field(default=3000, ge=1)  # of the training part, at most; None: all
     recipe: TrialRecipeField = resolve("trial")
     scale: ProxyScaleSettings = ProxyScaleSettings()
-    threads: int = Field(default=1, ge=1)  # of each trial; takes the place of the recipe's
+    threads: int = Field(default=1, ge=1)  # takes the place of the recipe's
     precision: Precision | None = None  # takes the place of the recipe's
 
     @model_validator(mode="before")
@@ -163,7 +154,7 @@ class _Part:
     decodable: Split  # the images of `split` that can be judged
 
 
-class TrainingProxy:
+class TrainingProxy(Proxy):
     """An evaluator for `nas.search`: trains a scaled-down candidate and judges the hold-out.
 
     The same candidate, seed and length give the same bits in any process of one numerics class.
@@ -186,6 +177,8 @@ class TrainingProxy:
         ConfigError: if an epoch of `rungs` isn't comparable between trainings of any length.
     """
 
+    settings_type = ProxySettings
+    settings: ProxySettings
     metrics: ClassVar[tuple[str, ...]] = (
         "ap",
         "ap50",
@@ -211,14 +204,11 @@ class TrainingProxy:
         build: Build | None = None,
         rungs: Sequence[int] = (),
     ) -> None:
-        self.settings = settings or ProxySettings()
-        self.rungs = tuple(rungs)
+        super().__init__(
+            settings, data, data_settings, data_seed=data_seed, device=device, rungs=rungs
+        )
         if rungs:
             _check_rungs(self.settings.recipe, max(rungs))
-        self.data = None if data is None else Path(data)
-        self.data_settings = data_settings or DataSettings()
-        self.data_seed = data_seed
-        self.device = device
         self._build = build
         self._splits: tuple[Split, Split] | None = None
         self._parts: dict[tuple[int, str], tuple[_Part, _Part]] = {}
@@ -257,7 +247,7 @@ class TrainingProxy:
 
         set_numerics(recipe.threads)
         started = time.perf_counter()
-        small = self._scaled(genome, recipe)
+        small = self.scaled(genome)
         fit, held = self._open(small.input.size, small.input.resize)
         torch.manual_seed(seed)
         model = self._make(small, 1 + len(fit.split.categories), recipe)
@@ -349,7 +339,9 @@ class TrainingProxy:
             self._splits = fit, held
         return self._splits
 
-    def _scaled(self, genome: Genome, recipe: RecipeSettings) -> Genome:
+    def scaled(self, genome: Genome) -> Genome:
+        """Returns the candidate as it is trained: smaller, with the recipe's activation."""
+        recipe = self.settings.recipe
         small = genome.scaled(**self.settings.scale.model_dump())
         return small.with_activation(recipe.activation) if recipe.activation else small
 
@@ -381,12 +373,34 @@ class TrainingProxy:
             self._parts[size, rule] = fit, held
         return self._parts[size, rule]
 
-    def refuse_lacking(self, fit: Split, held: Split) -> None:
+    def plan(self) -> dict[str, str]:
+        """Returns the images, and what a trial does with them."""
+        fit, held = self.splits()
+        recipe = self.settings.trial_recipe()
+        return {
+            "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
+            f"{len(fit.categories)} classes",
+            "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
+            f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
+        }
+
+    def shortened(self) -> TrainingProxy:
+        """Returns a proxy of one epoch of few batches; its memory is a whole trial's."""
+        recipe = self.settings.trial_recipe(0)  # one epoch
+        images = min(MEASURED * recipe.batch_size, self.settings.images or sys.maxsize)
+        return TrainingProxy(
+            self.settings.model_copy(update={"recipe": recipe, "images": images}),
+            self.data,
+            self.data_settings,
+            data_seed=self.data_seed,
+            device=self.device,
+        )
+
+    def refuse_lacking(self, *splits: Split) -> None:
         """Refuses parts that trials can't be trained or judged on.
 
         Args:
-            fit: the training part, or what can be decoded of it.
-            held: the hold-out, likewise.
+            splits: the training part and the hold-out, or what can be decoded of them.
 
         Raises:
             DataError: names what is lacking.
@@ -394,6 +408,7 @@ class TrainingProxy:
         from nas.data.rules import lacking_to_search, refuse
         from nas.training.batches import least_images
 
+        fit, held = splits
         recipe = self.settings.recipe
         refuse(
             lacking_to_search(

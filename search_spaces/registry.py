@@ -1,35 +1,28 @@
-"""The spaces of detectors, as a config has them."""
+"""The spaces of detectors, by the name that a config gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from nas.tables import OpenTable, Section
+from search_spaces.base import DetectorSpace, SpaceSettings
 
-from pydantic import Discriminator, Tag
+SPACES = OpenTable(
+    "spaces",
+    {
+        "spinenet": "search_spaces.spinenet.space:SpineNetSpace",
+        "mobile": "search_spaces.mobile.space:MobileSpace",
+    },
+)
+"""Name of a space to the place of its class, a `DetectorSpace`; another package may add its own."""
 
-from search_spaces.mobile.space import MobileSpace, MobileSpaceSettings
-from search_spaces.spinenet.space import SpineNetSpace, SpineNetSpaceSettings
-
-DetectorSpace = SpineNetSpace | MobileSpace
-"""A space of genomes: besides what every space has, ``inputs``."""
-
-
-def space_name(settings: Any) -> str:
-    """The name in a config's section, or in settings; SpineNet's where there is none."""
-    if isinstance(settings, Mapping):
-        return str(settings.get("name", "spinenet"))
-    return str(getattr(settings, "name", "spinenet"))
+SPACE = Section(SPACES, "spinenet")
+"""What chooses a space's settings by their name."""
 
 
-SpaceSettings = Annotated[
-    Annotated[SpineNetSpaceSettings, Tag("spinenet")]
-    | Annotated[MobileSpaceSettings, Tag("mobile")],
-    Discriminator(space_name),
-]
+def make_space(settings: SpaceSettings) -> DetectorSpace:
+    """Returns the space that settings describe.
 
-
-def make_space(settings: SpineNetSpaceSettings | MobileSpaceSettings) -> DetectorSpace:
-    """The space that settings describe.  Raises ConfigError for those that make none."""
-    if isinstance(settings, MobileSpaceSettings):
-        return MobileSpace(settings)
-    return SpineNetSpace(settings)
+    Raises:
+        ConfigError: if they make none.
+    """
+    space: DetectorSpace = SPACE.make(settings)
+    return space

@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from nas.report.leaderboard import read
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import StoppingSettings, make_stopper
 from nas.study.trial import Status
 from proxies.reliability import kendall_tau
 
@@ -24,6 +24,7 @@ from proxies.reliability import kendall_tau
 def replayed(curves: list[tuple[float, ...]], stopping: StoppingSettings) -> list[int]:
     """How many reports each trial comes to, one trial after the other."""
     reached: list[int] = []
+    stopper = make_stopper(stopping)
     for number, curve in enumerate(curves):
         length = len(curve)
         for rung in stopping.rungs:
@@ -32,7 +33,7 @@ def replayed(curves: list[tuple[float, ...]], stopping: StoppingSettings) -> lis
                 for other, came in zip(curves[:number], reached, strict=True)
                 if came >= rung
             ]
-            if rung < length and not stopping.goes_on(curve[rung - 1], others):
+            if rung < length and not stopper.goes_on(curve[rung - 1], others):
                 length = rung
                 break
         reached.append(length)

@@ -21,6 +21,7 @@ from nas import signals, temporary
 from nas.cli.data import data_app
 from nas.cli.device import device_app
 from nas.cli.dispatch import run_job
+from nas.cli.formats import FormatsCommand
 from nas.cli.options import (
     AddressOption,
     BudgetOption,
@@ -384,11 +385,11 @@ def profile(
     run_job("report", "profile", ref, image_size=image_size, num_classes=classes, latency=latency)
 
 
-@app.command()
+@app.command(cls=FormatsCommand)
 def export(
     ref: Ref,
     formats: Annotated[
-        str, typer.Option("--format", metavar="NAMES", help="Of json and onnx.")
+        str, typer.Option("--format", metavar="NAMES", help="Names with commas between them.")
     ] = "json,onnx",
     out: OutOption = None,
     data: DataOption = None,

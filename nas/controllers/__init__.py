@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -12,14 +10,18 @@ from nas.controllers.base import Controller
 from nas.errors import ConfigError
 from nas.settings import Settings
 from nas.space import Space
+from nas.tables import OpenTable
 
-CONTROLLERS: dict[str, str] = {
-    "evolution": "nas.controllers.evolution:Evolution",
-    "ppo": "nas.controllers.ppo:PPO",
-    "predictor": "nas.controllers.predictor.controller:Predictor",
-    "random": "nas.controllers.random:Random",
-    "reinforce": "nas.controllers.reinforce:Reinforce",
-}
+CONTROLLERS = OpenTable(
+    "controllers",
+    {
+        "evolution": "nas.controllers.evolution:Evolution",
+        "ppo": "nas.controllers.ppo:PPO",
+        "predictor": "nas.controllers.predictor.controller:Predictor",
+        "random": "nas.controllers.random:Random",
+        "reinforce": "nas.controllers.reinforce:Reinforce",
+    },
+)
 """Name of a controller to the place of its class; another package may add its own."""
 
 
@@ -42,13 +44,10 @@ def make_controller(settings: ControllerSettings, space: Space, seed: int) -> Co
         ConfigError: if there is none of this name, or an option is wrong.
     """
     if settings.name not in CONTROLLERS:
-        near = difflib.get_close_matches(settings.name, CONTROLLERS, n=1)
         raise ConfigError(
-            f"controller.name: {settings.name!r} is unknown; known are {', '.join(CONTROLLERS)}"
-            + (f" (did you mean {near[0]!r}?)" if near else "")
+            f"controller.name: {settings.name!r} is unknown; {CONTROLLERS.unknown(settings.name)}"
         )
-    module, name = CONTROLLERS[settings.name].split(":")
-    kind = getattr(importlib.import_module(module), name)
+    kind: type[Controller] = CONTROLLERS.load(settings.name)
     try:
         options = kind.settings_type(**settings.options)
     except ValidationError as error:

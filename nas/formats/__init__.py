@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from nas.errors import ConfigError, NasError
 from nas.genome import Genome
+from nas.tables import OpenTable
 
 if TYPE_CHECKING:
     from nas.data.coco import Category
     from nas.models import Detector
 
-FORMATS = {"json": "the architecture", "onnx": "the trained model, for onnxruntime and others"}
-"""Name of a format and what its file holds."""
+FORMATS = OpenTable(
+    "formats",
+    {
+        "json": "nas.formats.genome_json:GenomeJSON",
+        "onnx": "nas.formats.onnx.export:ONNX",
+    },
+)
+"""Name of a format, which its files end in, to the place of its class; another package may add."""
+
+
+class Format(Protocol):
+    """Writes a model as one file, and checks what it wrote; made without arguments.
+
+    Attributes:
+        needs_weights: whether an architecture alone isn't enough.
+    """
+
+    needs_weights: ClassVar[bool]
+
+    def write(
+        self,
+        model: Detector | Genome,
+        categories: Sequence[Category],
+        path: Path,
+        images: Sequence[Path],
+    ) -> object:
+        """Writes the file.
+
+        Args:
+            model: a trained detector, which stays as it is; an architecture where no weights are
+                needed.
+            categories: the user's, label k being `categories[k - 1]`.
+            path: of the file, with its ending.
+            images: pictures to try the file on; without any, built-in scenes.
+
+        Raises:
+            NasError: one line; what failed its check isn't left behind.
+        """
 
 
 def parse_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, checked, each once.
+    """Returns the names, checked, each once.
 
     Raises:
         ConfigError: names one that isn't known, and what is.
     """
     for name in names:
         if name not in FORMATS:
-            near = difflib.get_close_matches(name, FORMATS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(FORMATS)}"
-            raise ConfigError(f"--format {name!r}: no such format; {hint}")
+            raise ConfigError(f"--format {name!r}: no such format; {FORMATS.unknown(name)}")
     if not names:
-        raise ConfigError(f"--format: empty; name some of {', '.join(FORMATS)}")
+        raise ConfigError(f"--format: empty; name some of {', '.join(FORMATS.complete())}")
     return tuple(dict.fromkeys(names))
 
 
@@ -44,14 +78,13 @@ def export(
     """Writes a model in some formats.
 
     Args:
-        model: a trained detector; an architecture alone will do for ``json``.
-        categories: the user's, label k being ``categories[k - 1]``.
-        path: of the files, without their ending: ``runs/x/model`` gives ``runs/x/model.onnx``.
-        images: pictures on which the ONNX file is held against PyTorch; without any, built-in
-            scenes.
+        model: a trained detector; an architecture alone will do for `json`.
+        categories: the user's, label k being `categories[k - 1]`.
+        path: of the files, without their ending: `runs/x/model` gives `runs/x/model.onnx`.
+        images: pictures on which the files are tried; without any, built-in scenes.
 
     Returns:
-        The files written, in the order of ``formats``.
+        The files written, in the order of `formats`.
 
     Raises:
         NasError: one line; what failed its check isn't left behind.
@@ -59,16 +92,9 @@ def export(
     written = []
     for name in parse_formats(formats):
         target = path.with_name(f"{path.name}.{name}")
-        if name == "json":
-            from nas.formats import genome_json
-
-            genome = model if isinstance(model, Genome) else model.genome
-            written.append(genome_json.write(genome, target))
-        else:
-            from nas.formats.onnx import export as onnx
-
-            if isinstance(model, Genome):
-                raise NasError(f"{target}: an architecture without weights; train it first")
-            onnx.write(model, categories, target, images)
-            written.append(target)
+        form: Format = FORMATS.load(name)()
+        if form.needs_weights and isinstance(model, Genome):
+            raise NasError(f"{target}: an architecture without weights; train it first")
+        form.write(model, categories, target, images)
+        written.append(target)
     return written

@@ -234,6 +234,16 @@ class Tape:
         count = sum([value.channels * value.size**2 for value in values])
         return self._step("join", values, count, 1, channels_in=count, size_in=1)
 
+    def operator(self, kind: str, x: Value, learnt: int = 0) -> Value:
+        """Any other operator that keeps a map's shape, such as another package's.
+
+        Args:
+            kind: its name, which a device's table has times for.
+            x: what is read.
+            learnt: parameters, stored in 32 bits.
+        """
+        return self._plain(kind, x, Learnt(others=learnt) if learnt else NOTHING)
+
     def _plain(self, kind: str, x: Value, learnt: Learnt = NOTHING) -> Value:
         """Adds an operator that keeps a map's shape."""
         number, channels, size = x

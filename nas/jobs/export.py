@@ -27,7 +27,8 @@ def export(
 
     Args:
         ref: a run, a checkpoint, a trained model; for ``json`` alone any architecture.
-        formats: of ``json`` (the architecture) and ``onnx`` (the trained model).
+        formats: names of `nas.formats.FORMATS`: ``json`` (the architecture), ``onnx`` (the trained
+            model), and what other packages add.
         out: folder for the files; beside the model by default.
         data: a COCO folder whose ``val`` pictures the ONNX file is run on before this returns; by
             default the one that the run was trained on, else built-in scenes.

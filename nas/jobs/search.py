@@ -32,8 +32,9 @@ from nas.study.result import Result
 from nas.study.trial import Record, Status
 from nas.study.warm_start import check_comparable
 from nas.ui.console import console, progress_bar, say_in_logs, show_warnings
-from proxies.training import TrainingProxy
-from search_spaces.registry import DetectorSpace, make_space
+from proxies.base import PROXY, Proxy
+from search_spaces.base import DetectorSpace
+from search_spaces.registry import make_space
 
 
 def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Result | None:
@@ -53,7 +54,7 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     train = load_split(root, "train")
     classes = 1 + len(train.categories)
     space = make_space(config.space)
-    proxy = TrainingProxy(
+    proxy: Proxy = PROXY.make(
         config.proxy,
         root,
         config.data,
@@ -61,26 +62,27 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         rungs=config.stopping.rungs if config.stopping else (),
     )
     costs = GenomeCosts(classes, config.costs.table())
-    _check(config, space, costs)
+    _check(config, space, proxy, costs)
     proxy.splits()  # refuses what would fail every trial
     _note_oddities(root, train)
     if config.warm_start is not None and not Run(folder).store.is_file():
         known = {"space": space.describe(), "evaluator": proxy.describe()}
         check_comparable(config.warm_start, known)
     if dry_run:
-        show_plan(config, space, proxy, classes, costs)
+        show_plan(config, space, proxy, costs)
     for note in check_reach(config.objective, space, costs, config.seed):
         console.print(f"note: {note}")
     if dry_run:
         return None
     run = Run.make(folder)
-    config = on_gpus(config, run, root, space, costs)
+    config = on_gpus(config, run, proxy, space, costs)
     proxy.device = "cuda" if config.compute.gpus else "cpu"
     keep = keep_config(run, config)
     keep_data(run, config, train)
     costs.keep(run)
     _begin(run, config)
     _decode(proxy, config, space)
+    proxy.prepare_search(run.path)
     with progress_bar() as bar:
         progress = _Progress(bar, config, _told(run), keep)
         result = _searched(run, config, space, proxy, costs, progress)
@@ -89,16 +91,16 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     return result
 
 
-def _check(config: SearchConfig, space: DetectorSpace, costs: GenomeCosts) -> None:
+def _check(config: SearchConfig, space: DetectorSpace, proxy: Proxy, costs: GenomeCosts) -> None:
     """Refuses what would end the search, or fail every trial, before anything is written."""
     make_controller(config.controller, space, config.seed)
     genome = space.sample(random.Random(0))
-    genome.scaled(**config.proxy.scale.model_dump()).validate()
-    _inputs(config, space)
+    proxy.scaled(genome).validate()
+    _inputs(proxy, space)
     costs.check(space, config.seed)
     known = costs(genome)
     config.objective.violations(known)
-    config.objective.check(dict.fromkeys(TrainingProxy.metrics, 0.0), known)
+    config.objective.check(dict.fromkeys(proxy.metrics, 0.0), known)
 
 
 def _note_oddities(root: Path, train: Split) -> None:
@@ -123,14 +125,14 @@ def _begin(run: Run, config: SearchConfig) -> None:
         console.print(f"after {TIMED * plan.workers} trials it is known how many there will be")
 
 
-def _inputs(config: SearchConfig, space: DetectorSpace) -> list[Input]:
+def _inputs(proxy: Proxy, space: DetectorSpace) -> list[Input]:
     """The inputs that trials have, one for each of the space's.
 
     Raises:
         ConfigError: two of the space's become one, so that no trial could tell them apart.
     """
-    genome, scale = space.sample(random.Random(0)), config.proxy.scale.model_dump()
-    scaled = [genome.but(input=source).scaled(**scale).input for source in space.inputs]
+    genome = space.sample(random.Random(0))
+    scaled = [proxy.scaled(genome.but(input=source)).input for source in space.inputs]
     sides = [source.size for source in scaled]
     if len(set(sides)) < len(sides):
         raise ConfigError(
@@ -140,21 +142,21 @@ def _inputs(config: SearchConfig, space: DetectorSpace) -> list[Input]:
     return scaled
 
 
-def _decode(proxy: TrainingProxy, config: SearchConfig, space: DetectorSpace) -> None:
+def _decode(proxy: Proxy, config: SearchConfig, space: DetectorSpace) -> None:
     """Decodes the pixels once here, so that workers find them ready and a bar is seen."""
-    for source in _inputs(config, space):
-        fit, held = (
+    for source in _inputs(proxy, space):
+        decodable = [
             pixels(split, source.size, source.resize, config.data).decodable(split)
             for split in proxy.splits()
-        )
-        proxy.refuse_lacking(fit, held)
+        ]
+        proxy.refuse_lacking(*decodable)
 
 
 def _searched(
     run: Run,
     config: SearchConfig,
     space: DetectorSpace,
-    proxy: TrainingProxy,
+    proxy: Proxy,
     costs: GenomeCosts,
     progress: _Progress,
 ) -> Result:

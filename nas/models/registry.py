@@ -8,42 +8,54 @@ A part of that type stands in the table of the same kind in `nas.genome.parts`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from nas.errors import GenomeError
 from nas.genome.network import BatchNorm
+from nas.tables import OpenTable
 
-BLOCKS: dict[str, str] = {
-    "bottleneck": "nas.models.blocks.bottleneck:BottleneckBlock",
-    "conv": "nas.models.blocks.conv:ConvBlock",
-    "fused_inverted_residual": "nas.models.blocks.fused_inverted_residual:FusedResidualBlock",
-    "inverted_residual": "nas.models.blocks.inverted_residual:InvertedResidualBlock",
-    "max_pool": "nas.models.blocks.max_pool:MaxPoolBlock",
-    "residual": "nas.models.blocks.residual:ResidualBlock",
-    "tucker": "nas.models.blocks.tucker:TuckerBlock",
-}
+BLOCKS = OpenTable(
+    "models.blocks",
+    {
+        "bottleneck": "nas.models.blocks.bottleneck:BottleneckBlock",
+        "conv": "nas.models.blocks.conv:ConvBlock",
+        "fused_inverted_residual": "nas.models.blocks.fused_inverted_residual:FusedResidualBlock",
+        "inverted_residual": "nas.models.blocks.inverted_residual:InvertedResidualBlock",
+        "max_pool": "nas.models.blocks.max_pool:MaxPoolBlock",
+        "residual": "nas.models.blocks.residual:ResidualBlock",
+        "tucker": "nas.models.blocks.tucker:TuckerBlock",
+    },
+)
 """Of an operation: called with the part and a `Site`."""
 
-EDGES: dict[str, str] = {
-    "alpha": "nas.models.edges.alpha:Alpha",
-    "separable": "nas.models.edges.separable:Separable",
-}
+EDGES = OpenTable(
+    "models.edges",
+    {
+        "alpha": "nas.models.edges.alpha:Alpha",
+        "separable": "nas.models.edges.separable:Separable",
+    },
+)
 """Of a resampling: called with the part, its unit and the batch norm."""
 
-NECKS: dict[str, str] = {
-    "pool": "nas.models.necks.pool:pool",
-    "endpoints": "nas.models.necks.endpoints:Endpoint",
-    "rfcr": "nas.models.necks.rfcr:RFCRNeck",
-}
+NECKS = OpenTable(
+    "models.necks",
+    {
+        "pool": "nas.models.necks.pool:pool",
+        "endpoints": "nas.models.necks.endpoints:Endpoint",
+        "rfcr": "nas.models.necks.rfcr:RFCRNeck",
+    },
+)
 """Of a tap's transform, endpoint or neck: called with the part, its unit and the batch norm."""
 
-HEADS: dict[str, str] = {
-    "retinanet": "nas.models.heads.retinanet:RetinaNet",
-    "ssd": "nas.models.heads.ssd:SSD",
-}
+HEADS = OpenTable(
+    "models.heads",
+    {
+        "retinanet": "nas.models.heads.retinanet:RetinaNet",
+        "ssd": "nas.models.heads.ssd:SSD",
+    },
+)
 """Of a head: called with the part, its unit, classes, batch norm and the picture's side."""
 
 
@@ -65,7 +77,7 @@ class Site(NamedTuple):
     dropped: nn.Module
 
 
-def module_class(table: dict[str, str], part: Any, what: str) -> Any:
+def module_class(table: OpenTable, part: Any, what: str) -> Any:
     """The class that is built of a part.
 
     Args:
@@ -80,5 +92,4 @@ def module_class(table: dict[str, str], part: Any, what: str) -> Any:
         raise GenomeError(
             f"{what}: no model for type {part.type!r}; legal to build: {', '.join(sorted(table))}"
         )
-    module, name = table[part.type].split(":")
-    return getattr(import_module(module), name)
+    return table.load(part.type)

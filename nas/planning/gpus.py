@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import copy
 
 from nas.config import SearchConfig, load_run
 from nas.executors.gpu_share import fit_to_gpus, largest
@@ -11,20 +10,17 @@ from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.runs import Run
 from nas.study.study import Costs
 from nas.ui.console import console
-from proxies.training import TrainingProxy
-from search_spaces.registry import DetectorSpace
-
-BATCHES = 8
-"""Of training in the short trial; its memory is a whole trial's."""
+from proxies.base import Proxy
+from search_spaces.base import DetectorSpace
 
 
 def on_gpus(
-    config: SearchConfig, run: Run, root: Path, space: DetectorSpace, costs: Costs
+    config: SearchConfig, run: Run, proxy: Proxy, space: DetectorSpace, costs: Costs
 ) -> SearchConfig:
     """Puts numbers in the place of `gpus_per_worker: auto`: a begun run's own, or measured ones.
 
     Args:
-        root: of the data.
+        proxy: what a trial is.
         costs: of a candidate; the one of most multiply-adds is measured.
 
     Raises:
@@ -37,7 +33,7 @@ def on_gpus(
     if run.config.is_file() and isinstance(before := load_run(run.config), SearchConfig):
         kept = before.compute
     if kept.gpus_per_worker == "auto":
-        chosen: SearchComputeSettings = _measured(config, root, space, costs)
+        chosen: SearchComputeSettings = _measured(config, proxy, space, costs)
     elif kept.gpus and "workers" not in compute.model_fields_set:
         chosen = kept
     else:
@@ -49,14 +45,12 @@ def on_gpus(
 
 
 def _measured(
-    config: SearchConfig, root: Path, space: DetectorSpace, costs: Costs
+    config: SearchConfig, proxy: Proxy, space: DetectorSpace, costs: Costs
 ) -> ComputeSettings:
-    proxy, recipe = config.proxy, config.proxy.trial_recipe(0)  # one epoch
-    images = min(BATCHES * recipe.batch_size, proxy.images or sys.maxsize)
-    short = proxy.model_copy(update={"recipe": recipe, "images": images})
-    trial = TrainingProxy(short, root, config.data, data_seed=config.seed, device="cuda")
+    trial = copy.copy(proxy.shortened())
+    trial.device = "cuda"
     return fit_to_gpus(
-        config.compute.with_threads(proxy.threads),
+        config.compute.with_threads(config.proxy.threads),
         trial,
         lambda: largest(space, config.objective, costs, config.seed),
     )

@@ -15,18 +15,16 @@ from nas.report.leaderboard import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import StopperSettings, make_stopper
 from nas.study.study import Budget
 from nas.ui.console import console
-from proxies.training import TrainingProxy
-from search_spaces.registry import DetectorSpace
+from proxies.base import Proxy
+from search_spaces.base import DetectorSpace
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
-def show_plan(
-    config: SearchConfig, space: DetectorSpace, proxy: TrainingProxy, classes: int, costs: Costs
-) -> None:
+def show_plan(config: SearchConfig, space: DetectorSpace, proxy: Proxy, costs: Costs) -> None:
     """Prints the plan of a search.
 
     Raises:
@@ -36,27 +34,21 @@ def show_plan(
     drawn = [costs(space.sample(rng)) for _ in range(DRAWS)]
     console.print(costs_table(drawn))
     table = Table(title="plan of the search", show_header=False, title_justify="left")
-    rows = _rows(config, space, proxy, classes, limits_text(drawn, config.objective))
+    rows = _rows(config, space, proxy, limits_text(drawn, config.objective))
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
 
 
-def _rows(
-    config: SearchConfig, space: DetectorSpace, proxy: TrainingProxy, classes: int, left: str
-) -> dict[str, str]:
-    fit, held = proxy.splits()
-    recipe, plan = config.proxy.trial_recipe(), plan_of(config)
+def _rows(config: SearchConfig, space: DetectorSpace, proxy: Proxy, left: str) -> dict[str, str]:
+    plan = plan_of(config)
     rows = {
-        "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
-        f"{classes - 1} classes",
+        **proxy.plan(),
         "space": f"{space.size():.2e} codes of {len(space.decisions)} decisions",
         "looking for": f"the highest {objective_text(config.objective)}",
         "limits leave": left,
         "controller": config.controller.name,
         "budget": f"{budget_text(config)}; {config.control.share:.0%} of trials are uniform draws",
-        "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
-        f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
         "early stopping": stopping_text(config.stopping),
         "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
         f"{config.finalists.length} times as long, "
@@ -99,12 +91,12 @@ def limits_text(costs: Sequence[Mapping[str, float]], objective: ObjectiveSettin
     return "\n".join(lines)
 
 
-def stopping_text(stopping: StoppingSettings | None) -> str:
+def stopping_text(stopping: StopperSettings | None) -> str:
     """When trials may be stopped: ``after epochs 1, 3; one in 3 goes on``, or ``none``."""
     if stopping is None:
         return "none"
     epochs = "epochs" if len(stopping.rungs) > 1 else "epoch"
-    return f"after {epochs} {', '.join(map(str, stopping.rungs))}; one in {stopping.eta} goes on"
+    return f"after {epochs} {', '.join(map(str, stopping.rungs))}; {make_stopper(stopping).rule}"
 
 
 def share_interval(hits: int, draws: int) -> tuple[float, float]:

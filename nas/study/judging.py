@@ -7,7 +7,7 @@ import dataclasses
 from nas.errors import RunError
 from nas.study.failures import Failure, FailureKind
 from nas.study.objective import ObjectiveSettings
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import StopperSettings
 from nas.study.trial import Outcome, Record, Status, status_after
 
 
@@ -15,7 +15,7 @@ def judged(
     outcome: Outcome,
     record: Record,
     objective: ObjectiveSettings,
-    stopping: StoppingSettings | None,
+    stopping: StopperSettings | None,
 ) -> Outcome:
     """Returns an outcome, or a failure if a number of the objective isn't finite.
 

@@ -15,7 +15,7 @@ from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
 from nas.study.running import Attempts
 from nas.study.settings import ControlSettings, StudySettings
-from nas.study.stopping import StoppingSettings
+from nas.study.stopping import StopperSettings
 from nas.study.store import Store
 from nas.study.trial import Outcome, Record, Status
 from nas.study.warm_start import earlier_rows, origin
@@ -36,7 +36,7 @@ class Identity:
     objective: ObjectiveSettings
     control: ControlSettings
     settings: StudySettings
-    stopping: StoppingSettings | None
+    stopping: StopperSettings | None
     seed: int
     further: Mapping[str, Any]
 

@@ -28,7 +28,7 @@ from nas.study.proposals import Costs, Proposer
 from nas.study.resume import Identity, claim, left_open, provenance
 from nas.study.running import Attempts
 from nas.study.settings import ControlSettings, FinalistSettings, StudySettings
-from nas.study.stopping import Rivals, StoppingSettings
+from nas.study.stopping import Rivals, StopperSettings, make_stopper
 from nas.study.store import Store
 from nas.study.trial import Arm, Metrics, Outcome, Phase, Record, Status, Trial
 
@@ -59,7 +59,7 @@ class Study:
         workers: int = 1,
         settings: StudySettings | None = None,
         costs: Costs | None = None,
-        stopping: StoppingSettings | None = None,
+        stopping: StopperSettings | None = None,
         max_failures: float = 0.3,
         identity: Mapping[str, Any] | None = None,
         warm_start: Path | None = None,
@@ -89,6 +89,7 @@ class Study:
                 "objective.spread: a stopped trial has no place on the front; leave out stopping"
             )
         self.stopping = stopping
+        self._stopper = None if stopping is None else make_stopper(stopping)
         self.space, self.objective, self.store, self.seed = space, objective, store, seed
         self.budget = Budget.parse(budget)
         self.control = control or ControlSettings()
@@ -193,7 +194,10 @@ class Study:
     def report(self, trial: Trial, metrics: Metrics) -> bool:
         """Takes what a running trial reports; returns whether it goes on."""
         record = self.records[trial.number]
-        if self.stopping is None or trial.phase == "finalist" or self._attempts.is_late(trial):
+        stopping, stopper = self.stopping, self._stopper
+        if stopping is None or stopper is None or trial.phase == "finalist":
+            return True
+        if self._attempts.is_late(trial):
             return True
         curve = self._attempts.curves[trial.number]
         self.objective.check(metrics, record.costs)
@@ -201,10 +205,10 @@ class Study:
             curve.append(math.nan)
             return True  # its end will be a failure, which says more than a stop
         curve.append(self.objective.reward(metrics, record.costs))
-        if len(curve) not in self.stopping.rungs:
+        if len(curve) not in stopping.rungs:
             return True
         others = self._rivals.at(len(curve), record, self._attempts.curves)
-        return self.stopping.goes_on(curve[-1], others)
+        return bool(stopper.goes_on(curve[-1], others))
 
     def tell(self, trial: Trial, outcome: Outcome) -> bool:
         """Takes an attempt's outcome; the first one of each attempt counts.

@@ -7,7 +7,7 @@ torchvision; YOLO-ReT, arXiv 2110.13713 (truncation, RFCR).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,8 +15,8 @@ from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.genome import SIDE
 from nas.genome.network import Input
-from nas.settings import Settings
-from nas.space import Code, Decision, Space
+from nas.space import Code, Decision
+from search_spaces.base import DetectorSpace, SpaceSettings
 from search_spaces.mobile.backbones import BACKBONES, BackboneName, FixedBackbone
 from search_spaces.mobile.features import features
 from search_spaces.mobile.layers import Variant
@@ -29,7 +29,7 @@ SIDES = (2 * SIDE, 4096)
 """The smallest and the largest input in pixels."""
 
 
-class MobileSpaceSettings(Settings):
+class MobileSpaceSettings(SpaceSettings):
     """What may be chosen, and how what is found is deployed.
 
     Attributes:
@@ -63,7 +63,7 @@ class MobileSpaceSettings(Settings):
         return {**values, "deploy": {**BACKBONES[name].deploy, **given}}
 
 
-class MobileSpace(Space):
+class MobileSpace(DetectorSpace):
     """Decisions on the backbone, then on the maps that the head reads, then on the input.
 
     ``SearchedBackbone``, ``FixedBackbone`` and ``MapDecisions`` tell what each is about.  Where a
@@ -80,6 +80,15 @@ class MobileSpace(Space):
     """
 
     name = "mobile"
+    settings_type = MobileSpaceSettings
+    # They are narrow as they are, and a quarter of their widths, in multiples of 8, would hardly
+    # differ.
+    proxy_scale: ClassVar[Mapping[str, float | None]] = {
+        **dict.fromkeys(("alpha", "neck_width", "head_width", "input_size")),
+        "width": 1.0,
+        "input_factor": 0.5,
+    }
+    settings: MobileSpaceSettings
 
     def __init__(self, settings: MobileSpaceSettings | None = None, **changes: Any) -> None:
         """Takes settings, or their fields by name.

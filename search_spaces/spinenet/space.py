@@ -22,7 +22,8 @@ from nas.genome.blocks import Block
 from nas.genome.listing import resolve
 from nas.genome.network import Input
 from nas.settings import Settings
-from nas.space import Code, Decision, Space
+from nas.space import Code, Decision
+from search_spaces.base import DetectorSpace, SpaceSettings
 from search_spaces.spinenet.listing import (
     OUTPUT_LEVELS,
     STEM_BLOCKS,
@@ -40,7 +41,7 @@ _COUNTED = (
 Variant = Literal["paper", "released", "released-v2", "released-mobile"]
 
 
-class SpineNetSpaceSettings(Settings):
+class SpineNetSpaceSettings(SpaceSettings):
     """What may be chosen, and how what is found is deployed.
 
     Attributes:
@@ -97,7 +98,7 @@ _VARIANTS: dict[str, _Rules] = {
 }
 
 
-class SpineNetSpace(Space):
+class SpineNetSpace(DetectorSpace):
     """Decisions in the paper's order: the permutation first, then each block's own choices.
 
     ``intermediate{i}`` picks which base block stands at place *i*, ``output{i}`` which level;
@@ -112,6 +113,8 @@ class SpineNetSpace(Space):
     """
 
     name = "spinenet"
+    settings_type = SpineNetSpaceSettings
+    settings: SpineNetSpaceSettings
 
     def __init__(self, settings: SpineNetSpaceSettings | None = None, **changes: Any) -> None:
         """Takes settings, or their fields by name.

@@ -211,3 +211,12 @@ def test_texts_are_read_back() -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no operator"):
         Operator.parse(text)
+
+
+def test_an_operator_of_another_package_is_counted_and_can_t_be_written_to_be_timed() -> None:
+    tape = Tape()
+    tape.output(tape.operator("channel_shuffle", tape.input(8, 16), learnt=3))
+    operator = tape.steps[1].operator
+    assert operator.text == "channel_shuffle 8@16 > 8@16" and tape.steps[1].learnt.others == 3
+    with pytest.raises(GenomeError, match="'channel_shuffle' can't be measured by itself"):
+        to_onnx(tape)

@@ -19,6 +19,7 @@ from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.objective import ObjectiveSettings
+from proxies.training import TrainingProxy
 from search_spaces.spinenet.space import SpineNetSpace
 
 GIB = 2**30
@@ -170,7 +171,8 @@ def test_a_search_measures_a_short_trial_and_keeps_what_it_found(
     monkeypatch.setattr(job, "fit_to_gpus", fitted)
     config = SearchConfig.model_validate({"proxy": {"threads": 2}, "data_dir": str(tmp_path)})
     run = Run.make(tmp_path / "run")
-    options: Any = (tmp_path, SpineNetSpace(), lambda genome: {})
+    proxy = TrainingProxy(config.proxy, tmp_path)
+    options: Any = (proxy, SpineNetSpace(), lambda genome: {})
     found = job.on_gpus(config, run, *options)
     assert (found.compute.workers, found.compute.gpus) == (4, 0.25)
     assert met[0].threads == 2 and met[1].device == "cuda"

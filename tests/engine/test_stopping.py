@@ -18,7 +18,7 @@ from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
 from nas.study.failures import FailureKind
 from nas.study.objective import ObjectiveSettings
-from nas.study.stopping import StoppingSettings, rank_among
+from nas.study.stopping import StoppingSettings, make_stopper, rank_among
 from nas.study.store import Store
 from nas.study.study import FinalistSettings, Study
 from nas.study.trial import Outcome, Status, Trial
@@ -40,7 +40,7 @@ HALVING = StoppingSettings(rungs=(1, 2), eta=3)
     ],
 )
 def test_one_in_eta_goes_on(reward: float, others: list[float], goes_on: bool) -> None:
-    assert HALVING.goes_on(reward, others) is goes_on
+    assert make_stopper(HALVING).goes_on(reward, others) is goes_on
 
 
 def test_a_rank_counts_ties_half() -> None:

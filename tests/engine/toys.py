@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nas.controllers import ControllerSettings, make_controller
 from nas.errors import DataError, GenomeError
-from nas.space import ChoiceSpace, Code
+from nas.space import Code
 from nas.study.failures import Failure, FailureKind
 from nas.study.objective import ObjectiveSettings
 from nas.study.store import Store
 from nas.study.study import Study
-from nas.study.trial import Outcome, Trial
+from nas.study.trial import Outcome
+from nas.testing.controllers import SPACES, StaircaseSpace, drive
+
+__all__ = ["SPACES", "StaircaseSpace", "drive"]
 
 CONTROLLERS = ("random", "evolution", "reinforce", "ppo", "predictor")
-
-
-class StaircaseSpace(ChoiceSpace):
-    """Each choice may be at most one above the one before: masks that depend on the prefix."""
-
-    name = "staircase"
-
-    def __init__(self, steps: int, choices: int) -> None:
-        super().__init__({f"step{i}": list(range(choices)) for i in range(steps)})
-
-    def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
-        size = len(self.decisions[len(prefix)].choices)
-        limit = prefix[-1] + 1 if prefix else 0  # the first decision has one legal choice
-        return tuple(index <= limit for index in range(size))
-
-    def size(self) -> int:
-        return sum(1 for _ in self.codes())
-
-
-SPACES = {
-    "product": lambda: ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(6)}),
-    "one decision": lambda: ChoiceSpace({"only": list("abcdefgh")}),
-    "one choice": lambda: ChoiceSpace({"fixed": [1], "free": [0, 1, 2], "also fixed": ["x"]}),
-    "two candidates": lambda: ChoiceSpace({"a": [0, 1]}),
-    "masked": lambda: StaircaseSpace(4, 4),
-}
 
 
 def total(candidate: dict[str, int], seed: int) -> float:
@@ -144,28 +120,6 @@ def scored(value: float) -> Outcome:
 
 def failed(kind: FailureKind) -> Outcome:
     return Outcome(failure=Failure(kind, "as the test wants"))
-
-
-def drive(study: Study, limit: int = 10_000, shuffle: int | None = None) -> list[Trial]:
-    """Asks and tells to the end, or `limit` trials: their codes' sums are the scores.
-
-    With `shuffle`, four are under way at once, and are told in a shuffled order.
-    """
-    rng = random.Random(shuffle)
-    asked: list[Trial] = []
-    flight: list[Trial] = []
-    while flight or len(asked) < limit:
-        while len(flight) < (1 if shuffle is None else 4) and len(asked) < limit:
-            trial = study.ask()
-            if trial is None:
-                break
-            asked.append(trial)
-            flight.append(trial)
-        if not flight:
-            break
-        trial = flight.pop(rng.randrange(len(flight)))
-        study.tell(trial, scored(sum(trial.code)))
-    return asked
 
 
 def codes(study: Study) -> list[Code]:

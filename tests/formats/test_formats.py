@@ -22,7 +22,7 @@ def test_json_gives_back_the_genome(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "says"),
-    [(["onx"], "did you mean onnx"), (["tflite"], "known are json, onnx"), ([], "empty")],
+    [(["onx"], "did you mean 'onnx'"), (["tflite"], "known are json, onnx"), ([], "empty")],
 )
 def test_unknown_formats_are_refused(names: list[str], says: str) -> None:
     with pytest.raises(NasError, match=says):

@@ -171,7 +171,7 @@ def test_what_is_wrong_with_theirs_is_told_like_ours(
 
 
 def test_a_type_that_is_in_no_table_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.genome.parts.tables.import_module", pytest.fail)
+    monkeypatch.setattr("nas.tables.import_module", pytest.fail)
     for name in ("crossed", "os:system", "their_blocks.crossed:Crossed", "", None, 3, ["conv"]):
         with pytest.raises(ValueError, match=r"blocks\.1\.op"):
             Genome.model_validate(document(type=name))

@@ -15,6 +15,9 @@ import nas
 from nas.config import Override, SearchConfig, TrainConfig, load_search, load_train
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings
+from nas.study.stopping import STOPPERS, STOPPING
+from proxies.base import PROXIES, PROXY
+from search_spaces.registry import SPACE, SPACES
 
 ROOT = Path(nas.__file__).parents[1]
 WHOLE = {
@@ -37,7 +40,10 @@ def models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def every_setting() -> list[tuple[type[BaseModel], str]]:
     """Of a search's and a training's config, section by section."""
-    found = {kind: None for root in (SearchConfig, TrainConfig) for kind in models(root)}
+    roots = (SearchConfig, TrainConfig, *(SPACE.settings_type(name) for name in SPACES))
+    roots += tuple(PROXY.settings_type(name) for name in PROXIES)
+    roots += tuple(STOPPING.settings_type(name) for name in STOPPERS)
+    found = {kind: None for root in roots for kind in models(root)}
     return [(kind, name) for kind in found for name in kind.model_fields]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nas.controllers import ControllerSettings, make_controller
 from nas.controllers.evolution import mutated
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
@@ -18,11 +19,11 @@ from nas.genome.key import canonical_order
 from nas.genome.parts import RFCR, DefaultBoxes
 from nas.genome.plan import lower
 from nas.space import Code
+from nas.testing.controllers import fed
 from search_spaces import zoo
 from search_spaces.mobile.backbones import NAMES
 from search_spaces.mobile.layers import FUSED, IBN, TUCKER, UNEXPANDED
 from search_spaces.mobile.space import MobileSpace
-from tests.engine.test_controllers import fed, made
 from tests.engine.toys import CONTROLLERS
 
 VARIANTS = ("ibn", "ibn+fused", "ibn+fused+tucker")
@@ -494,12 +495,12 @@ def plain_code(space: MobileSpace, rng: random.Random) -> Code:
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_controllers_propose_legal_codes(name: str) -> None:
     space = MobileSpace()
-    for code in fed(made(name, space), range(20)):
+    for code in fed(make_controller(ControllerSettings(name=name), space, 0), range(20)):
         space.check(code)
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_controllers_propose_legal_codes_of_a_fixed_backbone(name: str) -> None:
     space = MobileSpace(backbone="mobilenetv3-large")
-    for code in fed(made(name, space), range(40)):
+    for code in fed(make_controller(ControllerSettings(name=name), space, 0), range(40)):
         space.check(code)

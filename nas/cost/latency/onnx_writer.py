@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from nas.errors import GenomeError
 from nas.genome.operators import Operator
 from nas.genome.tape import Step, Tape
 
@@ -61,6 +62,11 @@ class _Writer:
         elif operator.kind == "join":
             shape = [1, sum(self.shapes[n][1] for n in step.reads), self.shapes[step.reads[0]][2]]
             self._node("Concat", reads, out, axis=1)
+        elif operator.kind not in _PLAIN:
+            raise GenomeError(
+                f"operator {operator.kind!r} can't be measured by itself: this package can't write "
+                "it to ONNX; add its times to the table's families by hand"
+            )
         else:
             _PLAIN[operator.kind](self, operator, reads, out)
         self.shapes[step.gives] = shape

@@ -9,37 +9,23 @@ stands in a table is ever loaded.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticKnownError, SchemaValidator, core_schema
+from pydantic_core import PydanticKnownError, SchemaValidator, ValidationError, core_schema
 
 from nas.genome.memo import Memo
+from nas.tables import OpenTable
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
 
-class PartTable(dict[str, str]):
+class PartTable(OpenTable):
     """The types of one kind of part: name to ``module:Class``.
 
     It stands in an annotation, ``Annotated[Operation, OPERATIONS]``, as that which chooses the
     class by the field ``type``.
     """
-
-    def __hash__(self) -> int:  # type: ignore[override]  # annotations with it stand in sets
-        return id(self)
-
-    def __setitem__(self, name: str, place: str) -> None:
-        if self.get(name, place) != place:
-            raise ValueError(f"type {name!r} is {self[name]}; give yours another name than that")
-        super().__setitem__(name, place)
-
-    def load(self, name: str) -> type[Any]:
-        """The class of a type.  Raises KeyError where the table hasn't the name."""
-        module, kind = self[name].split(":")
-        part: type[Any] = getattr(import_module(module), kind)
-        return part
 
     def having(self, trait: str) -> list[str]:
         """Names of the types whose class has a flag set, such as ``trains_apart``."""
@@ -53,8 +39,12 @@ class PartTable(dict[str, str]):
         ours = {name: handler.generate_schema(self.load(name)) for name in self}
 
         def chosen(value: Any, tagged: core_schema.ValidatorFunctionWrapHandler) -> Any:
-            if len(self) == len(ours):  # nothing was added
-                return tagged(value)
+            if len(self) == len(ours):  # nothing was added, that is known of
+                try:
+                    return tagged(value)
+                except ValidationError:
+                    if len(self.complete()) == len(ours):
+                        raise
             name = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
             if name in ours or not isinstance(name, str):
                 return tagged(value)
@@ -84,45 +74,63 @@ _VALIDATORS: Memo[type[Any], SchemaValidator] = Memo(_validator, limit=256)
 
 
 OPERATIONS = PartTable(
-    conv="nas.genome.parts.conv:Conv",
-    max_pool="nas.genome.parts.max_pool:MaxPool",
-    bottleneck="nas.genome.parts.bottleneck:Bottleneck",
-    residual="nas.genome.parts.residual:Residual",
-    inverted_residual="nas.genome.parts.inverted_residual:InvertedResidual",
-    fused_inverted_residual="nas.genome.parts.fused_inverted_residual:FusedInvertedResidual",
-    tucker="nas.genome.parts.tucker:Tucker",
+    "operations",
+    {
+        "conv": "nas.genome.parts.conv:Conv",
+        "max_pool": "nas.genome.parts.max_pool:MaxPool",
+        "bottleneck": "nas.genome.parts.bottleneck:Bottleneck",
+        "residual": "nas.genome.parts.residual:Residual",
+        "inverted_residual": "nas.genome.parts.inverted_residual:InvertedResidual",
+        "fused_inverted_residual": "nas.genome.parts.fused_inverted_residual:FusedInvertedResidual",
+        "tucker": "nas.genome.parts.tucker:Tucker",
+    },
 )
 """What a block does."""
 
 RESAMPLES = PartTable(
-    direct="nas.genome.parts.direct:Direct",
-    alpha="nas.genome.parts.alpha:AlphaResample",
-    separable="nas.genome.parts.separable:SeparableResample",
+    "resamples",
+    {
+        "direct": "nas.genome.parts.direct:Direct",
+        "alpha": "nas.genome.parts.alpha:AlphaResample",
+        "separable": "nas.genome.parts.separable:SeparableResample",
+    },
 )
 """How a block reads its parent."""
 
 TRANSFORMS = PartTable(
-    l2_norm="nas.genome.parts.l2_norm:L2Norm",
-    pool="nas.genome.parts.pool:Pool",
+    "transforms",
+    {
+        "l2_norm": "nas.genome.parts.l2_norm:L2Norm",
+        "pool": "nas.genome.parts.pool:Pool",
+    },
 )
 """What becomes of a tapped map."""
 
 NECKS = PartTable(
-    none="nas.genome.parts.no_neck:NoNeck",
-    endpoints="nas.genome.parts.endpoints:Endpoints",
-    rfcr="nas.genome.parts.rfcr:RFCR",
+    "necks",
+    {
+        "none": "nas.genome.parts.no_neck:NoNeck",
+        "endpoints": "nas.genome.parts.endpoints:Endpoints",
+        "rfcr": "nas.genome.parts.rfcr:RFCR",
+    },
 )
 """From the tapped maps to those that a head reads."""
 
 ANCHORS = PartTable(
-    octave="nas.genome.parts.anchors:OctaveAnchors",
-    default_boxes="nas.genome.parts.anchors:DefaultBoxes",
+    "anchors",
+    {
+        "octave": "nas.genome.parts.anchors:OctaveAnchors",
+        "default_boxes": "nas.genome.parts.anchors:DefaultBoxes",
+    },
 )
 """The boxes at one place of a map."""
 
 HEADS = PartTable(
-    retinanet="nas.genome.parts.retinanet:RetinaNetHead",
-    ssd="nas.genome.parts.ssd:SSDHead",
-    mimicdet="nas.genome.parts.mimicdet:MimicDetHead",
+    "heads",
+    {
+        "retinanet": "nas.genome.parts.retinanet:RetinaNetHead",
+        "ssd": "nas.genome.parts.ssd:SSDHead",
+        "mimicdet": "nas.genome.parts.mimicdet:MimicDetHead",
+    },
 )
 """From maps to detections."""
