@@ -7,7 +7,6 @@ command line, and written whole into the run's folder.
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from nas.study.objective import ObjectiveSettings
 from nas.study.stopping import StoppingSettings
 from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.training.recipes import RecipeField, resolve
+from nas.validation import hint
 from proxies.training import SCALES, ProxySettings, ScaleSettings
 from search_spaces.registry import SpaceSettings, space_name
 from search_spaces.spinenet.space import SpineNetSpaceSettings
@@ -237,8 +237,8 @@ def find(source: str) -> Path:
         )
     if name in known:
         return known[name]
-    hint = _nearest(path.stem, known)
-    raise ConfigError(f"{source}: no such file, and no name in {own}/{hint}")
+    near = hint(path.stem, sorted(known))
+    raise ConfigError(f"{source}: no such file, and no name in {own}/{near}")
 
 
 def _load(kind: type[_C], source: str | None, overrides: Sequence[Override]) -> _C:
@@ -309,8 +309,8 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
     if problem["type"] == "extra_forbidden":
         room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
         job = kind.model_fields["job"].default
-        hint = _ELSEWHERE.get((job, where)) or _nearest(steps[-1], known)
-        return where, f"unknown key {steps[-1]!r}{room}{hint}"
+        remedy = _ELSEWHERE.get((job, where)) or hint(steps[-1], sorted(known))
+        return where, f"unknown key {steps[-1]!r}{room}{remedy}"
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").partition(", unable to")[0]
         return where, f"{where} is {met}; it should be {wanted}"
@@ -339,10 +339,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(sorted(known))}" if known else ""

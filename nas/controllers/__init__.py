@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any
 
@@ -12,6 +11,7 @@ from nas.controllers.base import Controller
 from nas.errors import ConfigError
 from nas.settings import Settings
 from nas.space import Space
+from nas.validation import first_problem, nearest
 
 CONTROLLERS: dict[str, str] = {
     "evolution": "nas.controllers.evolution:Evolution",
@@ -42,19 +42,17 @@ def make_controller(settings: ControllerSettings, space: Space, seed: int) -> Co
         ConfigError: if there is none of this name, or an option is wrong.
     """
     if settings.name not in CONTROLLERS:
-        near = difflib.get_close_matches(settings.name, CONTROLLERS, n=1)
+        near = nearest(settings.name, CONTROLLERS)
         raise ConfigError(
             f"controller.name: {settings.name!r} is unknown; known are {', '.join(CONTROLLERS)}"
-            + (f" (did you mean {near[0]!r}?)" if near else "")
+            + (f" (did you mean {near!r}?)" if near else "")
         )
     module, name = CONTROLLERS[settings.name].split(":")
     kind = getattr(importlib.import_module(module), name)
     try:
         options = kind.settings_type(**settings.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"controller.options.{field}: {first['msg']}") from error
+        raise ConfigError(f"controller.options.{first_problem(error)}") from error
     return kind(space, seed, options)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from nas import validation
 from nas.errors import GenomeError
 from nas.genome.blocks import Block, Tap
 from nas.genome.graph import graph
@@ -213,16 +213,16 @@ def _with_alpha(block: Block, alpha: float) -> Block:
 
 def first_problem(error: ValidationError) -> str:
     """The first of pydantic's problems as one line: field, what is wrong, the value met."""
-    problem = error.errors(include_url=False, include_context=False)[0]
+    problem = validation.first_problem(error)
     # Names and tags come from the file: they may be long, or steer a terminal.
-    steps = [str(step).encode("unicode_escape").decode() for step in problem["loc"]]
+    steps = [str(step).encode("unicode_escape").decode() for step in problem.steps]
     where = ".".join(step[:64] for step in steps) or "document"
-    met = str(problem.get("input"))
+    met = str(problem.met)
     met = met if len(met) <= 60 else met[:57] + "..."
-    message = problem["msg"].encode("unicode_escape").decode()[:400]
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1])[:64], _field_names(Part), n=1)
-        message = "no such field" + (f"; did you mean {near[0]!r}?" if near else "; remove it")
+    message = problem.message.encode("unicode_escape").decode()[:400]
+    if problem.kind == "extra_forbidden":
+        near = validation.nearest(str(problem.steps[-1])[:64], _field_names(Part))
+        message = "no such field" + (f"; did you mean {near!r}?" if near else "; remove it")
     return f"{where}: {message} (met {met!r})"
 
 

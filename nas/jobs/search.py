@@ -15,6 +15,7 @@ from nas.controllers import make_controller
 from nas.data.coco import Split, load_split
 from nas.data.rules import copies, pictures_in_both
 from nas.errors import ConfigError, DataError, RunError
+from nas.files import write_text
 from nas.genome.network import Input
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import keep_config, keep_data
@@ -24,7 +25,7 @@ from nas.planning.feasibility import check_reach
 from nas.planning.gpus import on_gpus
 from nas.planning.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
 from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
-from nas.runs import Run, write_text
+from nas.runs import Run
 from nas.searching import search as search_space
 from nas.study.budget import TIMED
 from nas.study.interfaces import Event

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import NasError, RunError
+from nas.files import write_text
 from nas.genome import Genome
 from nas.report.arms import ExpectedBest, comparison
 from nas.report.curves import curves
@@ -34,7 +35,7 @@ from nas.report.leaderboard import (
     stopped,
     time_text,
 )
-from nas.runs import Run, write_text
+from nas.runs import Run
 from nas.study.failures import RULES
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import Result, result_of
