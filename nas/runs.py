@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from nas import yamlfile
 from nas.environment import environment
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, one_line
 from nas.files import read_header, write_text
 from nas.genome import Genome
 from nas.study import store
@@ -135,6 +136,27 @@ class Run:
     def exists(self) -> bool:
         """Tells whether a search or a training has written here."""
         return self.config.is_file() or self.store.is_file()
+
+    def read_search(self) -> tuple[list[Record], ObjectiveSettings]:
+        """Returns the rows of a search, and what it maximises.
+
+        Raises:
+            RunError: there is no search in that folder.
+        """
+        kept = self.config.is_file() and not self.store.is_file()
+        if kept and yamlfile.read_table(self.config).get("job") == "train":
+            raise RunError(
+                f"{self.path}: holds a training, and only searches have a leaderboard and a page; "
+                "its numbers are in metrics.json"
+            )
+        with store.Store.open_readonly(self.store) as rows:
+            try:
+                objective = ObjectiveSettings.model_validate(rows.settings.get("objective", {}))
+            except ValidationError as error:
+                raise RunError(
+                    f"{self.store}: its objective is damaged ({one_line(error, 120)})"
+                ) from None
+            return rows.records(), objective
 
     def record_environment(self) -> list[str]:
         """Adds an entry for this start; returns which versions changed since the one before.

@@ -22,7 +22,7 @@ from nas.report.comparison import (
     search_scores,
     shown,
 )
-from nas.report.leaderboard import cost_text, objective_text, read
+from nas.report.formatting import cost_text, objective_text
 from nas.runs import Run
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import result_of
@@ -96,7 +96,7 @@ class _Read(NamedTuple):
 
     @classmethod
     def of(cls, run: Run) -> _Read:
-        records, objective = read(run.path)
+        records, objective = run.read_search()
         with Store.open_readonly(run.store) as store:
             said = store.settings.get("evaluator")
         search = Search(records, result_of(records, objective))

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nas.config import SearchConfig
 from nas.planning.costs import DRAWS
-from nas.report.leaderboard import cost_text, objective_text, time_text
+from nas.report.formatting import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs

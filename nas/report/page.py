@@ -20,21 +20,17 @@ from nas.genome import Genome
 from nas.report.arms import ExpectedBest, comparison
 from nas.report.curves import curves
 from nas.report.drawing import draw as drawing
-from nas.report.front import front_rows, growth
-from nas.report.leaderboard import (
+from nas.report.formatting import (
     ARMS,
     UNITS,
     cost_text,
-    failures,
-    next_commands,
     number_text,
     objective_text,
     proposed_by,
-    ranking,
-    read,
-    stopped,
     time_text,
 )
+from nas.report.front import front_rows, growth
+from nas.report.leaderboard import failures, next_commands, ranking, stopped
 from nas.runs import Run
 from nas.study.failures import RULES
 from nas.study.objective import ObjectiveSettings
@@ -81,7 +77,7 @@ def write_page(path: Path, out: Path | None = None) -> Path:
 
 def page(run: Run) -> str:
     """The page of a run's search as HTML."""
-    records, objective = read(run.path)
+    records, objective = run.read_search()
     result = result_of(records, objective)
     title = f"Search {run.path.resolve().name}"
     sections = [

@@ -14,8 +14,8 @@ from PIL import Image
 
 from nas.errors import RunError
 from nas.report import curves
-from nas.report.leaderboard import read
 from nas.report.page import write_page
+from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.result import Result
@@ -92,7 +92,7 @@ def test_the_page_is_the_same_when_written_again(html: str, run: tuple[Path, Res
 
 
 def test_curves_are_the_same_bytes(run: tuple[Path, Result], tmp_path: Path) -> None:
-    records, objective = read(run[0])
+    records, objective = Run(run[0]).read_search()
     finalists = run[1].finalists
     path = curves.write(tmp_path / "new" / "curves.png", records, objective, finalists)
     assert path.read_bytes() == curves.curves(records, objective, finalists)
@@ -108,7 +108,7 @@ def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:
 
 
 def test_trials_that_were_stopped_early_are_told(halved: Path) -> None:
-    records, _ = read(halved)
+    records, _ = Run(halved).read_search()
     early = [row for row in records if row.status is Status.STOPPED and row.cached_from is None]
     html = write_page(halved).read_text(encoding="utf-8")
     last = f"score {early[-1].metrics['score']:.3f} at report {len(early[-1].curve)}"
