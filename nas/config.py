@@ -7,7 +7,6 @@ command line, and written whole into the run's folder.
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from nas.study.stopping import STOPPING, StopperSettings
 from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.tables import Section
 from nas.training.recipes import RecipeField, resolve
+from nas.validation import hint, nearest
 from proxies.base import PROXY
 from proxies.training import ProxySettings, ScaleSettings
 from search_spaces.base import SpaceSettings
@@ -245,8 +245,8 @@ def find(source: str) -> Path:
         )
     if name in configs:
         return configs[name]
-    hint = _nearest(path.stem, configs)
-    raise ConfigError(f"{source}: no such file, and no name in {own}/{hint}")
+    near = hint(path.stem, sorted(configs))
+    raise ConfigError(f"{source}: no such file, and no name in {own}/{near}")
 
 
 def _load(kind: type[_C], source: str | None, overrides: Sequence[Override]) -> _C:
@@ -312,15 +312,16 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> tuple[str, str]:
     where, met, message = ".".join(steps), reprlib.repr(problem["input"]), problem["msg"]
     if problem["type"] == "union_tag_invalid":
         tags, tag = problem["ctx"]["expected_tags"], problem["ctx"]["tag"]
-        near = difflib.get_close_matches(tag, tags.replace("'", "").split(", "), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest(tag, tags.replace("'", "").split(", "))
         wanted = tags.replace(", ", " or ")
-        return f"{where}.name", f"{where}.name is {tag!r}; it should be {wanted}{hint}"
+        return f"{where}.name", f"{where}.name is {tag!r}; it should be {wanted}" + (
+            f"; did you mean {near!r}?" if near else ""
+        )
     if problem["type"] == "extra_forbidden":
         room = f" in {'.'.join(steps[:-1])}" if steps[1:] else ""
         job = kind.model_fields["job"].default
-        hint = _ELSEWHERE.get((job, where)) or _nearest(steps[-1], known)
-        return where, f"unknown key {steps[-1]!r}{room}{hint}"
+        remedy = _ELSEWHERE.get((job, where)) or hint(steps[-1], sorted(known))
+        return where, f"unknown key {steps[-1]!r}{room}{remedy}"
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").partition(", unable to")[0]
         return where, f"{where} is {met}; it should be {wanted}"
@@ -359,10 +360,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(sorted(known))}" if known else ""

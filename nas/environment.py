@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 LIBRARIES = (
     "spinenas",
     "torch",
@@ -54,26 +56,25 @@ def versions() -> dict[str, str | None]:
 
 def cores() -> int:
     """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = psutil.Process()
+    return len(own.cpu_affinity() or ()) if hasattr(own, "cpu_affinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
     """Returns the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(psutil.virtual_memory().total)
 
 
 def free_memory_bytes() -> int:
     """Returns the memory that could still be taken, a container's limit included."""
-    free = memory_bytes()
+    free = int(psutil.virtual_memory().available)
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
         limit, used = (
             Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="utf-8")
             for name in ("max", "current")
         )
         return min(free, int(limit) - int(used))
-    except (OSError, StopIteration, ValueError):  # another system, or no limit ("max")
+    except (OSError, ValueError):  # another system, or no limit ("max")
         return free
 
 

@@ -11,7 +11,6 @@ A reference names an architecture, and where there are some its weights:
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -21,13 +20,16 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from nas import yamlfile
 from nas.environment import environment
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, one_line
+from nas.files import read_header, write_text
 from nas.genome import Genome
 from nas.study import store
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import result_of
 from nas.study.trial import Record
+from nas.validation import nearest
 
 RUNS = Path("runs")
 """The folder in which runs without a name of their own are made."""
@@ -135,6 +137,27 @@ class Run:
         """Tells whether a search or a training has written here."""
         return self.config.is_file() or self.store.is_file()
 
+    def read_search(self) -> tuple[list[Record], ObjectiveSettings]:
+        """Returns the rows of a search, and what it maximises.
+
+        Raises:
+            RunError: there is no search in that folder.
+        """
+        kept = self.config.is_file() and not self.store.is_file()
+        if kept and yamlfile.read_table(self.config).get("job") == "train":
+            raise RunError(
+                f"{self.path}: holds a training, and only searches have a leaderboard and a page; "
+                "its numbers are in metrics.json"
+            )
+        with store.Store.open_readonly(self.store) as rows:
+            try:
+                objective = ObjectiveSettings.model_validate(rows.settings.get("objective", {}))
+            except ValidationError as error:
+                raise RunError(
+                    f"{self.store}: its objective is damaged ({one_line(error, 120)})"
+                ) from None
+            return rows.records(), objective
+
     def record_environment(self) -> list[str]:
         """Adds an entry for this start; returns which versions changed since the one before.
 
@@ -168,13 +191,6 @@ def unused(name: str, root: Path = RUNS) -> Path:
     while (root / f"{name}-{number}").exists():
         number += 1
     return root / f"{name}-{number}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file in one step: a reader sees the old one or the new one."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 @dataclass(frozen=True)
@@ -253,8 +269,8 @@ def _in_zoo(text: str) -> Reference:
             raise RunError(
                 f"{text}: there is no such file or run{_near_runs(Path(text))}"
             ) from None
-        near = difflib.get_close_matches(text.lower(), zoo.names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the zoo has {', '.join(zoo.names())}"
+        near = nearest(text.lower(), zoo.names())
+        hint = f"did you mean {near}?" if near else f"the zoo has {', '.join(zoo.names())}"
         raise RunError(f"{text}: no zoo name, file or run; {hint}") from None
 
 
@@ -264,8 +280,8 @@ def _near_runs(path: Path) -> str:
         runs = [p.name for p in sorted(folder.iterdir())[:1000] if Run(p).exists()]
     except OSError:
         return ""
-    near = difflib.get_close_matches(path.name, runs, n=1, cutoff=0.4)
-    return f"; did you mean {folder / near[0]}?" if near else ""
+    near = nearest(path.name, runs, cutoff=0.4)
+    return f"; did you mean {folder / near}?" if near else ""
 
 
 def _genome_of_run(run: Run, trial: int | None) -> Genome:
@@ -299,14 +315,9 @@ def _span(numbers: Mapping[int, object]) -> str:
 
 
 def _genome_of_checkpoint(path: Path) -> Genome:
-    """Reads the header alone: neither torch nor the tensors are loaded."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["nas"])
-        genome = json.dumps(header["genome"])
-    except (OSError, SafetensorError, LookupError, ValueError, TypeError):
+        genome = json.dumps(read_header(path)["genome"])
+    except (OSError, LookupError, ValueError, TypeError):
         raise RunError(
             f"{path}: not a trained model; give a model.safetensors that nas train has written"
         ) from None

@@ -65,13 +65,8 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     Raises:
         ValueError: they aren't equally many.
     """
-    agreeing = of_first = of_second = 0
-    scores = list(zip(first, second, strict=True))
-    for index, (a, b) in enumerate(scores):
-        for c, d in scores[:index]:
-            one, other = (a > c) - (a < c), (b > d) - (b < d)
-            agreeing += one * other
-            of_first += one != 0
-            of_second += other != 0
-    pairs = math.sqrt(of_first * of_second)
-    return agreeing / pairs if pairs else math.nan
+    from scipy.stats import kendalltau  # slow to load, and searches don't need it
+
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} scores: give one of each a candidate")
+    return float(kendalltau(first, second, variant="b").statistic)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nas.report.leaderboard import read
+from nas.runs import Run
 from nas.study.stopping import StoppingSettings, make_stopper
 from nas.study.trial import Status
 from proxies.reliability import kendall_tau
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--eta", type=int, default=3)
     given = parser.parse_args()
     stopping = StoppingSettings(rungs=tuple(given.rungs), eta=given.eta)
-    records, objective = read(given.run)
+    records, objective = Run(given.run).read_search()
     rows = [r for r in records if r.phase == "search" and r.status is Status.DONE and r.curve]
     curves = [objective.curve(row) for row in rows if row.cached_from is None]
     if not curves:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import sqlite3
 import statistics
@@ -25,6 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from nas.controllers import ControllerSettings, make_controller
 from nas.executors import ComputeSettings, make_executor
@@ -61,8 +62,7 @@ def timed(work: Callable[..., T], *args: Any, **kwargs: Any) -> tuple[float, T]:
 
 def resident() -> float:
     """This process's memory now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
+    return float(psutil.Process().memory_info().rss) / 1e6
 
 
 def bare_loop(folder: Path, trials: int, row: bytes) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from turns import write
+from timing import write
 
 from nas.config import Override, SearchConfig, load_search
 from nas.data.cache import PixelCache

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from timing import matrix_rate, rounds_of, write
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import retinanet_resnet50_fpn_v2
 from train_step import Case, ours, reference_step
-from turns import matrix_rate, rounds_of, write
 
 from nas.training.numerics import set_numerics
 from search_spaces import zoo

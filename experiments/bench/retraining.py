@@ -24,7 +24,6 @@ from nas.cost import profile
 from nas.data.settings import DataSettings
 from nas.genome import Genome
 from nas.report.intervals import mean_interval
-from nas.report.leaderboard import read
 from nas.runs import Run
 from nas.study.result import result_of
 from nas.training.recipes import resolve
@@ -90,7 +89,7 @@ def search_of_file(path: Path) -> SearchConfig:
 
 def choices(run: Run) -> dict[str, Genome]:
     """What each arm of a search chose, as deployed: controller and uniform."""
-    records, objective = read(run.path)
+    records, objective = run.read_search()
     result = result_of(records, objective)
     found = {}
     for name, arm in (("controller", "controller"), ("uniform", "control")):

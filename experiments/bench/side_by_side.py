@@ -44,10 +44,10 @@ from nas.data.holdout import holdout, subset
 from nas.data.settings import DataSettings
 from nas.evaluation.coco import evaluate
 from nas.evaluation.predict import predict_split
+from nas.files import write_text
 from nas.genome import Genome
 from nas.models import build
 from nas.report.intervals import mean_interval
-from nas.runs import write_text
 from nas.training.batches import recipe_batches
 from nas.training.loop import Batches, NotFinite, train
 from nas.training.numerics import autocast_dtype, set_numerics

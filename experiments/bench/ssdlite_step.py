@@ -7,7 +7,7 @@ torchvision's reference loop does, through its class, with transform, matching a
 times.  Inference: one picture of 320 px from the class's input to boxes, labels and scores, with
 post-processing, ours by ``model.for_inference()``.  Weights are as they are drawn, where nearly all
 predictions pass the threshold, or the background's bias is raised so that none does: a trained
-network is between the two.  See ``turns`` for how they are timed.
+network is between the two.  See ``timing`` for how they are timed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timing import pictures, rounds_of, told, write
 from torch import Tensor
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.ssd import SSD
-from turns import pictures, rounds_of, told, write
 
 from nas.models import Detector, build
 from nas.training.initial_weights import start_from

@@ -6,7 +6,7 @@
 The same network both times, one thread: once as the training loop runs it, once as backbone and
 towers inside torchvision's `RetinaNet`, with its transform, matching and per-image losses.  By
 default it is SpineNet-49 at a quarter of its width, 128 px, batch 16; the other case is
-SpineNet-49S as published, at 384 px, batch 4.  See ``turns`` for how they are timed.
+SpineNet-49S as published, at 384 px, batch 4.  See ``timing`` for how they are timed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from timing import matrix_rate, pictures, rounds_of, told, write
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
-from turns import matrix_rate, pictures, rounds_of, told, write
 
 from nas.genome import Genome
 from nas.genome.parts import OctaveAnchors

@@ -11,6 +11,7 @@ from nas.errors import ConfigError
 from nas.settings import Settings
 from nas.space import Space
 from nas.tables import OpenTable
+from nas.validation import first_problem
 
 CONTROLLERS = OpenTable(
     "controllers",
@@ -51,9 +52,7 @@ def make_controller(settings: ControllerSettings, space: Space, seed: int) -> Co
     try:
         options = kind.settings_type(**settings.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"controller.options.{field}: {first['msg']}") from error
+        raise ConfigError(f"controller.options.{first_problem(error)}") from error
     return kind(space, seed, options)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from nas.data.coco import Image, Split
 from nas.data.resize import Placement, ResizeRule, placement, read_rgb, resize
 from nas.data.settings import cache_directory
 from nas.errors import DataError
+from nas.files import replacing, write_text
 
 Progress = Callable[[int, int], None]
 """Called with how many images are done, and of how many."""
@@ -195,8 +195,7 @@ def _read(path: Path, images: int, size: int) -> tuple[np.ndarray, np.ndarray] |
 def _make(path: Path, split: Split, size: int, rule: ResizeRule, progress: Progress | None) -> None:
     """Writes the pixels and, before them, the list of images that couldn't be decoded."""
     unusable: list[int] = []
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path, shared=True) as temporary:
         with temporary.open("xb") as file:
             _write_header(file, (len(split.images), size, size, 3))
             for position, square in enumerate(_squares(split, size, rule)):
@@ -213,12 +212,7 @@ def _make(path: Path, split: Split, size: int, rule: ResizeRule, progress: Progr
         usable[unusable] = False
         refuse_if_none(split, usable)
         note = {"split": split.name, "size": size, "rule": rule, "unusable": unusable}
-        side = temporary.with_suffix(".json.part")
-        side.write_text(json.dumps(note))
-        os.replace(side, path.with_suffix(".json"))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_text(path.with_suffix(".json"), json.dumps(note), shared=True)
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:

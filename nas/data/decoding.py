@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
-import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from nas.data.coco import Image, Split
 from nas.data.resize import ResizeRule
 from nas.data.settings import DataSettings, cache_directory
 from nas.errors import DataError
+from nas.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -132,14 +131,10 @@ def _looked_through(split: Split, root: Path | None, progress: Progress | None) 
         return usable
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         usable = decodable(split.images, progress)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
+    with contextlib.suppress(OSError):  # without the note the next process looks again
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"unusable": np.flatnonzero(~usable).tolist()}))
-        os.replace(temporary, path)
-    except OSError:  # without the note the next process looks again
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        note = json.dumps({"unusable": np.flatnonzero(~usable).tolist()})
+        write_text(path, note, shared=True)
     return usable
 
 

@@ -8,7 +8,6 @@ folders in front that aren't here. A file is taken only if it is the only one th
 from __future__ import annotations
 
 import bisect
-import difflib
 import os
 import re
 import unicodedata
@@ -20,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from nas.errors import DataError
+from nas.validation import nearest
 
 Part = Literal["train", "val", "test"]
 
@@ -199,8 +199,8 @@ class ImageFiles:
             for key in tree.neighbours(leaf):
                 if not key.endswith(".json"):
                     candidates.setdefault(key, tree.leaves[key][0])
-        match = difflib.get_close_matches(leaf, candidates, n=1, cutoff=0.6)
-        return candidates[match[0]] if match else None
+        near = nearest(leaf, candidates)
+        return None if near is None else candidates[near]
 
     def _shown(self, path: Path | str) -> str:
         """A path from the root on; a folder ends in a slash, the root itself is `./`."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from nas.data.problems import ESCAPE, Problem
 from nas.data.settings import DataSettings
 from nas.data.values import whole
 from nas.errors import DataError
+from nas.files import replacing
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,6 @@ def split_folder(
         sides = [_only(document, {i.id: i.path for i in part.images}, root) for part in parts]
         for side, temporary in zip(sides, temporaries, strict=True):
             temporary.write_text(json.dumps(side))
-        for temporary, target in zip(temporaries, targets, strict=True):
-            os.replace(temporary, target)
     train_side, val_side = sides
     return Cut(
         json_path=layout.json_path,
@@ -119,20 +117,23 @@ def split_folder(
 
 @contextmanager
 def _parts_of(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """Empty files beside the targets, made before any work so that it isn't done in vain."""
-    temporaries = [target.with_name(f".{target.name}.{os.getpid()}.part") for target in targets]
+    """Empty files beside the targets, made before any work so that it isn't done in vain.
+
+    In the end they take the targets' places, the first one first.
+    """
     try:
-        for temporary in temporaries:
-            temporary.touch(exist_ok=False)
-        yield temporaries
+        with ExitStack() as stack:
+            temporaries = [
+                stack.enter_context(replacing(target, shared=True)) for target in reversed(targets)
+            ][::-1]
+            for temporary in temporaries:
+                temporary.touch(exist_ok=False)
+            yield temporaries
     except OSError as error:
         raise DataError(
             f"{targets[0]}: cannot be written ({error.strerror or error}); copy the folder to "
             "where there is room and you may write"
         ) from error
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
 
 
 def _refuse_unusable(file: AnnotationFile) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from nas.errors import NasError
+from nas.files import replacing
 
 
 @contextmanager
@@ -16,15 +17,11 @@ def checked_file(path: Path) -> Iterator[Path]:
     Raises:
         NasError: nothing can be written there.
     """
-    new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield new
-        new.replace(path)
+        with replacing(path) as new:
+            yield new
     except OSError as error:
         raise NasError(
             f"{path}: can't be written ({error.strerror or error}); name another folder with --out"
         ) from None
-    finally:
-        with suppress(OSError):
-            new.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from nas.genome.layout import Layout, make_layout
 from nas.genome.network import BatchNorm, Input, Scale, Truncation
 from nas.genome.part import Part
 from nas.genome.parts import HEADS, NECKS, HeadPart, Neck, NoNeck
+from nas.validation import first_problem, nearest
 
 if TYPE_CHECKING:
     import networkx
@@ -105,7 +105,7 @@ class Genome(Part):
         try:
             genome = cls.model_validate_json(text)
         except ValidationError as error:
-            raise GenomeError(f"{source}: {first_problem(error)}") from None
+            raise GenomeError(f"{source}: {_refusal(error)}") from None
         try:
             genome.validate()
         except GenomeError as error:
@@ -174,7 +174,7 @@ class Genome(Part):
                 changes["input"] = self.input.but(size=input_size)
             return self.but(**changes)
         except ValidationError as error:
-            raise GenomeError(first_problem(error)) from None
+            raise GenomeError(_refusal(error)) from None
 
     def with_activation(self, activation: Literal["relu", "swish"]) -> Genome:
         """SpineNet's derived genome with one other activation everywhere (protocol C: swish)."""
@@ -211,18 +211,18 @@ def _with_alpha(block: Block, alpha: float) -> Block:
     return block.but(inputs=tuple(edges))
 
 
-def first_problem(error: ValidationError) -> str:
+def _refusal(error: ValidationError) -> str:
     """The first of pydantic's problems as one line: field, what is wrong, the value met."""
-    problem = error.errors(include_url=False, include_context=False)[0]
+    problem = first_problem(error)
     # Names and tags come from the file: they may be long, or steer a terminal.
-    steps = [str(step).encode("unicode_escape").decode() for step in problem["loc"]]
+    steps = [str(step).encode("unicode_escape").decode() for step in problem.steps]
     where = ".".join(step[:64] for step in steps) or "document"
-    met = str(problem.get("input"))
+    met = str(problem.met)
     met = met if len(met) <= 60 else met[:57] + "..."
-    message = problem["msg"].encode("unicode_escape").decode()[:400]
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1])[:64], _field_names(Part), n=1)
-        message = "no such field" + (f"; did you mean {near[0]!r}?" if near else "; remove it")
+    message = problem.message.encode("unicode_escape").decode()[:400]
+    if problem.kind == "extra_forbidden":
+        near = nearest(str(problem.steps[-1])[:64], _field_names(Part))
+        message = "no such field" + (f"; did you mean {near!r}?" if near else "; remove it")
     return f"{where}: {message} (met {met!r})"
 
 

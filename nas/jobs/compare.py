@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-
 from nas import yamlfile
 from nas.cost import profile
 from nas.errors import RunError
+from nas.files import read_header
 from nas.genome import Genome
 from nas.report.comparison import (
     Compared,
@@ -23,7 +22,7 @@ from nas.report.comparison import (
     search_scores,
     shown,
 )
-from nas.report.leaderboard import cost_text, objective_text, read
+from nas.report.formatting import cost_text, objective_text
 from nas.runs import Run
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import result_of
@@ -97,7 +96,7 @@ class _Read(NamedTuple):
 
     @classmethod
     def of(cls, run: Run) -> _Read:
-        records, objective = read(run.path)
+        records, objective = run.read_search()
         with Store.open_readonly(run.store) as store:
             said = store.settings.get("evaluator")
         search = Search(records, result_of(records, objective))
@@ -178,15 +177,14 @@ class _Training:
         again = f"nas resume {shlex.quote(str(run.path))}"
         if not run.weights.is_file():
             raise RunError(f"{run.path}: has no numbers on val before its training ends; {again}")
-        try:  # the header alone: neither torch nor the tensors are loaded
-            with safe_open(run.weights, framework="numpy") as file:
-                header = json.loads((file.metadata() or {})["nas"])
+        try:
+            header = read_header(run.weights)
             record = header["record"]
             known = {name: record["val"].get(name) for name in NUMBERS}
             numbers = {k: float(v) for k, v in known.items() if v is not None}
             genome, classes = json.dumps(header["genome"]), 1 + len(header["categories"])
             seed, data = record.get("seed"), record.get("data")
-        except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError):
+        except (OSError, LookupError, ValueError, TypeError, AttributeError):
             raise RunError(
                 f"{run.weights}: is no model with its numbers on val; {again} writes it again"
             ) from None

@@ -21,10 +21,11 @@ from nas.cost.latency.sampling import Piece, design
 from nas.cost.latency.table import DeviceTable
 from nas.environment import versions
 from nas.errors import ConfigError, RunError
+from nas.files import write_text
 from nas.genome import Genome
 from nas.jobs.outputs import check_file, check_folder
-from nas.report.leaderboard import time_text
-from nas.runs import parse, write_text
+from nas.report.formatting import time_text
+from nas.runs import parse
 from nas.temporary import temporary_folder
 from nas.ui.console import console, counted, progress_bar
 from search_spaces.registry import make_space

@@ -22,12 +22,13 @@ from nas.evaluation.coco import evaluate as coco_numbers
 from nas.evaluation.curves import Curves, precision_recall
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
+from nas.files import write_text
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
 from nas.jobs.outputs import check_folder
 from nas.report.precision_recall import precision_recall_png
-from nas.runs import Run, write_text
+from nas.runs import Run
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, counted, show_warnings
 from nas.ui.tables import classes_table, numbers_table

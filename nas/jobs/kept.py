@@ -12,7 +12,8 @@ from nas.config import Config, Override, check_data_dir, load_run, to_yaml
 from nas.data.coco import Split
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError, DataError, RunError
-from nas.runs import Run, write_text
+from nas.files import write_text
+from nas.runs import Run
 
 _OF_SEARCHES = ("budget",)
 

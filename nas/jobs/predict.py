@@ -12,10 +12,10 @@ import torch
 
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
+from nas.files import write_text
 from nas.jobs.load import load_trained
 from nas.jobs.outputs import check_folder
 from nas.jobs.pictures import DRAWN_BY, is_drawing, list_pictures, result_folder
-from nas.runs import write_text
 from nas.training.weights import TrainedModel
 from nas.ui.console import console
 from nas.ui.contact_sheet import write_png

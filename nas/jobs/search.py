@@ -15,6 +15,7 @@ from nas.controllers import make_controller
 from nas.data.coco import Split, load_split
 from nas.data.rules import repeated_pictures
 from nas.errors import ConfigError, DataError, RunError
+from nas.files import write_text
 from nas.genome.network import Input
 from nas.jobs.folders import data_folder, pixels
 from nas.jobs.kept import keep_config, keep_data
@@ -23,8 +24,9 @@ from nas.planning.costs import GenomeCosts
 from nas.planning.feasibility import check_reach
 from nas.planning.gpus import on_gpus
 from nas.planning.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
-from nas.report.leaderboard import ARMS, closing, failed_lines, leaderboard, read, time_text
-from nas.runs import Run, write_text
+from nas.report.formatting import ARMS, time_text
+from nas.report.leaderboard import closing, failed_lines, leaderboard
+from nas.runs import Run
 from nas.searching import search as search_space
 from nas.study.budget import TIMED
 from nas.study.interfaces import Event
@@ -184,7 +186,7 @@ def _told(run: Run) -> list[Record]:
     """Trials that an earlier start of this run has finished, for the bar to begin with."""
     if not run.store.is_file():
         return []
-    records, _ = read(run.path)
+    records, _ = run.read_search()
     return [r for r in records if r.phase == "search" and r.charged and r.tell_seq is not None]
 
 
@@ -196,7 +198,7 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
             "the proxy (proxy.recipe.epochs, proxy.images)"
         )
     if result.best is None:
-        failed = failed_lines(read(run.path)[0])
+        failed = failed_lines(run.read_search()[0])
         why = f": {failed[0]}" if failed else ""
         raise RunError(
             f"{run.path}: no trial has a score{why}; nas top {shlex.quote(str(run.path))} lists "
@@ -206,7 +208,7 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
     write_text(run.genome, winner.to_json(indent=1) + "\n")
     console.print(leaderboard(result))
     if plan.retraining:
-        spent = max((row.clock for row in read(run.path)[0]), default=0.0)
+        spent = max((row.clock for row in run.read_search()[0]), default=0.0)
         left = time_text(max(0.0, plan.seconds - spent))
         console.print(f"of {config.budget}, {left} are left for retraining (nas train)")
     console.print(closing(run.path, result, config.data_dir))

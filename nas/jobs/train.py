@@ -21,6 +21,7 @@ from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.executors.launch_training import Tell, train_together
+from nas.files import write_text
 from nas.genome import Genome
 from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.kept import keep_config, keep_data
@@ -29,7 +30,7 @@ from nas.models import Detector, build
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
 from nas.planning.train_probe import Training
-from nas.runs import Run, parse, write_text
+from nas.runs import Run, parse
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
 from nas.training.distributed import Workers, check_workers

@@ -10,8 +10,9 @@ from typing import Any
 from nas.changes import differences, short
 from nas.cost import LatencyTable, Table, profile, read_table
 from nas.errors import RunError
+from nas.files import write_text
 from nas.genome import Genome
-from nas.runs import Run, write_text
+from nas.runs import Run
 from nas.space import Space
 
 DRAWS = 300

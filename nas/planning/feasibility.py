@@ -9,7 +9,7 @@ from typing import NamedTuple
 from nas.controllers.evolution import mutated
 from nas.errors import ConfigError
 from nas.planning.costs import DRAWS
-from nas.report.leaderboard import cost_text
+from nas.report.formatting import cost_text
 from nas.space import Code, Space
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nas.config import SearchConfig
 from nas.planning.costs import DRAWS
-from nas.report.leaderboard import cost_text, objective_text, time_text
+from nas.report.formatting import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
@@ -101,11 +101,10 @@ def stopping_text(stopping: StopperSettings | None) -> str:
 
 def share_interval(hits: int, draws: int) -> tuple[float, float]:
     """Returns the 95 % interval of a share: Wilson's (JASA 22 (1927), 209-212)."""
-    z = 1.959964  # a normal variable is below it with a probability of 97.5 %
-    share, spare = hits / draws, z**2 / draws
-    centre = (share + spare / 2) / (1 + spare)
-    half = z * ((share * (1 - share) + spare / 4) / draws) ** 0.5 / (1 + spare)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    from scipy.stats import binomtest  # slow to load, and a plan alone needs it
+
+    interval = binomtest(hits, draws).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def budget_text(config: SearchConfig) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from nas.data.cache import cache_bytes, cache_path
 from nas.errors import ConfigError
 from nas.planning.train_probe import GB, Probe, Training, measure
-from nas.report.leaderboard import time_text
+from nas.report.formatting import time_text
 from nas.ui.console import console
 
 CHECKPOINTS = 3

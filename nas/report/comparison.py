@@ -15,8 +15,8 @@ from rich.text import Text
 
 from nas.errors import printable
 from nas.report.arms import expected_best, scores_of
+from nas.report.formatting import cost_text, number_text, time_text
 from nas.report.intervals import Interval, difference, mean_interval, welch_interval
-from nas.report.leaderboard import cost_text, number_text, time_text
 from nas.study.result import Result
 from nas.study.trial import Record, Status
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nas.report.arms import scores_of
-from nas.report.leaderboard import ARMS
+from nas.report.formatting import ARMS
 from nas.study.finalists import Finalist
 from nas.study.objective import ObjectiveSettings
 from nas.study.trial import Arm, Record

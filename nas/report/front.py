@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nas.report.leaderboard import cost_text, number_text, proposed_by
+from nas.report.formatting import cost_text, number_text, proposed_by
 from nas.study.objective import ObjectiveSettings
 from nas.study.pareto import hypervolume_over_time, reference_point
 from nas.study.result import Result

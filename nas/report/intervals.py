@@ -7,11 +7,9 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
+from scipy.special import stdtrit
 
 from nas.report.arms import ExpectedBest
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)  # on −1 to 1
 
 
 class Interval(NamedTuple):
@@ -73,7 +71,7 @@ def difference(first: ExpectedBest, second: ExpectedBest) -> Interval:
 
 
 def t_quantile(probability: float, freedom: float) -> float:
-    """Below which Student's t lies with ``probability``.
+    """Returns the quantile of Student's t: below it t lies with ``probability``.
 
     Args:
         probability: from 0.5 to below 1.
@@ -84,29 +82,7 @@ def t_quantile(probability: float, freedom: float) -> float:
     """
     if not (0.5 <= probability < 1 <= freedom < math.inf):
         raise ValueError(f"probability {probability}, {freedom} degrees of freedom: out of range")
-    # Right of 0 the distribution is concave, so Newton's steps from the left, where the normal
-    # quantile lies, never go too far.
-    t = statistics.NormalDist().inv_cdf(probability)
-    for _ in range(100):
-        below, density = _student(t, freedom)
-        step = (probability - below) / density
-        t += step
-        if step <= 1e-12 * t:
-            break
-    return t
-
-
-def _student(t: float, freedom: float) -> tuple[float, float]:
-    """Distribution and density at t ≥ 0.
-
-    With t = √ν tan u the density becomes C cos^(ν−1) u du, smooth on a finite range.
-    """
-    angle = math.atan(t / math.sqrt(freedom))
-    gammas = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
-    scale = math.exp(gammas) / math.sqrt(math.pi)
-    powers = np.cos(angle * (_NODES + 1) / 2) ** (freedom - 1)
-    below = 0.5 + scale * angle / 2 * float(_WEIGHTS @ powers)
-    return below, scale / math.sqrt(freedom) * math.cos(angle) ** (freedom + 1)
+    return float(stdtrit(freedom, probability))
 
 
 def _around(value: float, error: float, freedom: float) -> Interval:

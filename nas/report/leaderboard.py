@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nas import yamlfile
-from nas.errors import RunError, one_line, printable
+from nas.errors import printable
+from nas.report.formatting import UNITS, cost_text, number_text, proposed_by, time_text
 from nas.runs import Run
 from nas.study.failures import FailureKind
 from nas.study.finalists import Finalist
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import Result, result_of
-from nas.study.store import Store
-from nas.study.trial import Arm, Record, Status
+from nas.study.trial import Record, Status
 
-UNITS = {
-    "params": (1e6, "M"),
-    "macs": (1e9, "G"),
-    "bits": (1e6, "Mbit"),
-    "latency_ms": (1.0, "ms"),
-}
-"""How costs are shown: divided by what, and the unit's name."""
 ON_TARGET = 0.1
 """How far from its target, relatively, a search may end without a note."""
 REASONS = 5
 """Reasons of failures that are listed; each with the first `NAMED` of its trials."""
 NAMED = 3
-ARMS: Mapping[Arm, str] = {"controller": "controller", "control": "random"}
 
 
 def leaderboard(result: Result, count: int = 10) -> Table:
@@ -100,32 +89,9 @@ def top(path: Path, count: int = 10) -> RenderableType:
     Raises:
         RunError: there is no search in that folder.
     """
-    records, objective = read(path)
+    records, objective = Run(path).read_search()
     result = result_of(records, objective)
     return Group(leaderboard(result, count), _lines([standing(records), *failed_lines(records)]))
-
-
-def read(path: Path) -> tuple[list[Record], ObjectiveSettings]:
-    """The rows of a search, and what it maximises.
-
-    Raises:
-        RunError: there is no search in that folder.
-    """
-    run = Run(path)
-    kept = run.config.is_file() and not run.store.is_file()
-    if kept and yamlfile.read_table(run.config).get("job") == "train":
-        raise RunError(
-            f"{path}: holds a training, and only searches have a leaderboard and a page; "
-            "its numbers are in metrics.json"
-        )
-    with Store.open_readonly(run.store) as store:
-        try:
-            objective = ObjectiveSettings.model_validate(store.settings.get("objective", {}))
-        except ValidationError as error:
-            raise RunError(
-                f"{run.store}: its objective is damaged ({one_line(error, 120)})"
-            ) from None
-        return store.records(), objective
 
 
 def standing(records: Sequence[Record]) -> str:
@@ -251,52 +217,9 @@ def next_commands(path: Path, data: Path | None = None) -> list[str]:
     return [f"nas train --genome {run}{place} --run {final}", f"nas report {run}"]
 
 
-def proposed_by(row: Record) -> str:
-    """The arm of a row; "earlier" for what another run has scored before."""
-    return "earlier" if row.phase == "earlier" else ARMS[row.arm]
-
-
-def cost_text(name: str, value: float | None) -> str:
-    """A cost with its unit: ``28.5 M``; a number too small for that as it is: ``5``."""
-    if value is None:
-        return "–"
-    unit, sign = UNITS.get(name, (1.0, ""))
-    if unit > 1 and abs(value) < unit / 1000:
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    scaled = value / unit
-    number = f"{scaled:.4g}" if abs(scaled) < 10_000 else f"{scaled:,.0f}"
-    return f"{number} {sign}".strip()
-
-
-def objective_text(objective: ObjectiveSettings) -> str:
-    """What is searched for: ``ap50 · (macs / 30 G)^-0.07``."""
-    shape = objective.shape
-    if shape is None:
-        ways = f" against {', '.join(objective.axes)}" if objective.spread else ""
-        return f"{objective.maximize}{ways}"
-    ratio = f"{shape.cost} / {cost_text(shape.cost, shape.target)}"
-    if shape.kind == "absolute":
-        return f"{objective.maximize} - {-shape.w:g} · |{ratio} - 1|"
-    ratio = f"max(1, {ratio})" if shape.kind == "hard" else f"({ratio})"
-    return f"{objective.maximize} · {ratio}^{shape.w:g}"
-
-
-def time_text(seconds: float) -> str:
-    """A time as one reads it: ``84 s``, ``12 min``, ``3 h 05 min``."""
-    if not math.isfinite(seconds) or seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _second_look(finalist: Finalist | None) -> str:
     if finalist is None:
         return "–"
     if len(finalist.rewards) < 2:
         return f"{finalist.mean:.3f}"
     return f"{finalist.mean:.3f} ± {statistics.stdev(finalist.rewards):.3f}"
-
-
-def number_text(value: float | None) -> str:
-    """A score: ``0.375``, or a dash."""
-    return "–" if value is None else f"{value:.3f}"

@@ -6,7 +6,6 @@ row that was committed survives the death of the process.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import operator
@@ -14,12 +13,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
+from filelock import BaseFileLock
 from pydantic_core import to_json
 
 from nas.changes import change
 from nas.errors import RunError, one_line
+from nas.files import lock
 from nas.study.failures import Failure, FailureKind
 from nas.study.trial import Record, Status
 
@@ -74,10 +75,12 @@ class Store:
         ...     rows = store.records()
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None, lock: IO[str] | None):
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path | None, held: BaseFileLock | None
+    ) -> None:
         self.path = path
         self._connection = connection
-        self._lock = lock
+        self._lock = held
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
@@ -94,10 +97,10 @@ class Store:
             store._create()
             return store
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
+        held = _locked(path)
         try:
             connection = sqlite3.connect(path, isolation_level=None)
-            store = cls(connection, path, lock)
+            store = cls(connection, path, held)
             with _readable(path, connection):
                 # Before anything is written: a foreign file stays as it is.
                 empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
@@ -108,7 +111,7 @@ class Store:
                 if empty:
                     store._create()
         except BaseException:
-            lock.close()
+            held.release()
             raise
         return store
 
@@ -133,7 +136,7 @@ class Store:
         """Closes the file and lets another process write to it."""
         self._connection.close()
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -274,16 +277,13 @@ def _writing(path: Path | None) -> Iterator[None]:
         ) from error
 
 
-def _lock(path: Path) -> IO[str]:
-    file = path.with_name(path.name + ".lock").open("w")
+def _locked(path: Path) -> BaseFileLock:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
+        return lock(path.with_name(path.name + ".lock"))
+    except TimeoutError as error:
         raise RunError(
             f"{path}: another process is running this search; stop it first, or name another run"
         ) from error
-    return file
 
 
 def find(run: Path) -> Path:

@@ -6,23 +6,22 @@ flushed and renamed; the one before it is kept, and used when the last can't be 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
-import time
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import BaseFileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nas.changes import change
 from nas.errors import RunError
+from nas.files import lock
 from nas.training.state import TrainingState
 
 VERSION = 2
@@ -45,7 +44,7 @@ class Checkpoints:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.last = folder / "last.safetensors"
         self.previous = folder / "previous.safetensors"
-        self._holds = False
+        self._lock: BaseFileLock | None = None
 
     def hold(self) -> None:
         """Makes this process the only one that writes here, for as long as this object lives.
@@ -55,23 +54,18 @@ class Checkpoints:
         Raises:
             RunError: another one goes on, or the folder can't be made.
         """
-        if self._holds:
+        if self._lock is not None:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder, os.O_RDONLY)
-        except OSError as error:
-            raise RunError(f"{self.folder}: can't be written ({error.strerror})") from None
-        weakref.finalize(self, os.close, handle)
-        deadline = time.monotonic() + HOLD_SECONDS
-        while not (taken := _locked(handle)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if not taken:
+            self._lock = lock(self.folder.with_name(f"{self.folder.name}.lock"), HOLD_SECONDS)
+        except TimeoutError:
             raise RunError(
                 f"{self.folder}: another process trains here; wait for its end, or take another "
                 "--run"
-            )
-        self._holds = True
+            ) from None
+        except OSError as error:
+            raise RunError(f"{self.folder}: can't be written ({error.strerror})") from None
 
     def save(self, state: TrainingState) -> None:
         """Writes the state beside the last one, then takes its place."""
@@ -167,17 +161,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         # The last is torch's, where a training takes the file's place while it is opened.
         raise RunError(f"{path}: can't be read as a checkpoint ({error})") from None
-
-
-def _locked(handle: int) -> bool:
-    """Takes the lock of an open folder; a file system without locks has none to wait for."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _flush(path: Path) -> None:

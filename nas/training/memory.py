@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -71,7 +72,7 @@ def reset_peak(device: torch.device) -> int:
         return torch.cuda.memory_reserved(device)
     with contextlib.suppress(OSError):  # else the most of the whole process stands for it
         _CLEAR.write_text("5", encoding="ascii")  # Linux: man 5 proc
-    return _status("VmRSS") or peak(device)
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak(device: torch.device) -> int:
@@ -79,16 +80,16 @@ def peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return _status("VmHWM") or most * (1 if sys.platform == "darwin" else 1024)
+    return _high_water() or most * (1 if sys.platform == "darwin" else 1024)
 
 
-def _status(name: str) -> int:
-    """Bytes of a line of the process's status; 0 where there is none."""
+def _high_water() -> int:
+    """Bytes that Linux has counted since the reset, which psutil doesn't tell; 0 elsewhere."""
     try:
         lines = _STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -7,7 +7,6 @@ released number stands, and `Recipe.choices` says what the other one is.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from pydantic import BeforeValidator, ValidationError
 
 from nas.errors import ConfigError
 from nas.training.settings import RecipeSettings
+from nas.validation import first_problem, hint
 
 _SPINENET: dict[str, Any] = {
     "batch_size": 256,
@@ -195,18 +195,18 @@ def resolve(base: str, overrides: Mapping[str, Any] | None = None) -> RecipeSett
     elif base in RECIPES:
         numbers = RECIPES[base].numbers
     else:
-        raise ConfigError(f"recipe {base!r} is unknown{_nearest(base, RECIPES)}")
+        raise ConfigError(f"recipe {base!r} is unknown{hint(base, RECIPES)}")
     overrides = overrides or {}
     for name in overrides:
         if name not in RecipeSettings.model_fields:
-            nearest = _nearest(name, RecipeSettings.model_fields)
-            raise ConfigError(f"recipe.{name} is no setting{nearest}")
+            near = hint(name, RecipeSettings.model_fields)
+            raise ConfigError(f"recipe.{name} is no setting{near}")
     try:
         return RecipeSettings(**{**numbers, **overrides, "base": base})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["recipe", *map(str, first["loc"])])
-        raise ConfigError(f"{where}: {first['msg']}") from None
+        problem = first_problem(error)
+        where = ".".join(["recipe", *map(str, problem.steps)])
+        raise ConfigError(f"{where}: {problem.message}") from None
 
 
 def recipe_from_config(value: object, *, base: str = "short") -> RecipeSettings:
@@ -224,11 +224,6 @@ def recipe_from_config(value: object, *, base: str = "short") -> RecipeSettings:
         table = {str(name): item for name, item in value.items()}
         return resolve(str(table.pop("base", base)), table)
     raise ConfigError(f"recipe {value!r} is neither a name nor a table with a base")
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
 RecipeField = Annotated[RecipeSettings, BeforeValidator(recipe_from_config)]

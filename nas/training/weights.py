@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from nas.data.coco import Category
 from nas.errors import RunError
+from nas.files import replacing
 from nas.genome import Genome
 from nas.models.detector import Detector, build
 from nas.training.checkpoint import read_tensors, write_tensors
@@ -45,10 +45,9 @@ class TrainedModel:
             "categories": [{"id": c.id, "name": c.name} for c in self.categories],
             "record": dict(self.record),
         }
-        new = path.with_name(f".{path.name}.new")
         try:
-            write_tensors(new, self.detector.state_dict(), header)
-            os.replace(new, path)
+            with replacing(path) as new:
+                write_tensors(new, self.detector.state_dict(), header)
         except OSError as error:
             raise RunError(
                 f"{path}: the model can't be written ({error.strerror}); free some space"

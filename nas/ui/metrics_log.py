@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.runs import write_text
+from nas.files import write_text
 
 
 class MetricsFile:

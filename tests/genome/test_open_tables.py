@@ -215,7 +215,7 @@ def test_every_kind_of_part_may_be_theirs(tmp_path: Path, monkeypatch: pytest.Mo
         (RESAMPLES, registry.EDGES, "alpha", "Edge"),
         (TRANSFORMS, registry.NECKS, "pool", "Transform"),
         (NECKS, registry.NECKS, "endpoints", "Neck"),
-        (ANCHORS, {}, "octave", "Anchors"),
+        (ANCHORS, dict[str, str](), "octave", "Anchors"),
         (HEADS, registry.HEADS, "retinanet", "Head"),
     ):
         new = f"their_{kind.lower()}"

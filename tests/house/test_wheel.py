@@ -112,6 +112,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert {f"nas/experiments/{path.name}" for path in (ROOT / "nas/experiments").iterdir()} == {
         name for name in names if name.startswith("nas/experiments/")
     }
+    assert "nas/report/page.html.j2" in names
     modules = {str(p.relative_to(ROOT)) for room in ROOMS for p in (ROOT / room).rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
     licences = {Path(name).name for name in names if "/licenses/" in name}

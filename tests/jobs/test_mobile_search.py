@@ -9,7 +9,6 @@ import pytest
 from nas.cli.main import main
 from nas.config import SearchConfig, load_run
 from nas.genome import Genome
-from nas.report.leaderboard import read
 from nas.runs import Run
 from search_spaces.mobile.space import MobileSpaceSettings
 
@@ -55,7 +54,7 @@ def test_a_search_with_two_inputs_and_its_training(
     config = load_run(Run(run).config)
     assert isinstance(config, SearchConfig) and isinstance(config.space, MobileSpaceSettings)
     assert config.proxy.scale.input_factor == 0.5
-    genomes = [Genome.from_json(record.candidate_json) for record in read(run)[0]]
+    genomes = [Genome.from_json(record.candidate_json) for record in Run(run).read_search()[0]]
     assert {genome.input.size for genome in genomes} <= {128, 192}
     assert main(["resume", str(run)]) == 0
     final = ["train", "--genome", str(run), "--data", str(data), "--run", str(tmp_path / "final")]

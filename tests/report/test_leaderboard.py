@@ -13,18 +13,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from nas.errors import RunError
-from nas.report.leaderboard import (
-    closing,
-    cost_text,
-    failed_lines,
-    leaderboard,
-    objective_text,
-    ranking,
-    read,
-    standing,
-    time_text,
-    top,
-)
+from nas.report.formatting import cost_text, objective_text, time_text
+from nas.report.leaderboard import closing, failed_lines, leaderboard, ranking, standing, top
+from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.failures import Failure, FailureKind
@@ -70,7 +61,7 @@ def test_top_reads_the_folder_and_tells_failures(run: tuple[Path, Result]) -> No
 
 
 def test_trials_that_were_stopped_early_are_counted(halved: Path) -> None:
-    records, _ = read(halved)
+    records, _ = Run(halved).read_search()
     kinds = Counter(row.status for row in records if row.cached_from is None)
     assert kinds[Status.STOPPED] > 1
     told = f"{kinds[Status.DONE]} trials scored, {kinds[Status.STOPPED]} stopped early"
@@ -136,7 +127,7 @@ def test_a_search_without_scores_says_so(tmp_path: Path) -> None:
 
 
 def test_rows_of_the_store_are_the_rows_of_the_result(run: tuple[Path, Result]) -> None:
-    records, objective = read(run[0])
+    records, objective = Run(run[0]).read_search()
     assert objective.maximize == "ap50" and objective.limits == {"params": 26e6}
     again = result_of(records, objective)
     assert [row.number for row in again.trials] == [row.number for row in run[1].trials]
@@ -163,7 +154,7 @@ def test_times_read_well(seconds: float, text: str) -> None:
 
 
 def test_a_shaped_reward_stands_beside_its_metric(run: tuple[Path, Result]) -> None:
-    records, objective = read(run[0])
+    records, objective = Run(run[0]).read_search()
     shape = Shape(kind="hard", cost="params", target=20e6)
     result = result_of(records, objective.model_copy(update={"shape": shape}))
     lines = shown(leaderboard(result)).splitlines()
@@ -177,7 +168,7 @@ def test_a_shaped_reward_stands_beside_its_metric(run: tuple[Path, Result]) -> N
 
 
 def test_a_latency_beside_the_other_costs_fits_too(run: tuple[Path, Result]) -> None:
-    records, objective = read(run[0])
+    records, objective = Run(run[0]).read_search()
     costly = [replace(row, costs={**row.costs, "latency_ms": 12.34}) for row in records]
     text = shown(leaderboard(result_of(costly, objective)))
     assert "…" not in text and "latency" in text and "12.34 ms" in text and "second look" in text

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from nas.errors import NasError
 from nas.jobs.report import top
-from nas.report.leaderboard import read
-from nas.runs import parse
+from nas.runs import Run, parse
 from nas.study.result import Result
 from nas.study.store import FILE_NAME
 
@@ -70,7 +69,11 @@ def test_a_changed_store_is_read_or_refused_in_one_line(
         folder = Path(place) / "run"
         shutil.copytree(run[0], folder)
         mutate(data, folder)
-        for verb in (lambda: read(folder), lambda: top(folder), lambda: parse(f"{folder}:1")):
+        for verb in (
+            lambda: Run(folder).read_search(),
+            lambda: top(folder),
+            lambda: parse(f"{folder}:1"),
+        ):
             try:
                 verb()
             except NasError as error:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shlex
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from nas.errors import RunError
 from nas.report import curves
-from nas.report.leaderboard import read
 from nas.report.page import write_page
+from nas.runs import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.result import Result
@@ -71,7 +74,7 @@ def test_it_tells_the_search(html: str, run: tuple[Path, Result]) -> None:
     assert f"The winner: trial {result.best.number}" in html and "<svg" in html
     assert f"{result.finalists[0].mean:.3f}" in html
     assert "params at most 26 M" in html
-    assert "--data &#x27;/data/my photos&#x27;" in html
+    assert "--data '/data/my photos'" in unescape(html) and "'/data" not in html
     assert "expected best of" in html and "over limit" in html
     assert "What less costs" in html and "Hypervolume by trials" in html
 
@@ -92,7 +95,7 @@ def test_the_page_is_the_same_when_written_again(html: str, run: tuple[Path, Res
 
 
 def test_curves_are_the_same_bytes(run: tuple[Path, Result], tmp_path: Path) -> None:
-    records, objective = read(run[0])
+    records, objective = Run(run[0]).read_search()
     finalists = run[1].finalists
     path = curves.write(tmp_path / "new" / "curves.png", records, objective, finalists)
     assert path.read_bytes() == curves.curves(records, objective, finalists)
@@ -104,11 +107,12 @@ def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:
     search(space, lambda c, seed: float(c["depth"]), "random", budget=3, run=tmp_path / "any")
     html = write_page(tmp_path / "any", out=tmp_path / "out").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "index.html").is_file()
-    assert "{&quot;depth&quot;: 3}" in html and "no second look" in html
+    assert '{"depth": 3}' in unescape(html) and '{"depth' not in html
+    assert "no second look" in html
 
 
 def test_trials_that_were_stopped_early_are_told(halved: Path) -> None:
-    records, _ = read(halved)
+    records, _ = Run(halved).read_search()
     early = [row for row in records if row.status is Status.STOPPED and row.cached_from is None]
     html = write_page(halved).read_text(encoding="utf-8")
     last = f"score {early[-1].metrics['score']:.3f} at report {len(early[-1].curve)}"
@@ -122,6 +126,17 @@ def test_proposals_and_draws_are_counted(html: str, halved: Path, run: tuple[Pat
     assert f" {arms['controller']} were proposed by the <b>controller</b>" in html
     assert f"; {arms['control']} are <b>random</b> draws" in html
     assert "were proposed by" not in write_page(halved).read_text(encoding="utf-8")  # one arm
+
+
+@pytest.mark.parametrize("name", ['it\'s "mine"', "b: #1", "größe 1", "null"])
+def test_the_data_folder_is_named_as_the_settings_name_it(halved: Path, name: str) -> None:
+    config = halved / "config.yaml"
+    config.write_text(yaml.safe_dump({"job": "search", "data_dir": name}), encoding="utf-8")
+    try:
+        html = unescape(write_page(halved, out=halved / "out").read_text(encoding="utf-8"))
+    finally:
+        config.unlink()
+    assert f"nas eval {halved}-final --data {shlex.quote(name)}\n" in html
 
 
 def test_a_training_has_no_page(tmp_path: Path) -> None:

@@ -260,6 +260,7 @@ class Looks(NamedTuple):
 def chance(mean: Any, deviation: Any) -> Any:
     """Returns the (M,) chances that normal numbers are above 0.
 
-    Bowling et al., J. Ind. Eng. Manag. 2(1), 2009: within 0.01 of the normal distribution.
+    Bowling et al., J. Ind. Eng. Manag. 2(1), 2009: within 0.01 of the normal distribution, whose
+    own tail falls so fast that far from any limit all candidates would be equal, at 0.
     """
     return 1.0 / (1.0 + np.exp(np.clip(-1.702 * mean / deviation, -30.0, 600.0)))

@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from nas.errors import ConfigError, one_line
+from nas.files import read_limited
 from nas.settings import Settings
+from nas.validation import first_problem
 
 MAX_BYTES = 10_000_000
 MAX_MS = 1e6  # a quarter of an hour
@@ -55,11 +57,7 @@ def read_json(path: Path, what: str) -> Any:
         ConfigError: it can't be read, is larger than 10 MB, no JSON, or has a key twice.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise ValueError("it is larger than 10 MB")
-        return json.loads(text, object_pairs_hook=_distinct)
+        return json.loads(read_limited(path, MAX_BYTES), object_pairs_hook=_distinct)
     except (OSError, ValueError, RecursionError) as error:
         raise refusal(path, what, one_line(error, 200)) from None
 
@@ -70,7 +68,7 @@ def validated(model: type[_Model], tree: Any, path: Path, what: str) -> _Model:
         # By way of JSON, in which a tuple is a list.
         return model.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        raise refusal(path, what, _first_problem(error)) from None
+        raise refusal(path, what, _shown(error)) from None
     except RecursionError as error:
         raise refusal(path, what, str(error)) from None
 
@@ -89,11 +87,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(
-        f"{step:.100}" if isinstance(step, str) else str(step) for step in problem["loc"]
-    )
-    met = "" if problem["type"] == "missing" else f" (met {reprlib.repr(problem['input']):.120})"
-    message = f"{where or 'document'}: {problem['msg']}{met}"
-    return message.encode("unicode_escape").decode()
+def _shown(error: ValidationError) -> str:
+    problem = first_problem(error)
+    where = ".".join(f"{step!s:.100}" for step in problem.steps)
+    met = "" if problem.kind == "missing" else f" (met {reprlib.repr(problem.met):.120})"
+    said = f"{where or 'document'}: {problem.message}{met}"
+    return said.encode("unicode_escape").decode()

@@ -18,10 +18,12 @@ from pydantic import Field, NonNegativeInt, ValidationError
 from nas.changes import change
 from nas.controllers import ControllerSettings, make_controller
 from nas.errors import GenomeError, RunError, one_line
+from nas.files import write_text
 from nas.settings import Settings
 from nas.space import Code, Space
 from nas.study.proposals import DRAWS, ENUMERABLE, REPEATS, Source
 from nas.study.store import plain
+from nas.validation import first_problem
 
 
 class Asked(Settings):
@@ -142,7 +144,7 @@ class Suggestions:
     def save(self, path: Path) -> None:
         """Writes the settings and events as JSON."""
         state = State(settings=self._describe(), events=tuple(self.events))
-        path.write_text(state.model_dump_json(), encoding="utf-8")
+        write_text(path, state.model_dump_json())
 
     def restored(self, path: Path) -> Suggestions:
         """Returns the search that was saved, if it has this one's settings.
@@ -242,8 +244,7 @@ def _read(path: Path) -> State:
     try:
         return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        said = str(first_problem(error))
     except (OSError, ValueError, RecursionError) as error:
         said = one_line(error)
     raise RunError(f"{path}: this is no saved search ({said[:200]}); name a file that was saved")

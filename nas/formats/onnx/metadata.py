@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from nas.errors import NasError
 from nas.settings import Settings
+from nas.validation import first_problem
 
 PREFIX = "spinenas."
 MAX_CHARACTERS = 5_000_000
@@ -65,6 +66,5 @@ class Card(Settings):
         except (ValueError, RecursionError) as error:
             where = ""
             if isinstance(error, ValidationError):
-                problem = error.errors(include_url=False, include_context=False)[0]
-                where = f" ({'.'.join(map(str, problem['loc']))}: {problem['msg']})"
+                where = f" ({first_problem(error)})"
             raise NasError(f"{source}: its metadata is damaged{where}; export it again") from None

@@ -7,7 +7,6 @@ during which other processes used more than a tenth of a core is done again.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -124,8 +124,8 @@ def _other_load() -> Iterator[list[float]]:
 
 def _busy() -> float:
     """Seconds that all cores together have been busy."""
-    fields = [int(x) for x in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return (sum(fields[:3]) + sum(fields[5:8])) / os.sysconf("SC_CLK_TCK")
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 def _timed(steps: Steps, images: int, repeats: int) -> dict[str, float]:

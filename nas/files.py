@@ -1,0 +1,103 @@
+"""Files on a disk that others use too: written in one step, locked, and read within limits."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+
+@contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Gives a temporary path beside a file, which takes the file's place at the end.
+
+    So a reader sees the old file or the new one. After an error the old one stays, alone.
+
+    Args:
+        path: the file; its folder must be there.
+        shared: whether several processes may write it at once; the temporary name then is one
+            process's own and ends in ``.part``.
+
+    Raises:
+        OSError: the system takes no such file.
+    """
+    own = f"{os.getpid()}.{secrets.token_hex(4)}.part" if shared else "new"
+    new = path.with_name(f".{path.name}.{own}")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        with suppress(OSError):
+            new.unlink()
+
+
+def write_text(path: Path, text: str, *, shared: bool = False) -> None:
+    """Writes a text in UTF-8 in one step, as `replacing` does."""
+    with replacing(path, shared=shared) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def lock(path: Path, wait: float = 0.0) -> BaseFileLock:
+    """Takes the lock of a file: for as long as the result lives, or until its release.
+
+    A process that ends, in whatever way, lets go of it. A file system without locks has none to
+    wait for.
+
+    Args:
+        path: an empty file of its own, made if it isn't there; it stays.
+        wait: seconds for which another process may hold it.
+
+    Raises:
+        TimeoutError: another process holds it.
+        OSError: the file can't be made.
+    """
+    taken = FileLock(path, thread_local=False)
+    try:
+        taken.acquire(timeout=wait, poll_interval=0.1)
+    except Timeout:
+        raise TimeoutError(f"{path}: another process holds it") from None
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return taken
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """Returns what a file holds.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it has more than `most` bytes.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most / 1e6:g} MB")
+    return content
+
+
+def read_header(path: Path) -> Any:
+    """Returns what a file of weights says of itself; neither torch nor the tensors are loaded.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no safetensors file, or none that this toolkit has written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {})["nas"])
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path}: no header of nas ({error})") from None

@@ -1,0 +1,58 @@
+"""What is wrong with an input, in words: pydantic's first problem, and the nearest known name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+
+class Problem(NamedTuple):
+    """What pydantic refused first.
+
+    Attributes:
+        steps: names and places that lead to it; none for the whole.
+        kind: pydantic's own name of it, such as ``missing``.
+        message: its sentence.
+        met: the value.
+    """
+
+    steps: tuple[str | int, ...]
+    kind: str
+    message: str
+    met: Any
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+    @property
+    def where(self) -> str:
+        """The steps with dots between them."""
+        return ".".join(map(str, self.steps))
+
+
+def first_problem(error: ValidationError) -> Problem:
+    """Returns the first of pydantic's problems; as text it is ``field: what is wrong``."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    return Problem(first["loc"], first["type"], first["msg"], first["input"])
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Returns the name that a mistyped one is most like; None if it is like none.
+
+    Args:
+        cutoff: how alike they must be, from 0 to 1, where 1 is the same.
+    """
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def hint(name: str, names: Iterable[str]) -> str:
+    """Returns the end of a sentence on a name that isn't known: the nearest, or all."""
+    names = list(names)
+    near = nearest(name, names)
+    if near is not None:
+        return f"; did you mean {near!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
