@@ -14,7 +14,7 @@ from nas.data.split import split_folder
 from nas.errors import DataError, amount
 from nas.genome.parts import OctaveAnchors
 from nas.jobs.outputs import check_folder
-from nas.ui.console import console, counted
+from nas.ui.console import console, counted, show_warnings
 from nas.ui.contact_sheet import contact_sheet
 from search_spaces import zoo
 
@@ -105,6 +105,7 @@ def _list(problems: Sequence[Problem]) -> None:
 
 def show(folder: Path, *, count: int = 16, out: Path | None = None) -> list[Path]:
     """Draws some images of both splits with their boxes and names; returns the pictures."""
+    show_warnings()
     out = out or Path()
     check_folder(out)
     train = load_split(folder, "train", boxes=False)

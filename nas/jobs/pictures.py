@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from nas.data.resize import picture_endings
-from nas.errors import DataError
+from nas.errors import DataError, amount
 
 DRAWN_BY = "spinenas predict"
 """What stands as Software in drawn pictures, by which they are told from the user's own."""
@@ -137,7 +137,9 @@ def _holds_some(folder: Path, endings: frozenset[str]) -> bool:
 def _passed_over(others: Sequence[str], drawn: int, below: Sequence[str]) -> str:
     pieces = []
     if others:
-        pieces.append(f"{len(others)} files that are no pictures passed over ({_listed(others)})")
+        pieces.append(
+            f"passed over {amount(len(others), 'file')} that can't be a picture ({_listed(others)})"
+        )
     if drawn:
         pieces.append(f"{drawn} pictures passed over that an earlier prediction has drawn")
     if below:

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nas.errors import printable
+from nas.errors import amount, printable
 from nas.report.formatting import UNITS, cost_text, number_text, proposed_by, time_text
 from nas.runs import Run
 from nas.study.failures import FailureKind
@@ -98,7 +98,7 @@ def standing(records: Sequence[Record]) -> str:
     """One line: how many trials are done, stopped early, under way, failed, or from the cache."""
     search = [row for row in records if row.phase == "search"]
     own = [row for row in search if row.cached_from is None]
-    parts = [f"{sum(row.status is Status.DONE for row in own)} trials scored"]
+    parts = [f"{amount(sum(row.status is Status.DONE for row in own), 'trial')} scored"]
     if early := stopped(records):
         parts.append(f"{len(early)} stopped early")
     under_way = sum(row.status is Status.ASKED for row in records if row.cached_from is None)

@@ -293,7 +293,7 @@ def test_earlier_ones_may_win_and_are_marked(tmp_path: Path) -> None:
         console.print(leaderboard(found))
     assert "best of 1 trials and 7 earlier ones" in capture.get()
     assert "earlier" in capture.get().splitlines()[4]
-    assert standing(rows_of(run)) == "1 trials scored, 7 known from an earlier run"
+    assert standing(rows_of(run)) == "1 trial scored, 7 known from an earlier run"
 
 
 def test_other_numerics_are_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -62,7 +62,7 @@ def test_a_folder_is_done_to_its_end(run: Run, tmp_path: Path) -> None:
     assert error.startswith("nas: 1 of 7 pictures can't be read and are left out (the other 6 are")
     assert error.count("\n") == 1 and "pics/b.jpg" in error
     assert "pics/b.jpg: not a readable image" in out
-    assert "1 files that are no pictures passed over (notes.txt)" in out
+    assert "passed over 1 file that can't be a picture (notes.txt)" in out
     assert "1 folders with pictures not looked into (more)" in out
 
 
