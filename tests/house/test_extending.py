@@ -24,8 +24,8 @@ from my_nas.chain import ChainSpace
 
 import nas
 from nas.cost import latency_ms
-from nas.cost.device_table import DeviceTable
-from nas.cost.terms import extent, family
+from nas.cost.latency.table import DeviceTable
+from nas.cost.latency.features import extent, family
 from nas.data.coco import Category
 from nas.formats import export
 from nas.genome.plan import plan
