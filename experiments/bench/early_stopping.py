@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.study.stopping import StoppingSettings, make_stopper
 from nas.study.trial import Status
 from proxies.reliability import kendall_tau

@@ -20,7 +20,7 @@ from nas.config import SearchConfig
 from nas.cost import profile
 from nas.data.coco import load_split
 from nas.genome import Genome
-from nas.runs import Run
+from nas.runs.folder import Run
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings
 from search_spaces.zoo import SPINENET_49_ROWS

@@ -33,7 +33,7 @@ from nas.data.coco import load_split
 from nas.formats.onnx.export import traced
 from nas.genome import Genome
 from nas.models import build
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.training.recipes import resolve
 from proxies.training import TrainingProxy
 from search_spaces import zoo

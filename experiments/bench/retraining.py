@@ -24,7 +24,7 @@ from nas.cost import profile
 from nas.data.settings import DataSettings
 from nas.genome import Genome
 from nas.report.intervals import mean_interval
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.study.result import result_of
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings

@@ -162,7 +162,7 @@ def _long_job(config: Config, run: Path, *, dry_run: bool) -> None:
 
 
 def _run_folder(run: Path | None, config: str | None, verb: str) -> Path:
-    from nas.runs import unused
+    from nas.runs.folder import unused
 
     return run or unused(Path(config).stem if config else verb)
 

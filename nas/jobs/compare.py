@@ -23,7 +23,7 @@ from nas.report.comparison import (
     shown,
 )
 from nas.report.formatting import cost_text, objective_text
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import result_of
 from nas.study.store import Store

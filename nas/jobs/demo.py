@@ -13,7 +13,7 @@ from nas.jobs.predict import predict
 from nas.jobs.report import report, show
 from nas.jobs.search import search
 from nas.jobs.train import train
-from nas.runs import RUNS, unused
+from nas.runs.folder import RUNS, unused
 from nas.ui.console import console
 
 PICTURES = 4

@@ -25,7 +25,7 @@ from nas.files import write_text
 from nas.genome import Genome
 from nas.jobs.outputs import check_file, check_folder
 from nas.report.formatting import time_text
-from nas.runs import parse
+from nas.runs.reference import parse
 from nas.temporary import temporary_folder
 from nas.ui.console import console, counted, progress_bar
 from search_spaces.registry import make_space

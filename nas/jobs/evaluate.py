@@ -28,7 +28,7 @@ from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
 from nas.jobs.outputs import check_folder
 from nas.report.precision_recall import precision_recall_png
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, counted, show_warnings
 from nas.ui.tables import classes_table, numbers_table

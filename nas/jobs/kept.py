@@ -13,7 +13,7 @@ from nas.data.coco import Split
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError, DataError, RunError
 from nas.files import write_text
-from nas.runs import Run
+from nas.runs.folder import Run
 
 _OF_SEARCHES = ("budget",)
 

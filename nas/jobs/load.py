@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nas.errors import RunError
 from nas.genome import Genome
-from nas.runs import parse
+from nas.runs.reference import parse
 from nas.training.weights import TrainedModel
 
 

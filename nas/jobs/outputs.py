@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from nas.errors import RunError
-from nas.runs import Run
+from nas.runs.folder import Run
 
 
 def check_folder(folder: Path, option: str = "--out", *files: str) -> None:

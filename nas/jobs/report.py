@@ -13,7 +13,8 @@ from nas.genome import Genome
 from nas.jobs.outputs import check_folder
 from nas.report import leaderboard, page
 from nas.report.drawing import draw as drawing
-from nas.runs import Run, parse
+from nas.runs.folder import Run
+from nas.runs.reference import parse
 from nas.ui.console import console
 from search_spaces import zoo
 

@@ -26,7 +26,7 @@ from nas.planning.gpus import on_gpus
 from nas.planning.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
 from nas.report.formatting import ARMS, time_text
 from nas.report.leaderboard import closing, failed_lines, leaderboard
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.searching import search as search_space
 from nas.study.budget import TIMED
 from nas.study.interfaces import Event

@@ -30,7 +30,8 @@ from nas.models import Detector, build
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
 from nas.planning.train_probe import Training
-from nas.runs import Run, parse
+from nas.runs.folder import Run
+from nas.runs.reference import parse
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
 from nas.training.distributed import Workers, check_workers

@@ -12,7 +12,7 @@ from nas.cost import LatencyTable, Table, profile, read_table
 from nas.errors import RunError
 from nas.files import write_text
 from nas.genome import Genome
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.space import Space
 
 DRAWS = 300

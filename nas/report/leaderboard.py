@@ -14,7 +14,7 @@ from rich.text import Text
 
 from nas.errors import amount, printable
 from nas.report.formatting import UNITS, cost_text, number_text, proposed_by, time_text
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.study.failures import FailureKind
 from nas.study.finalists import Finalist
 from nas.study.objective import ObjectiveSettings

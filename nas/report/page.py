@@ -34,7 +34,7 @@ from nas.report.formatting import (
 )
 from nas.report.front import front_rows, growth
 from nas.report.leaderboard import failures, next_commands, ranking, stopped
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.study.failures import RULES
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import Result, result_of

@@ -7,7 +7,7 @@ from collections import deque
 
 from rich.progress import Progress
 
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.training.loop import Epoch
 from nas.ui.console import say_in_logs
 from nas.ui.metrics_log import MetricsFile

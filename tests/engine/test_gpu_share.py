@@ -15,7 +15,7 @@ from nas.errors import ConfigError, DataError
 from nas.executors import ComputeSettings, gpu_share
 from nas.executors.gpu_share import Need, fit_to_gpus, largest, needed, shared
 from nas.planning import gpus as job
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.objective import ObjectiveSettings

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from nas import runs
 from nas.errors import NasError, RunError
 from nas.genome import Genome
-from nas.runs import Run
+from nas.runs import folder as runs
+from nas.runs.folder import Run
+from nas.runs.reference import parse
 from nas.study.store import Store
 from nas.study.trial import Record, Status
 from search_spaces import zoo
@@ -55,7 +56,7 @@ def searched(folder: Path, *rows: Record) -> Run:
 
 
 def test_the_zoo_by_name() -> None:
-    reference = runs.parse("SpineNet-49")
+    reference = parse("SpineNet-49")
     assert reference.kind == "zoo"
     assert reference.genome().key == zoo.genome("spinenet-49").key
     assert reference.weights is None
@@ -64,17 +65,17 @@ def test_the_zoo_by_name() -> None:
 def test_a_genome_file(tmp_path: Path, genomes: list[Genome]) -> None:
     path = tmp_path / "mine.json"
     path.write_text(genomes[0].to_json(), encoding="utf-8")
-    assert runs.parse(str(path)).genome() == genomes[0]
+    assert parse(str(path)).genome() == genomes[0]
 
 
 def test_best_and_numbered_trial_of_a_search(tmp_path: Path, genomes: list[Genome]) -> None:
     rows = [row(1, genomes[0], 0.2), row(2, genomes[1], 0.4), row(3, genomes[2], None)]
     run = searched(tmp_path / "fod", *rows)
-    assert runs.parse(str(run.path)).genome() == genomes[1]
-    assert runs.parse(f"{run.path}:1").genome() == genomes[0]
-    assert runs.parse(f"{run.path}:3").genome() == genomes[2]
+    assert parse(str(run.path)).genome() == genomes[1]
+    assert parse(f"{run.path}:1").genome() == genomes[0]
+    assert parse(f"{run.path}:3").genome() == genomes[2]
     with pytest.raises(RunError, match=":9: no such trial; the run has trials 1 to 3"):
-        runs.parse(f"{run.path}:9").genome()
+        parse(f"{run.path}:9").genome()
 
 
 def test_best_is_the_best_mean_of_finalists(tmp_path: Path, genomes: list[Genome]) -> None:
@@ -84,20 +85,20 @@ def test_best_is_the_best_mean_of_finalists(tmp_path: Path, genomes: list[Genome
         row(4, genomes[1], 0.5, phase="finalist", repeat=1),
     ]
     run = searched(tmp_path / "fod", lucky, steady, *again)
-    assert runs.parse(str(run.path)).genome() == genomes[1]
+    assert parse(str(run.path)).genome() == genomes[1]
 
 
 def test_a_written_winner_comes_first(tmp_path: Path, genomes: list[Genome]) -> None:
     run = searched(tmp_path / "fod", row(1, genomes[0], 0.2))
     run.genome.write_text(genomes[2].to_json(), encoding="utf-8")
-    assert runs.parse(str(run.path)).genome() == genomes[2]
+    assert parse(str(run.path)).genome() == genomes[2]
 
 
 def test_a_checkpoint_knows_its_genome(tmp_path: Path, genomes: list[Genome]) -> None:
     path = tmp_path / "model.safetensors"
     header = json.dumps({"genome": json.loads(genomes[0].to_json())})
     save_file({"w": np.zeros(2)}, path, metadata={"nas": header})
-    reference = runs.parse(str(path))
+    reference = parse(str(path))
     assert reference.genome() == genomes[0]
     assert reference.weights == path
 
@@ -105,9 +106,9 @@ def test_a_checkpoint_knows_its_genome(tmp_path: Path, genomes: list[Genome]) ->
 def test_a_training_gives_its_model(tmp_path: Path) -> None:
     run = Run.make(tmp_path / "s49")
     run.config.write_text("job: train\n", encoding="utf-8")
-    assert runs.parse(str(run.path)).weights is None
+    assert parse(str(run.path)).weights is None
     run.weights.write_bytes(b"")
-    assert runs.parse(str(run.path)).weights == run.weights
+    assert parse(str(run.path)).weights == run.weights
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_wrong_references_cost_one_line(
         Path(name).write_text("{}", encoding="utf-8")
     save_file({"w": np.zeros(2)}, "foreign.safetensors")
     with pytest.raises(NasError, match=message) as refusal:
-        runs.parse(text).genome()
+        parse(text).genome()
     assert "\n" not in str(refusal.value)
 
 

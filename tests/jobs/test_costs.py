@@ -11,7 +11,7 @@ import pytest
 from nas.cost import DeviceTable, LatencyTable, Table
 from nas.errors import ConfigError, RunError
 from nas.planning.costs import GenomeCosts
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.space import ChoiceSpace
 from tests.cost.test_device_table import FAMILIES, document, small
 

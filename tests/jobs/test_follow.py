@@ -18,7 +18,7 @@ from nas.data.batches import Batch
 from nas.data.coco import Category, load_split
 from nas.data.resize import read_rgb
 from nas.errors import ConfigError
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.training.loop import Epoch
 from nas.ui import train_progress as follow
 from nas.ui.console import console, progress_bar

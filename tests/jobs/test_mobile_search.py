@@ -9,7 +9,7 @@ import pytest
 from nas.cli.main import main
 from nas.config import SearchConfig, load_run
 from nas.genome import Genome
-from nas.runs import Run
+from nas.runs.folder import Run
 from search_spaces.mobile.space import MobileSpaceSettings
 
 TWO_INPUTS = [

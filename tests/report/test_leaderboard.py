@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from nas.errors import RunError
 from nas.report.formatting import cost_text, objective_text, time_text
 from nas.report.leaderboard import closing, failed_lines, leaderboard, ranking, standing, top
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.failures import Failure, FailureKind

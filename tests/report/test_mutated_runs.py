@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from nas.errors import NasError
 from nas.jobs.report import top
-from nas.runs import Run, parse
+from nas.runs.folder import Run
+from nas.runs.reference import parse
 from nas.study.result import Result
 from nas.study.store import FILE_NAME
 

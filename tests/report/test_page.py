@@ -18,7 +18,7 @@ from PIL import Image
 from nas.errors import RunError
 from nas.report import curves
 from nas.report.page import write_page
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.result import Result

@@ -21,7 +21,7 @@ from nas.config import Override, TrainConfig, load_train
 from nas.data.coco import load_split
 from nas.executors.launch_training import train_together
 from nas.jobs import train as job
-from nas.runs import Run
+from nas.runs.folder import Run
 from nas.training.weights import TrainedModel
 from tests.training.parts import livened
 

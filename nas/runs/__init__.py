@@ -1,0 +1,1 @@
+"""Run folders, and the references by which what lies in them is named."""
