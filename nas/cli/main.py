@@ -304,7 +304,7 @@ def top(
 
     nas top runs/fod
     """
-    run_job("report", "top", run, count=count)
+    run_job("top", "top", run, count=count)
 
 
 @app.command()
@@ -317,7 +317,7 @@ def show(
 
     nas show spinenet-49 runs/fod
     """
-    run_job("report", "show", ref, other, out=out)
+    run_job("show", "show", ref, other, out=out)
 
 
 @app.command()
@@ -382,7 +382,7 @@ def profile(
 
     nas profile spinenet-190 --image-size 1280
     """
-    run_job("report", "profile", ref, image_size=image_size, num_classes=classes, latency=latency)
+    run_job("profile", "profile", ref, image_size=image_size, num_classes=classes, latency=latency)
 
 
 @app.command(cls=FormatsCommand)

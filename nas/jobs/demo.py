@@ -10,8 +10,9 @@ from nas.jobs.evaluate import evaluate
 from nas.jobs.export import export
 from nas.jobs.folders import data_folder
 from nas.jobs.predict import predict
-from nas.jobs.report import report, show
+from nas.jobs.report import report
 from nas.jobs.search import search
+from nas.jobs.show import show
 from nas.jobs.train import train
 from nas.runs.folder import RUNS, unused
 from nas.ui.console import console

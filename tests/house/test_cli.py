@@ -204,8 +204,8 @@ def test_resume_takes_data_from_where_they_are_now(folder: Path, job: Any) -> No
 @pytest.mark.parametrize(
     ("line", "module", "verb", "arguments", "options"),
     [
-        ("top r", "report", "top", (Path("r"),), {"count": 10}),
-        ("show a b", "report", "show", ("a", "b"), {"out": None}),
+        ("top r", "top", "top", (Path("r"),), {"count": 10}),
+        ("show a b", "show", "show", ("a", "b"), {"out": None}),
         ("compare a b", "compare", "compare", (Path("a"), Path("b")), {}),
         ("eval a --data d", "evaluate", "evaluate", ("a", Path("d")), {"out": None}),
         ("predict a x y", "predict", "predict", ("a", [Path("x"), Path("y")]), {"score": 0.3}),
@@ -267,14 +267,14 @@ def test_errors_of_a_job(
     line: str,
 ) -> None:
     monkeypatch.delenv("NAS_DEBUG", raising=False)
-    job("report", "top", error)
+    job("top", "top", error)
     assert main(["top", "r"]) == code
     assert capsys.readouterr().err.startswith(line)
 
 
 def test_traceback_on_request(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DEBUG", "1")
-    job("report", "top", ZeroDivisionError())
+    job("top", "top", ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         main(["top", "r"])
 
@@ -310,8 +310,8 @@ def test_what_a_library_makes_of_a_signal_is_still_a_stop(
         except KeyboardInterrupt:
             raise ImportError("numpy can't be imported") from None
 
-    job("report", "top")
-    monkeypatch.setattr(sys.modules["nas.jobs.report"], "top", interrupted)
+    job("top", "top")
+    monkeypatch.setattr(sys.modules["nas.jobs.top"], "top", interrupted)
     assert main(["top", "r"]) == 143
     assert capsys.readouterr().err == "nas: stopped\n"
 
@@ -326,9 +326,9 @@ def test_a_signal_has_its_exit_code(
     number: int,
     code: int,
 ) -> None:
-    job("report", "top")
+    job("top", "top")
     monkeypatch.setattr(
-        sys.modules["nas.jobs.report"], "top", lambda *_, **__: signal.raise_signal(number)
+        sys.modules["nas.jobs.top"], "top", lambda *_, **__: signal.raise_signal(number)
     )
     usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     before = signal.signal(number, usual)  # whoever runs the tests may ignore it

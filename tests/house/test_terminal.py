@@ -17,11 +17,11 @@ SIGNS = "– × ± … 0.123 größe"
 JOB = """
 import sys, types
 from nas.cli.main import main
-job = types.ModuleType("nas.jobs.report")
+job = types.ModuleType("nas.jobs.top")
 def top(run, count):
     {body}
 job.top = top
-sys.modules["nas.jobs.report"] = job
+sys.modules["nas.jobs.top"] = job
 sys.exit(main(["top", "r"]))
 """
 """A light stand-in for a verb: the command line around it is the real one."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nas.errors import NasError
-from nas.jobs.report import top
+from nas.jobs.top import top
 from nas.runs.folder import Run
 from nas.runs.reference import parse
 from nas.study.result import Result
