@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from nas.cost.latency import Table, latency_ms
+from nas.cost.latency import latency_ms
+from nas.cost.latency.table import LatencyTable
 from nas.cost.units import block_cost, unit_cost
 from nas.genome import Genome
 from nas.genome.layout import shipped_blocks
@@ -83,7 +84,7 @@ def profile(
     genome: Genome,
     image_size: int | None = None,
     num_classes: int = 91,
-    latency: Table | None = None,
+    latency: LatencyTable | None = None,
 ) -> Profile:
     """Counts a genome without building it.
 
@@ -95,7 +96,7 @@ def profile(
 
     Raises:
         GenomeError: when the genome isn't legal, or no module is built for a part yet.
-        ConfigError: when the table lacks one of its units.
+        ConfigError: when the table lacks one of its operators.
     """
     if image_size is not None and image_size != genome.input.size:
         genome = genome.scaled(input_size=image_size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,12 +29,9 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    untimed: ClassVar[frozenset[str]] = frozenset()
-    """Fields that only losses, matching, first weights and what follows the head read."""
-
     @cached_property
     def signature(self) -> str:
-        """All fields as one string, computed once: what keys and cost tables are made from."""
+        """All fields as one string, by which keys are made and costs are remembered."""
         return self.model_dump_json()
 
     @cached_property

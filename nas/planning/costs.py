@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.changes import differences, short
-from nas.cost import LatencyTable, Table, profile, read_table
+from nas.cost import LatencyTable, profile, read_table
 from nas.errors import RunError
 from nas.files import write_text
 from nas.genome import Genome
@@ -29,7 +29,7 @@ class GenomeCosts:
     """
 
     classes: int
-    table: Table | None = None
+    table: LatencyTable | None = None
 
     def __call__(self, genome: Genome) -> Mapping[str, float]:
         return profile(genome, num_classes=self.classes, latency=self.table).costs()
@@ -45,7 +45,7 @@ class GenomeCosts:
             self.table.cover((space.sample(rng) for _ in range(DRAWS)), self.classes)
 
     def keep(self, run: Run) -> None:
-        """Keeps the table beside the run's rows, whose times come from it; it may only grow.
+        """Keeps the table beside the run's rows, whose times come from it.
 
         Raises:
             RunError: it says something else than when the run began; names the entry.
@@ -64,12 +64,10 @@ class GenomeCosts:
         write_text(path, self.table.model_dump_json(indent=1) + "\n")
 
 
-def _change(before: Table, now: Table) -> tuple[str, Any, Any] | None:
+def _change(before: LatencyTable, now: LatencyTable) -> tuple[str, Any, Any] | None:
     """The first field of a run's table that says something else now: what it is of, then times."""
-    for field in ("version", "device", "runtime", "threads", "precision"):
+    for field in ("device", "runtime", "threads", "precision"):
         was, is_now = getattr(before, field), getattr(now, field)
         if was != is_now:
             return field, was, is_now
-    if isinstance(before, LatencyTable) and isinstance(now, LatencyTable):
-        return next(differences(before.model_dump(), now.without_new(before)), None)
     return next(differences(before.model_dump(), now.model_dump()), None)

@@ -166,7 +166,7 @@ def measured(**changes: Any) -> str:
 
 
 BAD = {
-    "another version": (changed(version=3), "version: Input should be 1 (met 3)"),
+    "another version": (changed(version=3), "version: Input should be 2 (met 3)"),
     "no families": (changed(families={}), "families: "),
     "negative weight": (changed(families={"a": {"ms": {"macs": -1.0}, "largest": 1}}), "-1.0"),
     "weight that is no number": (

@@ -1,8 +1,8 @@
-"""A measured table of a device: what the terms of its operators take, and what that came from.
+"""A device's table: what the features of its operators take, and what that came from.
 
-The time of a network is the sum over its operators of their weighted terms
-(`nas.cost.latency.features` has the formula), plus ``overhead_ms``. Nothing else is read from the
-file for it.
+The time of a network is the sum over its operators of their weighted features
+(`nas.cost.latency.features` has the formula), plus `overhead_ms`. Nothing else is read from the
+file for it, so that a table written by hand may leave the rest out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from nas.genome.tape import Tape
 from nas.genome.units import deployed, record_picture, record_plan
 from nas.settings import Settings
 
+VERSION = 2
+"""Of the files that are read and written."""
 MOST_TIMES, MOST_FAMILIES = 5000, 200
 BEYOND = 4.0
 """How many times as large as any that was timed an operator may be."""
@@ -40,12 +42,13 @@ class Family(Settings):
     """Operators with the same weights.
 
     Attributes:
-        ms: what each term takes, in milliseconds; a term that isn't there takes nothing.
-        largest: of the operators that were timed (`nas.cost.latency.features.extent`).
+        ms: what each feature takes, in milliseconds; one that isn't there takes nothing.
+        largest: extent of the largest operator that was timed (`nas.cost.latency.features.extent`);
+            None, in a table by hand, holds for any size.
     """
 
     ms: dict[Term, Amount]
-    largest: PositiveInt
+    largest: PositiveInt | None = None
 
 
 class Accuracy(Settings):
@@ -104,22 +107,23 @@ class Measurement(Settings):
         return counts
 
 
-class DeviceTable(Conditions):
+class LatencyTable(Conditions):
     """What a device takes for any network of known operators.
 
     Attributes:
         channel_block, near_bytes: see `Machine`.
         families: weights by `nas.cost.latency.features.family`.
-        measured: what the weights were fitted to.
+
+    Example:
+        >>> table = read_table(Path("pixel4.json"))
+        >>> costs = lambda genome: profile(genome, num_classes=32, latency=table).costs()
+        >>> search(space, evaluate, budget=120, limits={"latency_ms": 30}, costs=costs)
     """
 
     version: Literal[2]
-    protocol: MeasurementProtocol
-    accuracy: Accuracy
-    channel_block: Annotated[int, Field(ge=1, le=1024)]
-    near_bytes: Annotated[int, Field(ge=1, le=2**40)]
+    channel_block: Annotated[int, Field(ge=1, le=1024)] = Machine().channel_block
+    near_bytes: Annotated[int, Field(ge=1, le=2**40)] = Machine().near_bytes
     families: Annotated[dict[Words, Family], Field(min_length=1, max_length=MOST_FAMILIES)]
-    measured: Annotated[tuple[Measurement, ...], Field(min_length=1, max_length=MOST_TIMES)]
 
     @cached_property
     def machine(self) -> Machine:
@@ -147,16 +151,14 @@ class DeviceTable(Conditions):
         """
         seen: set[Operator] = set()
         for genome in genomes:
-            tape = Tape()
-            record_plan(tape, lower(genome), num_classes)
-            for operator in dict.fromkeys(tape.operators):
+            for operator in dict.fromkeys(_tape(genome, num_classes).operators):
                 if operator not in seen:
                     seen.add(operator)
                     self._check_reach(operator)
 
     def _check_reach(self, operator: Operator) -> None:
         largest, size = self._family(operator).largest, extent(operator)
-        if size > BEYOND * largest:
+        if largest is not None and size > BEYOND * largest:
             unit = "multiply-adds" if operator.macs else "values"
             raise ConfigError(
                 f"the latency table of {self.device} was made from {family(operator)!r} of "
@@ -170,7 +172,7 @@ class DeviceTable(Conditions):
             raise ConfigError(
                 f"the latency table of {self.device} has no times for {family(operator)!r}, such "
                 f"as {operator.text!r}; add those of a space or genome that has it (nas device "
-                "measure, or pack and add)"
+                "measure, or pack and add; in a table by hand, a line of families)"
             )
         return weights
 
@@ -249,3 +251,44 @@ class DeviceTable(Conditions):
 
     def _tape_ms(self, tape: Tape) -> float:
         return math.fsum([self.operator_ms(operator) for operator in tape.operators])
+
+
+class DeviceTable(LatencyTable):
+    """A table that was fitted to what was measured on a device.
+
+    Attributes:
+        protocol: how it was measured.
+        accuracy: how far the table is off.
+        measured: what the weights were fitted to.
+    """
+
+    protocol: MeasurementProtocol
+    accuracy: Accuracy
+    measured: Annotated[tuple[Measurement, ...], Field(min_length=1, max_length=MOST_TIMES)]
+
+
+def families(genome: Genome, num_classes: int = 91) -> dict[str, int]:
+    """Returns the families of operators that a table must have for a genome.
+
+    Args:
+        genome: as deployed.
+        num_classes: background counts.
+
+    Returns:
+        Each family in order of the network, with the extent of its largest operator.
+
+    Raises:
+        GenomeError: when the genome isn't legal.
+    """
+    largest: dict[str, int] = {}
+    for operator in _tape(genome, num_classes).operators:
+        name = family(operator)
+        largest[name] = max(largest.get(name, 0), extent(operator))
+    return largest
+
+
+def _tape(genome: Genome, num_classes: int) -> Tape:
+    """Returns all operators of a network as deployed."""
+    tape = Tape()
+    record_plan(tape, lower(genome), num_classes)
+    return tape

@@ -15,9 +15,6 @@ from nas.genome.parts.operation import unknown_operators
 from nas.genome.parts.tables import HEADS
 from nas.genome.tape import Tape, Value
 
-UNTIMED = ("anchors", "postprocess", "match_iou")
-"""Fields that only losses, matching, first weights and what follows the raw outputs read."""
-
 
 class Postprocess(Part):
     """From scores to detections: threshold, candidates before NMS, NMS, detections kept."""
@@ -40,7 +37,6 @@ class HeadPart(Part):
 
     shares: ClassVar[bool] = False
     trains_apart: ClassVar[bool] = False
-    untimed = frozenset(UNTIMED)
 
     if TYPE_CHECKING:
         anchors: tuple[Anchors, ...]

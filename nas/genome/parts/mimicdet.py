@@ -10,7 +10,7 @@ from pydantic import Field
 from nas.errors import GenomeError
 from nas.genome.part import Kernel, Part, Width
 from nas.genome.parts.anchors import Anchors
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess
+from nas.genome.parts.head import HeadPart, Postprocess
 from nas.genome.parts.tables import ANCHORS
 
 
@@ -43,7 +43,6 @@ class MimicDetHead(HeadPart):
 
     shares: ClassVar[bool] = True
     trains_apart: ClassVar[bool] = True
-    untimed = frozenset((*UNTIMED, "teacher"))
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
         """Those of the student, which is shipped."""

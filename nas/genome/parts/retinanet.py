@@ -11,7 +11,7 @@ from nas.errors import GenomeError
 from nas.genome.maps import Shape
 from nas.genome.part import Activation, Positive, Width
 from nas.genome.parts.anchors import Anchors, OctaveAnchors
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess, by_anchor
+from nas.genome.parts.head import HeadPart, Postprocess, by_anchor
 from nas.genome.parts.tables import ANCHORS
 from nas.genome.tape import Tape, Value
 
@@ -37,7 +37,6 @@ class RetinaNetHead(HeadPart):
     postprocess: Postprocess = Postprocess()
 
     shares: ClassVar[bool] = True
-    untimed = frozenset((*UNTIMED, "focal_alpha", "focal_gamma", "huber_delta", "box_weight"))
 
     def check(self, maps: Sequence[Shape], training_only: Collection[int]) -> None:
         """Refuses levels of different numbers of anchors, too."""
