@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from nas.config import Override
+    from nas.config.overrides import Override
 
 Ref = Annotated[str, typer.Argument(metavar="REF", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", show_default=False)]
@@ -125,7 +125,7 @@ def overrides(
     **options: Any,
 ) -> list[Override]:
     """Puts options into the config that they stand for; later ones win."""
-    from nas.config import Override
+    from nas.config.overrides import Override
 
     found = [Override.parse("--set", text) for text in sets or []]
     if target is not None:

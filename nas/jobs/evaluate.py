@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from nas.config.run_data import kept_data
 from nas.data.coco import load_split
 from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
@@ -23,14 +24,13 @@ from nas.evaluation.curves import Curves, precision_recall
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.files import write_text
-from nas.jobs.folders import data_folder, pixels
-from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
-from nas.jobs.outputs import check_folder
 from nas.report.precision_recall import precision_recall_png
 from nas.runs.folder import Run
+from nas.runs.outputs import check_folder
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, counted, show_warnings
+from nas.ui.data_loading import data_folder, pixels
 from nas.ui.tables import classes_table, numbers_table
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.config.run_data import kept_data
 from nas.data.coco import load_split
 from nas.formats import export as write_formats
 from nas.formats import parse_formats
 from nas.genome import Genome
-from nas.jobs.kept import kept_data
 from nas.jobs.load import load
-from nas.jobs.outputs import check_folder
+from nas.runs.outputs import check_folder
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, show_warnings
 

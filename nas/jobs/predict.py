@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from nas.data.picture_files import DRAWN_BY, is_drawing, list_pictures
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
 from nas.files import write_text
 from nas.jobs.load import load_trained
-from nas.jobs.outputs import check_folder
-from nas.jobs.pictures import DRAWN_BY, is_drawing, list_pictures, result_folder
+from nas.runs.outputs import check_folder, result_folder
 from nas.training.weights import TrainedModel
 from nas.ui.console import console
 from nas.ui.contact_sheet import write_png

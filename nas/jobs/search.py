@@ -10,16 +10,15 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from nas.config import SearchConfig
+from nas.config.run_config import keep_config
+from nas.config.run_data import keep_data
+from nas.config.schema import SearchConfig
 from nas.controllers import make_controller
 from nas.data.coco import Split, load_split
 from nas.data.rules import repeated_pictures
 from nas.errors import ConfigError, DataError, RunError
 from nas.files import write_text
 from nas.genome.network import Input
-from nas.jobs.folders import data_folder, pixels
-from nas.jobs.kept import keep_config, keep_data
-from nas.jobs.outputs import check_run
 from nas.planning.costs import GenomeCosts
 from nas.planning.feasibility import check_reach
 from nas.planning.gpus import on_gpus
@@ -27,6 +26,7 @@ from nas.planning.search_plan import budget_text, forecast_text, over_text, plan
 from nas.report.formatting import ARMS, time_text
 from nas.report.leaderboard import closing, failed_lines, leaderboard
 from nas.runs.folder import Run
+from nas.runs.outputs import check_run
 from nas.searching import search as search_space
 from nas.study.budget import TIMED
 from nas.study.interfaces import Event
@@ -34,6 +34,7 @@ from nas.study.result import Result
 from nas.study.trial import Record, Status
 from nas.study.warm_start import check_comparable
 from nas.ui.console import console, progress_bar, say_in_logs, show_warnings
+from nas.ui.data_loading import data_folder, pixels
 from proxies.base import PROXY, Proxy
 from search_spaces.base import DetectorSpace
 from search_spaces.registry import make_space

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.config import TrainConfig
+from nas.config.run_config import keep_config
+from nas.config.run_data import keep_data
+from nas.config.schema import TrainConfig
 from nas.data.batches import TrainBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
@@ -23,14 +25,12 @@ from nas.evaluation.predict import predict_split
 from nas.executors.launch_training import Tell, train_together
 from nas.files import write_text
 from nas.genome import Genome
-from nas.jobs.folders import data_folder, load_both, pixels
-from nas.jobs.kept import keep_config, keep_data
-from nas.jobs.outputs import check_run
 from nas.models import Detector, build
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
 from nas.planning.train_probe import Training
 from nas.runs.folder import Run
+from nas.runs.outputs import check_run
 from nas.runs.reference import parse
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
@@ -41,6 +41,7 @@ from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, progress_bar, show_warnings
 from nas.ui.contact_sheet import write_png
+from nas.ui.data_loading import data_folder, load_both, pixels
 from nas.ui.samples import found_on, learnt_from
 from nas.ui.tables import numbers_table
 from nas.ui.tensorboard import Board

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from nas.config import SearchConfig, load_run
+from nas.config.loading import load_run
+from nas.config.schema import SearchConfig
 from nas.executors.gpu_share import fit_to_gpus, largest
 from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.runs.folder import Run

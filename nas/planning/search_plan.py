@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from rich.table import Table
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.planning.costs import DRAWS
 from nas.report.formatting import cost_text, objective_text, time_text
 from nas.study.budget import TIMED, Forecast, Plan

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from rich.table import Table
 
-from nas.config import TrainConfig
+from nas.config.schema import TrainConfig
 from nas.cost import profile
 from nas.data.batches import steps_an_epoch
 from nas.data.coco import Split

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from nas import environment
-from nas.config import TrainConfig
+from nas.config.schema import TrainConfig
 from nas.data.batches import Batch
 from nas.data.cache import refuse_if_none
 from nas.data.coco import Split

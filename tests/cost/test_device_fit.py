@@ -9,7 +9,7 @@ import pytest
 
 from nas.cost.latency.features import Machine, family, terms
 from nas.cost.latency.fit import Fit, Timed, fit
-from nas.cost.latency.sampling import ENOUGH, Piece, design
+from nas.cost.latency.sampling import ENOUGH, Sample, design
 from nas.genome import Genome
 from nas.genome.operators import Operator
 from nas.genome.plan import lower
@@ -25,14 +25,14 @@ WHOLE = [SPACE.sample(RNG) for _ in range(6)]
 
 
 @pytest.fixture(scope="module")
-def pieces() -> list[Piece]:
+def pieces() -> list[Sample]:
     return design(DRAWN, WHOLE, 150, seed=3, num_classes=5)
 
 
 # --- the design -------------------------------------------------------------------------------
 
 
-def test_pieces_are_distinct_units_and_whole_networks(pieces: list[Piece]) -> None:
+def test_pieces_are_distinct_units_and_whole_networks(pieces: list[Sample]) -> None:
     assert [piece.whole for piece in pieces] == [False] * 150 + [True] * 6
     assert len({piece.name for piece in pieces}) == 156
     again = design(DRAWN, WHOLE, 150, seed=3, num_classes=5)
@@ -43,8 +43,8 @@ def test_pieces_are_distinct_units_and_whole_networks(pieces: list[Piece]) -> No
         assert piece.operators == Counter(tape.operators)
 
 
-def test_every_family_is_in_some_pieces(pieces: list[Piece]) -> None:
-    def families(found: list[Piece]) -> Counter[str]:
+def test_every_family_is_in_some_pieces(pieces: list[Sample]) -> None:
+    def families(found: list[Sample]) -> Counter[str]:
         return Counter(name for piece in found for name in {family(o) for o in piece.operators})
 
     held, whole = families(pieces[:150]), families(pieces[150:])
@@ -54,7 +54,7 @@ def test_every_family_is_in_some_pieces(pieces: list[Piece]) -> None:
     assert all(held[name] >= min(ENOUGH, met[name]) for name in whole.keys() - only_of_networks)
 
 
-def test_a_piece_is_a_unit_and_perhaps_its_reader(pieces: list[Piece]) -> None:
+def test_a_piece_is_a_unit_and_perhaps_its_reader(pieces: list[Sample]) -> None:
     for piece in pieces[:150]:
         kinds = Counter(operator.kind for operator in piece.tape.operators)
         assert kinds["input"] >= 1 and kinds["output"] in (1, 2) and not kinds["normalize"]
@@ -79,7 +79,7 @@ def true_ms(operators: Counter[Operator]) -> float:
     return total
 
 
-def timed(pieces: list[Piece], noise: float, outliers: float = 0.0) -> list[Timed]:
+def timed(pieces: list[Sample], noise: float, outliers: float = 0.0) -> list[Timed]:
     rng = random.Random(7)
     return [
         Timed(
@@ -108,7 +108,7 @@ def errors(genomes: list[Genome], found: Fit) -> list[float]:
     return sorted(off)
 
 
-def test_a_device_is_told_from_its_pieces(pieces: list[Piece]) -> None:
+def test_a_device_is_told_from_its_pieces(pieces: list[Sample]) -> None:
     fresh = [SPACE.sample(random.Random(seed)) for seed in range(100, 120)]
     exact = fit(timed(pieces, noise=0.0))
     assert exact.network_error is not None and exact.network_error < 0.01
@@ -119,6 +119,6 @@ def test_a_device_is_told_from_its_pieces(pieces: list[Piece]) -> None:
     assert noisy.piece_error is not None and 0.01 < noisy.piece_error < 0.1
 
 
-def test_without_networks_there_is_no_error_of_networks(pieces: list[Piece]) -> None:
+def test_without_networks_there_is_no_error_of_networks(pieces: list[Sample]) -> None:
     found = fit(timed(pieces[:60], noise=0.02))
     assert found.network_error is None and found.piece_error is not None

@@ -164,7 +164,7 @@ def test_this_machine_is_measured(here: Path, capsys: pytest.CaptureFixture[str]
 def test_a_runner_that_fails_is_one_line(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nas.jobs.device.RUNNER", "gone.py")
+    monkeypatch.setattr("nas.jobs.device.measure.RUNNER", "gone.py")
     Path("g.json").write_text(mobile().to_json())
     assert main(["device", "measure", "--genome=g.json", "--out=me.json"]) == 2
     assert said(capsys) == "nas: the runner ended with 2; nothing was measured\n"

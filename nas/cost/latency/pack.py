@@ -9,13 +9,13 @@ from pathlib import Path
 
 from nas.cost.latency import runner
 from nas.cost.latency.onnx_writer import to_onnx
-from nas.cost.latency.sampling import Piece
+from nas.cost.latency.sampling import Sample
 
 RUNNER, LISTING, MODELS = "runner.py", "pack.json", "models"
 
 
 def write_pack(
-    pieces: Sequence[Piece],
+    pieces: Sequence[Sample],
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:

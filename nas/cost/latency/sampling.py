@@ -24,7 +24,7 @@ ENOUGH = 3
 """Pieces that hold a family, before others are looked at."""
 
 
-class Piece(NamedTuple):
+class Sample(NamedTuple):
     """What is timed as one model.
 
     Attributes:
@@ -60,7 +60,7 @@ def design(
     count: int,
     seed: int = 0,
     num_classes: int = 91,
-) -> list[Piece]:
+) -> list[Sample]:
     """Chooses what to time.
 
     Args:
@@ -83,7 +83,7 @@ def design(
     for i, genome in enumerate(networks):
         tape = Tape()
         record_plan(tape, lower(genome), num_classes)
-        chosen.append(Piece(f"network{i:03d}", True, tape))
+        chosen.append(Sample(f"network{i:03d}", True, tape))
     return chosen
 
 
@@ -131,7 +131,7 @@ def _in_turn(groups: Sequence[Sequence[_Place]]) -> Iterator[_Place]:
         yield from (group[turn] for group in groups if turn < len(group))
 
 
-def _piece(name: str, place: _Place, rng: random.Random, num_classes: int) -> Piece:
+def _piece(name: str, place: _Place, rng: random.Random, num_classes: int) -> Sample:
     """A unit and, half of the time, one of those that read it."""
     units = place.units
     readers = [unit for unit in units if any(port.unit == place.unit.name for port in unit.inputs)]
@@ -150,4 +150,4 @@ def _piece(name: str, place: _Place, rng: random.Random, num_classes: int) -> Pi
     ends: Sequence[Value] = last if members[-1].kind == "head" else last[:1]
     for value in ends:
         tape.output(value)
-    return Piece(name, False, tape)
+    return Sample(name, False, tape)
