@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from nas.cost.latency.conditions import Conditions, Time, Words
-from nas.cost.latency.features import Machine, Term, extent, family, terms
+from nas.cost.latency.features import Feature, Machine, extent, family, latency_features
 from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.layout import shipped_blocks
@@ -47,16 +47,18 @@ class Family(Settings):
             None, in a table by hand, holds for any size.
     """
 
-    ms: dict[Term, Amount]
+    ms: dict[Feature, Amount]
     largest: PositiveInt | None = None
 
 
 class Accuracy(Settings):
-    """How far the times told of what was left out of a fit were off.
+    """How far times predicted for what was left out of a fit are off.
 
     Attributes:
-        pieces, networks: that were timed.
-        piece_error, network_error: medians of the absolute relative errors; None without any.
+        pieces: number of samples that were timed.
+        networks: number of whole networks that were timed.
+        piece_error: median of the samples' absolute relative errors; None without any.
+        network_error: the same of networks.
     """
 
     pieces: NonNegativeInt
@@ -69,7 +71,7 @@ class MeasurementProtocol(Settings):
     """How it was measured, beyond the conditions; one picture at a time, raw outputs only.
 
     Attributes:
-        rounds: over all pieces; the time of a piece is the median of its rounds'.
+        rounds: over all samples; the time of a sample is the median of its rounds'.
         warm_up: runs before those that count.
         disturbed: share of all runs during which the process waited for the processor.
         load_before: processes that wanted to run before it began; None if unknown.
@@ -82,13 +84,14 @@ class MeasurementProtocol(Settings):
 
 
 class Measurement(Settings):
-    """The time of a piece or network.
+    """The time of a sample or network.
 
     Attributes:
         name: of the file that was timed.
         whole: whether it is a network.
         operators: how often it has which (`Operator.text`).
-        ms: median of the rounds; p95_ms: of all runs.
+        ms: median of the rounds.
+        p95_ms: 95th percentile of all runs.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
@@ -127,11 +130,11 @@ class LatencyTable(Conditions):
 
     @cached_property
     def machine(self) -> Machine:
-        """What the terms depend on besides the operator."""
+        """What the features depend on besides the operator."""
         return Machine(self.channel_block, self.near_bytes)
 
     def time_ms(self, genome: Genome, num_classes: int = 91) -> float:
-        """The time of one picture in milliseconds, raw outputs and overhead.
+        """Returns the time of one picture in milliseconds, raw outputs and overhead.
 
         Raises:
             GenomeError: the genome isn't legal, or a part can't be taken apart.
@@ -149,11 +152,11 @@ class LatencyTable(Conditions):
             ConfigError: names the first operator of an unknown kind, or far larger than all that
                 were timed.
         """
-        seen: set[Operator] = set()
+        checked: set[Operator] = set()
         for genome in genomes:
             for operator in dict.fromkeys(_tape(genome, num_classes).operators):
-                if operator not in seen:
-                    seen.add(operator)
+                if operator not in checked:
+                    checked.add(operator)
                     self._check_reach(operator)
 
     def _check_reach(self, operator: Operator) -> None:
@@ -177,13 +180,13 @@ class LatencyTable(Conditions):
         return weights
 
     def operator_ms(self, operator: Operator) -> float:
-        """The time of one operator; in a network, what is fused with its neighbours has a part.
+        """Returns the milliseconds of one operator, in a network among its neighbours.
 
         Raises:
             ConfigError: the table has no weights for it.
         """
-        ms, values = self._family(operator).ms, terms(operator, self.machine)
-        return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
+        ms, values = self._family(operator).ms, latency_features(operator, self.machine)
+        return math.fsum(weight * values.get(name, 0.0) for name, weight in ms.items())
 
     @cached_property
     def _blocks(self) -> dict[Fitted, tuple[float, ...]]:
@@ -194,7 +197,7 @@ class LatencyTable(Conditions):
         return {}
 
     def _block_ms(self, fit: Fitted) -> tuple[float, ...]:
-        """Times of a block's edges and of itself, each of which is a unit."""
+        """Returns the times of a block's edges and of itself, each of which is a unit."""
         cached = self._blocks.get(fit)
         if cached is None:
             if len(self._blocks) >= REMEMBERED:
@@ -212,17 +215,17 @@ class LatencyTable(Conditions):
         return cached
 
     def _edge_ms(self, resample: Resample, source: Shape, target: Shape, middle: int) -> float:
-        """Of an edge, which many blocks have alike."""
+        """Returns the time of an edge, which many blocks have alike."""
         key = (resample.signature, source, target, middle)
         cached = self._times.get(key)
         if cached is None:
             tape = Tape()
             resample.record(tape, tape.value(source.channels, source.size), source, target, middle)
-            cached = self._kept(key, tape)
+            cached = self._remembered(key, tape)
         return cached
 
     def _unit_ms(self, unit: Unit, num_classes: int) -> float:
-        """Of a unit from the taps on."""
+        """Returns the time of a unit from the taps on."""
         classes = num_classes if unit.kind == "head" else 0
         key = (unit.part.signature, unit.ins, unit.outs, classes)
         cached = self._times.get(key)
@@ -232,7 +235,7 @@ class LatencyTable(Conditions):
             gives = unit.record(tape, reads, num_classes)
             for value in gives if unit.kind == "head" else ():
                 tape.output(value)
-            cached = self._kept(key, tape)
+            cached = self._remembered(key, tape)
         return cached
 
     def _picture_ms(self, size: int) -> float:
@@ -240,10 +243,10 @@ class LatencyTable(Conditions):
         if cached is None:
             tape = Tape()
             record_picture(tape, size)
-            cached = self._kept(size, tape)
+            cached = self._remembered(size, tape)
         return cached
 
-    def _kept(self, key: object, tape: Tape) -> float:
+    def _remembered(self, key: object, tape: Tape) -> float:
         if len(self._times) >= REMEMBERED:
             self._times.clear()
         time = self._times[key] = self._tape_ms(tape)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.config.schema import SearchConfig
 from nas.cost.latency.pack import RUNNER, write_pack
-from nas.cost.latency.sampling import Sample, design
+from nas.cost.latency.sampling import NetworkSample, design
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.runs.outputs import check_folder
@@ -63,7 +63,7 @@ def pack(
 
 def choose_samples(
     config: SearchConfig, genomes: Sequence[str], samples: int, networks: int, classes: int
-) -> list[Sample]:
+) -> list[NetworkSample]:
     """Chooses what to time: of the named genomes, or else of the config's space."""
     if genomes:
         named: list[Genome] = [parse(text).genome() for text in genomes]
