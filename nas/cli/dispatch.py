@@ -17,7 +17,8 @@ def run_job(module: str, verb: str, *arguments: Any, **options: Any) -> None:
     Args:
         module: of `nas.jobs`, such as "top" or "data.check".
         verb: the function there.
-        arguments, options: the function's.
+        *arguments: the function's.
+        **options: the function's.
     """
     result = getattr(importlib.import_module(f"nas.jobs.{module}"), verb)(*arguments, **options)
     for path in result if isinstance(result, list) else ():
@@ -30,7 +31,8 @@ def run_long_job(job: str, run: Path, *arguments: Any, **options: Any) -> None:
     Args:
         job: a module of `nas.jobs`, with a function of the same name.
         run: the folder of the run.
-        arguments, options: the function's.
+        *arguments: the function's.
+        **options: the function's.
     """
     from nas.executors.interrupt import SearchInterrupted
 

@@ -17,13 +17,13 @@ from nas import signals, temporary
 from nas.errors import ConfigError, NasError, one_line
 
 
-def exit_code(app: typer.Typer, words: list[str], heard: signals.Signals) -> int:
+def exit_code(app: typer.Typer, words: list[str], stops: signals.Signals) -> int:
     """Runs a command line; prints what ended it, and returns the exit code for that.
 
     Args:
         app: the command.
         words: its arguments.
-        heard: the signals that were received meanwhile.
+        stops: the signals that came meanwhile.
 
     Raises:
         Exception: an error of the toolkit's own, if `NAS_DEBUG` is set.
@@ -35,10 +35,10 @@ def exit_code(app: typer.Typer, words: list[str], heard: signals.Signals) -> int
     except typer.Exit as end:
         return end.exit_code
     except KeyboardInterrupt as stop:
-        return say(str(stop) or "stopped", 128 + (heard.received or signals.number_of(stop)))
+        return say(str(stop) or "stopped", 128 + (stops.received or signals.number_of(stop)))
     except Exception as error:
-        if heard.received is not None:  # a library made something else of the interruption
-            return say("stopped", 128 + heard.received)
+        if stops.received is not None:  # a library made something else of the interruption
+            return say("stopped", 128 + stops.received)
         return _failed(error)
     return 0
 

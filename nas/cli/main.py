@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with (
         standard_streams() as output,
-        signals.raised(at_once=end_at_once, to_the_end=arguments is None) as heard,
+        signals.raised(at_once=end_at_once, to_the_end=arguments is None) as stops,
     ):
-        code = exit_code(app, words, heard)
+        code = exit_code(app, words, stops)
         output.flush()
         if output.failure:
             return say(f"standard output can't be written ({output.failure})", code or 2)

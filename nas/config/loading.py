@@ -29,6 +29,7 @@ def load_search(source: str | None, overrides: Sequence[Override] = ()) -> Searc
 
     Args:
         source: a path, or a name as `find` knows it; None for the defaults.
+        overrides: settings on top of it; later ones win.
 
     Raises:
         ConfigError: in one line that names the file or option and the setting.
@@ -48,6 +49,10 @@ def load_run(path: Path, overrides: Sequence[Override] = ()) -> Config:
 
     Args:
         path: the run's `config.yaml`.
+        overrides: settings on top of it; later ones win.
+
+    Raises:
+        ConfigError: in one line that names the file or option and the setting.
     """
     tree = yamlfile.read_table(path)
     kind = tree.get("job")
@@ -62,6 +67,7 @@ def check_data_dir(config: Config, source: str, overrides: Sequence[Override] = 
     """Refuses a data folder that isn't there.
 
     Args:
+        config: of either kind.
         source: the file that the config was read from.
         overrides: the options on top of it.
 

@@ -24,7 +24,7 @@ def keep_data(run: Run, config: Config, split: Split) -> None:
     Args:
         run: the run, with its config.
         config: the settings of this start.
-        split: all of ``train``.
+        split: all of `train`.
 
     Raises:
         RunError: the data, or how the hold-out is drawn, changed since the run began; says what.
@@ -53,7 +53,7 @@ def keep_data(run: Run, config: Config, split: Split) -> None:
 
 
 def _digests(split: Split) -> dict[str, list[Any]]:
-    """A count and a digest of each part of a split, and the split's own."""
+    """Returns a count and a digest of each part of a split, and the split's own."""
     columns: dict[str, list[Any]] = {
         "classes": [(c.id, c.name) for c in split.categories],
         "images": [
@@ -75,7 +75,7 @@ def _digests(split: Split) -> dict[str, list[Any]]:
 
 
 def _changed_part(path: Path, now: dict[str, list[Any]]) -> str | None:
-    """The first part that differs from what was kept, with its counts."""
+    """Returns the first part that differs from what was kept, with its counts."""
     try:
         before = json.loads(path.read_text())
         if before["all"] == now["all"]:
@@ -90,15 +90,17 @@ def _changed_part(path: Path, now: dict[str, list[Any]]) -> str | None:
 
 
 def kept_data(ref: object, *, needed: bool = False) -> tuple[Path | None, DataSettings]:
-    """The data folder of the run that a reference names, and its settings.
-
-    None stands for the built-in scenes, and for a folder that isn't there any more.
+    """Returns the data folder of the run that a reference names, and its settings.
 
     Args:
+        ref: a run's folder; anything else has no data.
         needed: refuse a folder that isn't there any more.
 
+    Returns:
+        None for the built-in scenes, or for a folder that isn't there any more; the settings.
+
     Raises:
-        DataError: then, and names the run's config.
+        DataError: `needed`, and the folder isn't there; names the run's config.
     """
     run = Run(Path(str(ref))) if isinstance(ref, str | Path) else None
     if run is None or not run.config.is_file():

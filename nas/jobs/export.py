@@ -26,11 +26,11 @@ def export(
     """Writes a model in some formats.
 
     Args:
-        ref: a run, a checkpoint, a trained model; for ``json`` alone any architecture.
-        formats: names of `nas.formats.FORMATS`: ``json`` (the architecture), ``onnx`` (the trained
+        ref: a run, a checkpoint, a trained model; for `json` alone any architecture.
+        formats: names of `nas.formats.FORMATS`: `json` (the architecture), `onnx` (the trained
             model), and what other packages add.
         out: folder for the files; beside the model by default.
-        data: a COCO folder whose ``val`` pictures the ONNX file is run on before this returns; by
+        data: a COCO folder whose `val` pictures the ONNX file is run on before this returns; by
             default the one that the run was trained on, else built-in scenes.
 
     Returns:

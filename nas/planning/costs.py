@@ -1,4 +1,4 @@
-"""What a search knows of a candidate before any training: what it counts, its time by a table."""
+"""What a search computes of a candidate before any training: counts, and its time by a table."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ class GenomeCosts:
     table: LatencyTable | None = None
 
     def __call__(self, genome: Genome) -> Mapping[str, float]:
+        """Returns a genome's costs by name."""
         return profile(genome, num_classes=self.classes, latency=self.table).costs()
 
     def check(self, space: Space, seed: int) -> None:
-        """Refuses a table that lacks units of a space, as far as draws can tell.
+        """Refuses a table that lacks operators of a space, as far as draws can tell.
 
         Raises:
             ConfigError: names the first, and says how many.
@@ -54,9 +55,9 @@ class GenomeCosts:
             return
         path = run.path / "latency_table.json"
         if path.is_file():
-            found = _change(read_table(path), self.table)
-            if found:
-                field, then, now = found
+            change = _change(read_table(path), self.table)
+            if change:
+                field, then, now = change
                 raise RunError(
                     f"{run.path}: {field} of the latency table was {short(then)} when this run "
                     f"began and is now {short(now)}; restore it, or start a new run"
@@ -65,7 +66,7 @@ class GenomeCosts:
 
 
 def _change(before: LatencyTable, now: LatencyTable) -> tuple[str, Any, Any] | None:
-    """The first field of a run's table that says something else now: what it is of, then times."""
+    """Returns the first field of a run's table that changed: its conditions, then its times."""
     for field in ("device", "runtime", "threads", "precision"):
         was, is_now = getattr(before, field), getattr(now, field)
         if was != is_now:

@@ -21,7 +21,10 @@ def on_gpus(
     """Puts numbers in the place of `gpus_per_worker: auto`: a begun run's own, or measured ones.
 
     Args:
+        config: of the search.
+        run: begun or not.
         proxy: what a trial is.
+        space: of the candidates.
         costs: of a candidate; the one of most multiply-adds is measured.
 
     Raises:

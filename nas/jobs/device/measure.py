@@ -48,9 +48,11 @@ def measure(
         config: whose space networks are drawn from.
         genomes: references; networks that are timed in place of a space's.
         out: the table.
-        samples, networks: how many to time; of references all.
+        samples: how many parts of networks to time.
+        networks: how many whole networks to time; of references all.
         classes: background counts.
-        rounds, threads: see the runner.
+        rounds: over all samples, each of which gives a time.
+        threads: of one operator.
 
     Returns:
         The table.

@@ -35,7 +35,8 @@ def pack(
         config: whose space networks are drawn from.
         genomes: references; networks that are timed in place of a space's.
         folder: new, or empty.
-        samples, networks: how many to time; of references all.
+        samples: how many parts of networks to time.
+        networks: how many whole networks to time; of references all.
         classes: background counts.
 
     Returns:
