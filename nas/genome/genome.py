@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -163,7 +163,7 @@ class Genome(Part):
             neck_width = head_width
         try:
             if width != 1.0:
-                changes["scale"] = self.scale.but(width=self.scale.width * width)
+                changes["scale"] = self.scale.replace(width=self.scale.width * width)
             if alpha is not None:
                 changes["blocks"] = tuple(_with_alpha(block, alpha) for block in self.blocks)
             if neck_width is not None:
@@ -171,8 +171,8 @@ class Genome(Part):
             if head_width is not None:
                 changes["head"] = self.head.with_width(head_width)
             if input_size is not None:
-                changes["input"] = self.input.but(size=input_size)
-            return self.but(**changes)
+                changes["input"] = self.input.replace(size=input_size)
+            return self.replace(**changes)
         except ValidationError as error:
             raise GenomeError(_refusal(error)) from None
 
@@ -198,17 +198,12 @@ def _json(value: Any) -> str:
         return "[" + ",".join([part.signature for part in value]) + "]"
     if isinstance(value, Part):
         return value.signature
-    return _json_of_scalar(value)
-
-
-@lru_cache(maxsize=64, typed=True)  # 1 and True are equal and look different
-def _json_of_scalar(value: str | int | None) -> str:
     return json.dumps(value)
 
 
 def _with_alpha(block: Block, alpha: float) -> Block:
-    edges = (edge.but(resample=edge.resample.with_alpha(alpha)) for edge in block.inputs)
-    return block.but(inputs=tuple(edges))
+    edges = (edge.replace(resample=edge.resample.with_alpha(alpha)) for edge in block.inputs)
+    return block.replace(inputs=tuple(edges))
 
 
 def _refusal(error: ValidationError) -> str:

@@ -10,9 +10,9 @@ what their runners write keep these texts:
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple, Self, get_args
 
+from nas.genome.memo import remembered
 from nas.genome.part import Activation
 
 ACTIVATIONS = get_args(Activation)[1:]  # but for "none"
@@ -70,7 +70,7 @@ class Operator(NamedTuple):
         return places * self.channels_in if self.kind.startswith("conv") else 0
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _window(kind: str) -> tuple[int, int]:
     numbers = dict(re.findall(r" ([ks])(\d+)", kind))
     return int(numbers.get("k", 1)), int(numbers.get("s", 1))

@@ -68,7 +68,7 @@ class Part(BaseModel):
             GenomeError: names the field, and what would be legal.
         """
 
-    def but(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """A checked copy with other fields (``model_copy`` would keep stale cached strings)."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})

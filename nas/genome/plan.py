@@ -53,9 +53,11 @@ class Lowering:
         yield from self._ends()
 
     def _block(self, name: str, canonical: bool) -> Iterator[Unit]:
-        block, fit = self.layout.blocks[name], self.layout.fitted[name]
+        block, resolved = self.layout.blocks[name], self.layout.resolved[name]
         unread = name not in self.shipped
-        inputs = list(zip(block.inputs, fit.sources, fit.ins, fit.middles, strict=True))
+        inputs = list(
+            zip(block.inputs, resolved.sources, resolved.ins, resolved.middles, strict=True)
+        )
         if canonical and block.combine != "concat":
             # A sum doesn't know the order of its terms: list them by canonical parent.
             inputs.sort(key=lambda i: (self.names[i[0].block], i[0].point, i[0].resample.signature))
@@ -72,16 +74,24 @@ class Lowering:
                     (port,),
                     (source.shape,),
                     (after,),
-                    fit.width,
+                    resolved.width,
                     middle,
                     unread,
                 )
                 port = Port(f"{name}_e{index}")
             ports.append(port)
         ins = tuple([after for _, _, after, _ in inputs])
-        outs = tuple([out.shape for out in fit.outs])
+        outs = tuple([out.shape for out in resolved.outs])
         yield Unit(
-            name, "block", block.op, block, tuple(ports), ins, outs, fit.width, training_only=unread
+            name,
+            "block",
+            block.op,
+            block,
+            tuple(ports),
+            ins,
+            outs,
+            resolved.width,
+            training_only=unread,
         )
 
     def _ends(self) -> Iterator[Unit]:

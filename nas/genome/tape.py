@@ -9,9 +9,9 @@ it.  What follows the raw outputs, decoding of boxes and non-maximum suppression
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
+from nas.genome.memo import remembered
 from nas.genome.operators import Operator
 from nas.genome.part import Activation
 
@@ -275,6 +275,6 @@ class Tape:
         return out
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _kind(what: str, kernel: int, stride: int, dilation: int) -> str:
     return f"{what} k{kernel} s{stride}" + (f" d{dilation}" if dilation > 1 else "")

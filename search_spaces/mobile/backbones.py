@@ -1,6 +1,6 @@
 """Published backbones as torchvision has them, so that its ImageNet weights fit their rows.
 
-Row *i* is ``features[i]`` of torchvision's model.  Source: torchvision, models/mobilenetv2.py and
+Row *i* is `features[i]` of torchvision's model. Source: torchvision, models/mobilenetv2.py and
 models/mobilenetv3.py.
 """
 
@@ -13,7 +13,7 @@ from nas.errors import GenomeError
 from nas.genome.blocks import Block
 from nas.genome.parts import SqueezeExcite
 from nas.space import Code, Decision
-from search_spaces.mobile.listing import Layer, Row, Style, stage
+from search_spaces.mobile.listing import BlockStyle, ChainBlock, LayerSpec, stage
 from search_spaces.mobile.zoo import ibn, mobilenetv2_rows, mobilenetv3_large_rows, stem
 
 BackboneName = Literal["mobilenetv2-1.0", "mobilenetv3-large", "mobilenetv3-small"]
@@ -23,22 +23,22 @@ NAMES: tuple[BackboneName, ...] = get_args(BackboneName)
 class Backbone(NamedTuple):
     """Rows from the stem on, and the settings that its weights were trained with."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ChainBlock, ...]
     deploy: dict[str, Any]
 
 
-def mobilenetv3_small_rows() -> tuple[Row, ...]:
+def mobilenetv3_small_rows() -> tuple[ChainBlock, ...]:
     """MobileNetV3-Small up to its last 1×1."""
-    plain, hard, excite = Style("relu"), Style("hard_swish"), SqueezeExcite()
-    plain_excited, hard_excited = Style("relu", excite), Style("hard_swish", excite)
+    plain, hard, excite = BlockStyle("relu"), BlockStyle("hard_swish"), SqueezeExcite()
+    plain_excited, hard_excited = BlockStyle("relu", excite), BlockStyle("hard_swish", excite)
     return (
         stem(16, hard),
-        Row(ibn(1), 16, 2, style=plain_excited),
+        ChainBlock(ibn(1), 16, 2, style=plain_excited),
         *stage((ibn(72 / 16), ibn(88 / 24)), 24, 2, plain),
         *stage((ibn(4, 5), ibn(6, 5), ibn(6, 5)), 40, 2, hard_excited),
         *stage((ibn(3, 5), ibn(3, 5)), 48, 1, hard_excited),
         *stage((ibn(6, 5),) * 3, 96, 2, hard_excited),
-        Row(Layer("conv", 1), 576, style=hard),
+        ChainBlock(LayerSpec("conv", 1), 576, style=hard),
     )
 
 
@@ -71,7 +71,7 @@ class FixedBackbone:
         """All choices."""
         return (True,) * len(self.decisions[0].choices)
 
-    def rows(self, code: Sequence[int]) -> tuple[Row, ...]:
+    def rows(self, code: Sequence[int]) -> tuple[ChainBlock, ...]:
         """The chain, up to its last row."""
         return self.whole[: self._end + code[0] + 1]
 

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from nas.genome import Genome
-from nas.genome.memo import Memo
-from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.memo import remembered
+from nas.genome.shapes import ResolvedBlock
 from nas.genome.tally import Tally
 
 LEVELS = range(1, 6)
@@ -40,8 +40,8 @@ def features(genome: Genome) -> dict[str, float]:
     found = genome.layout
     counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
     macs, weights = dict.fromkeys(LEVELS, 0), 0
-    for fit in found.fitted.values():
-        block = _described[fit]
+    for resolved in found.resolved.values():
+        block = _describe(resolved)
         counts.update(block.counts)
         weights += block.weights
         if block.counts != ("extras",):
@@ -67,23 +67,21 @@ def _log2(value: float) -> float:
     return math.log2(value) if value else 0.0
 
 
-def _describe(fit: Fitted) -> _Described:
-    op, source = fit.block.op, fit.ins[0]
+@remembered
+def _describe(resolved: ResolvedBlock) -> _Described:
+    op, source = resolved.block.op, resolved.ins[0]
     if getattr(op, "squeeze_excite", None) is not None:
-        op = op.but(squeeze_excite=None)
+        op = op.replace(squeeze_excite=None)
     tally = Tally()
-    op.record(tally, tally.value(source.channels, source.size), fit.width, op.window.stride)
-    return _Described(_counts(fit), fit.block.level, tally.weights, tally.macs)
+    op.record(tally, tally.value(source.channels, source.size), resolved.width, op.window.stride)
+    return _Described(_counts(resolved), resolved.block.level, tally.weights, tally.macs)
 
 
-_described = Memo(_describe, REMEMBERED)
-
-
-def _counts(fit: Fitted) -> tuple[str, ...]:
-    op = fit.block.op
+def _counts(resolved: ResolvedBlock) -> tuple[str, ...]:
+    op = resolved.block.op
     if getattr(op, "project_activation", "none") != "none":
         return ("extras",)
-    counts = [f"layers{fit.block.level}", *([op.type] if op.type in _COUNTED else [])]
+    counts = [f"layers{resolved.block.level}", *([op.type] if op.type in _COUNTED else [])]
     counts += ["kernel5"] * (getattr(op, "kernel", 1) == 5)
     counts += ["squeeze_excite"] * (getattr(op, "squeeze_excite", None) is not None)
     counts += ["hard_swish"] * (getattr(op, "activation", "none") == "hard_swish")

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from typing import Literal
 
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
+from nas.genome.memo import remembered
 from nas.genome.part import Activation, Stride
 from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
 from nas.genome.widths import compressed
-from search_spaces.mobile.listing import Layer, Style
+from search_spaces.mobile.listing import BlockStyle, LayerSpec
 
 Variant = Literal["ibn", "ibn+fused", "ibn+fused+tucker"]
 Activations = Literal["relu6", "hard_swish", "mixed"]
@@ -51,18 +51,18 @@ MULTIPLIERS = (None, *SPACE.multipliers)
 """The choices of a width; None is for a stage that isn't there."""
 
 _SIZED = tuple(product(SPACE.kernels, SPACE.expansions))
-IBN = tuple(Layer("inverted_residual", k, e) for k, e in _SIZED)
-FUSED = tuple(Layer("fused_inverted_residual", k, e) for k, e in _SIZED)
-TUCKER = tuple(Layer("tucker", 3, ratios=r) for r in product(SPACE.ratios, SPACE.ratios))
-UNEXPANDED = tuple(Layer("inverted_residual", k, 1.0) for k in SPACE.kernels)
+IBN = tuple(LayerSpec("inverted_residual", k, e) for k, e in _SIZED)
+FUSED = tuple(LayerSpec("fused_inverted_residual", k, e) for k, e in _SIZED)
+TUCKER = tuple(LayerSpec("tucker", 3, ratios=r) for r in product(SPACE.ratios, SPACE.ratios))
+UNEXPANDED = tuple(LayerSpec("inverted_residual", k, 1.0) for k in SPACE.kernels)
 """Stage 1's only layer, where it isn't a Tucker block, in all published networks."""
 
-LAYERS: dict[Variant, tuple[Layer, ...]] = {
+LAYERS: dict[Variant, tuple[LayerSpec, ...]] = {
     "ibn": IBN,
     "ibn+fused": IBN + FUSED,
     "ibn+fused+tucker": IBN + FUSED + TUCKER,
 }
-FIRST_LAYERS: dict[Variant, tuple[Layer, ...]] = {
+FIRST_LAYERS: dict[Variant, tuple[LayerSpec, ...]] = {
     "ibn": UNEXPANDED,
     "ibn+fused": UNEXPANDED,
     "ibn+fused+tucker": UNEXPANDED + TUCKER,
@@ -75,13 +75,13 @@ def channels(base: int, index: int) -> int:
     return 0 if multiplier is None else compressed(base, multiplier)
 
 
-@cache
+@remembered
 def distinct(base: int) -> tuple[int, ...]:
     """The different channels that a base has under the multipliers, ascending."""
     return tuple(dict.fromkeys(channels(base, i) for i in range(1, len(MULTIPLIERS))))
 
 
-@cache
+@remembered
 def width_mask(base: int) -> tuple[bool, ...]:
     """Which multipliers are the first to give their channels; None isn't one."""
     widths = [channels(base, i) for i in range(len(MULTIPLIERS))]
@@ -101,7 +101,7 @@ def multiplier_index(block: Block, base: int) -> int:
     raise GenomeError(f"block {block.id!r} is {width} wide; the space has {distinct(base)}")
 
 
-def layer_mask(choices: Sequence[Layer | None], source: int, width: int) -> tuple[bool, ...]:
+def layer_mask(choices: Sequence[LayerSpec | None], source: int, width: int) -> tuple[bool, ...]:
     """Which layers aren't None, and don't repeat an earlier one where they stand.
 
     With 8 channels both ratios of a Tucker block come to the same.
@@ -110,7 +110,7 @@ def layer_mask(choices: Sequence[Layer | None], source: int, width: int) -> tupl
         choices: of a layer.
         source, width: channels that it reads and gives.
     """
-    seen: set[tuple[Layer, int, int]] = set()
+    seen: set[tuple[LayerSpec, int, int]] = set()
     mask = []
     for layer in choices:
         if layer is None or not layer.narrows:
@@ -123,25 +123,25 @@ def layer_mask(choices: Sequence[Layer | None], source: int, width: int) -> tupl
     return tuple(mask)
 
 
-def layer_of(block: Block) -> Layer | None:
+def layer_of(block: Block) -> LayerSpec | None:
     """What a block does, but for its width and stride; None for what no layer is."""
     op = block.op
     if isinstance(op, InvertedResidual | FusedInvertedResidual):
-        return Layer(op.type, op.kernel, op.expansion)
+        return LayerSpec(op.type, op.kernel, op.expansion)
     if isinstance(op, Tucker):
-        return Layer(op.type, op.kernel, ratios=(op.input_ratio, op.output_ratio))
+        return LayerSpec(op.type, op.kernel, ratios=(op.input_ratio, op.output_ratio))
     return None
 
 
-def said(layer: Layer) -> str:
+def layer_text(layer: LayerSpec) -> str:
     """A layer in words: ``inverted_residual k5 e4``, ``tucker k3 0.25/0.75``."""
     into, out = layer.ratios
     rest = f"{into:g}/{out:g}" if layer.narrows else f"e{layer.expansion:g}"
     return f"{layer.type} k{layer.kernel} {rest}"
 
 
-@cache
-def style(activations: Activations, coarse: bool, excite: bool) -> Style:
+@remembered
+def style(activations: Activations, coarse: bool, excite: bool) -> BlockStyle:
     """Activation and squeeze-excite; inside, that is MobileDet-CPU's.
 
     Args:
@@ -151,4 +151,4 @@ def style(activations: Activations, coarse: bool, excite: bool) -> Style:
     """
     mixed: Activation = "hard_swish" if coarse else "relu6"
     chosen: Activation = mixed if activations == "mixed" else activations
-    return Style(chosen, SqueezeExcite(activation=chosen, gate="sigmoid") if excite else None)
+    return BlockStyle(chosen, SqueezeExcite(activation=chosen, gate="sigmoid") if excite else None)

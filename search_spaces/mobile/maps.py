@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -11,13 +10,14 @@ from pydantic import Field, model_validator
 from nas.errors import GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import Block
+from nas.genome.memo import remembered
 from nas.genome.parts import RFCR, DefaultBoxes, InvertedResidual, SSDHead
 from nas.settings import Settings
 from nas.space import Code, Decision
 from search_spaces.mobile.listing import (
     EXTRAS,
+    ChainBlock,
     Point,
-    Row,
     Tapped,
     default_boxes,
     ssdlite_head,
@@ -112,8 +112,8 @@ class MapDecisions:
         plain = finest * (extras - 1) * (widths - 1)
         return plain + finest * (necks - 1), plain
 
-    def parts(self, code: Sequence[int], rows: Sequence[Row]) -> dict[str, Any]:
-        """What ``genome_from_rows`` takes besides the rows."""
+    def parts(self, code: Sequence[int], rows: Sequence[ChainBlock]) -> dict[str, Any]:
+        """What ``genome_from_listing`` takes besides the rows."""
         maps = Maps(
             *[decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
         )
@@ -159,20 +159,20 @@ def _index(decision: Decision, value: object) -> int:
     return decision.choices.index(value)
 
 
-def _taps(rows: Sequence[Row], point: Point) -> tuple[Tapped, ...]:
+def _taps(rows: Sequence[ChainBlock], point: Point) -> tuple[Tapped, ...]:
     """The last map of each stride from 4 on."""
     strided = [i for i, row in enumerate(rows) if row.stride == 2]
     taps = [Tapped(i if point == "expand" else i - 1, point) for i in strided[2:]]
     return *taps, Tapped(len(rows) - 1)
 
 
-@lru_cache(maxsize=16)
+@remembered
 def _rfcr(collect: int, fine: bool) -> RFCR:
     """Of the maps of strides 8, 16, 32 and 4, it gives back the first three, or two of them."""
     return RFCR(collect=collect, fuse=2 * collect, target=1, outputs=(0, 1, 2) if fine else (1, 2))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _head(maps: int, fine: bool, boxes: BoxSettings) -> SSDHead:
     """A head for ``maps`` maps; the first has stride 8 if they are ``fine``."""
     first = boxes.three_on_first
@@ -183,5 +183,5 @@ def _head(maps: int, fine: bool, boxes: BoxSettings) -> SSDHead:
     half = boxes.smallest / 2
     finest = DefaultBoxes(scale=half, next_scale=boxes.smallest, clip=boxes.clip)
     if first:
-        finest = finest.but(ratios=(2.0,), squares=(half / 2,))
+        finest = finest.replace(ratios=(2.0,), squares=(half / 2,))
     return ssdlite_head((finest, *rest))

@@ -20,7 +20,7 @@ from search_spaces.base import DetectorSpace, SpaceSettings
 from search_spaces.mobile.backbones import BACKBONES, BackboneName, FixedBackbone
 from search_spaces.mobile.features import features
 from search_spaces.mobile.layers import Variant
-from search_spaces.mobile.listing import DeploySettings, Point, genome_from_rows
+from search_spaces.mobile.listing import MobileDeploySettings, Point, genome_from_listing
 from search_spaces.mobile.maps import BoxSettings, MapDecisions, is_extra
 from search_spaces.mobile.stages import SearchedBackbone
 
@@ -47,7 +47,7 @@ class MobileSpaceSettings(SpaceSettings):
     variant: Variant = "ibn+fused+tucker"
     input_factors: tuple[Factor, ...] = Field(default=(0.6, 0.8, 1.0, 1.2), min_length=1)
     boxes: BoxSettings = BoxSettings()
-    deploy: DeploySettings = DeploySettings()
+    deploy: MobileDeploySettings = MobileDeploySettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -56,7 +56,7 @@ class MobileSpaceSettings(SpaceSettings):
         if name not in BACKBONES:
             return values
         given = values.get("deploy", {})
-        if isinstance(given, DeploySettings):
+        if isinstance(given, MobileDeploySettings):
             given = given.model_dump(exclude_unset=True)
         if not isinstance(given, Mapping):
             return values
@@ -108,7 +108,7 @@ class MobileSpace(DetectorSpace):
         sides = Decision("input", tuple(deploy.input_size for deploy in self._deployed))
         self.decisions = (*self.backbone.decisions, *self.maps.decisions, sides)
 
-    def _deploys(self) -> tuple[DeploySettings, ...]:
+    def _deploys(self) -> tuple[MobileDeploySettings, ...]:
         """How a network is deployed at each of the inputs."""
         base, factors = self.settings.deploy, self.settings.input_factors
         sides = [SIDE * int(base.input_size * factor / SIDE + 0.5) for factor in factors]
@@ -125,7 +125,7 @@ class MobileSpace(DetectorSpace):
     def inputs(self) -> tuple[Input, ...]:
         """The inputs that the space's networks have."""
         first = self.decode(next(self.codes())).input
-        return tuple(first.but(size=deploy.input_size) for deploy in self._deployed)
+        return tuple(first.replace(size=deploy.input_size) for deploy in self._deployed)
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
         """The backbone's masks, then those of the maps; every input is legal."""
@@ -142,7 +142,7 @@ class MobileSpace(DetectorSpace):
         self.check(code)
         rows = self.backbone.rows(code[: self._ends])
         parts = self.maps.parts(code[self._ends : -1], rows)
-        return genome_from_rows(rows, deploy=self._deployed[code[-1]], **parts)
+        return genome_from_listing(rows, deploy=self._deployed[code[-1]], **parts)
 
     def encode(self, candidate: Genome) -> Code:
         """The only code that decodes to a genome of this key.
@@ -162,10 +162,6 @@ class MobileSpace(DetectorSpace):
                 "squeeze-excite; legal: what space.decode makes"
             )
         return code
-
-    def key(self, candidate: Genome) -> str:
-        """The genome's canonical key."""
-        return candidate.key
 
     def size(self) -> int:
         """Codes of the space, which are as many networks."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple, get_args
 
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
+from nas.genome.memo import remembered
 from nas.space import Code, Decision
 from search_spaces.mobile.layers import (
     FIRST_LAYERS,
@@ -20,12 +20,12 @@ from search_spaces.mobile.layers import (
     distinct,
     layer_mask,
     layer_of,
+    layer_text,
     multiplier_index,
-    said,
     style,
     width_mask,
 )
-from search_spaces.mobile.listing import Layer, Row, stage
+from search_spaces.mobile.listing import ChainBlock, LayerSpec, stage
 
 STAGES = len(SPACE.widths)
 ALWAYS = 5
@@ -34,7 +34,7 @@ ALWAYS = 5
 _NAMES: tuple[Activations, ...] = get_args(Activations)
 
 
-class Place(NamedTuple):
+class StagePositions(NamedTuple):
     """Where the decisions of a stage stand in a code; stage 1 has none on its depth."""
 
     depth: int | None
@@ -58,7 +58,7 @@ class SearchedBackbone:
 
     def __init__(self, variant: Variant) -> None:
         self.layers, self.first = LAYERS[variant], FIRST_LAYERS[variant]
-        self.places: list[Place] = []
+        self.places: list[StagePositions] = []
         self.decisions = tuple(self._decisions())
         self._stage_of = [-1, -1]  # of each decision
         for index, place in enumerate(self.places):
@@ -82,7 +82,9 @@ class SearchedBackbone:
                 yield Decision(f"layer{number}.{i}", (None, *layers))
             yield Decision(f"squeeze_excite{number}", (False, True))
             width = at + (not first)
-            place = Place(None if first else at, width, range(width + 1, width + 1 + count), 0)
+            place = StagePositions(
+                None if first else at, width, range(width + 1, width + 1 + count), 0
+            )
             self.places.append(place._replace(excite=place.layers.stop))
             at = place.layers.stop + 1
 
@@ -136,7 +138,7 @@ class SearchedBackbone:
 
     # --- from a code and back ---------------------------------------------------------------------
 
-    def rows(self, code: Sequence[int]) -> tuple[Row, ...]:
+    def rows(self, code: Sequence[int]) -> tuple[ChainBlock, ...]:
         """The chain of a complete legal code."""
         rows = _stem(channels(SPACE.stem, code[1]), _NAMES[code[0]])
         for index, place in enumerate(self.places):
@@ -169,7 +171,9 @@ class SearchedBackbone:
             code += self._encode_stage(index, place, found)
         return tuple(code)
 
-    def _encode_stage(self, index: int, place: Place, blocks: Sequence[Block]) -> list[int]:
+    def _encode_stage(
+        self, index: int, place: StagePositions, blocks: Sequence[Block]
+    ) -> list[int]:
         most = len(place.layers)
         if len(blocks) > most:
             raise GenomeError(
@@ -182,8 +186,8 @@ class SearchedBackbone:
         for block in blocks:
             layer = layer_of(block)
             if layer is None or layer not in choices:
-                met = block.op.type if layer is None else said(layer)
-                legal = ", ".join(map(said, choices[1:]))
+                met = block.op.type if layer is None else layer_text(layer)
+                legal = ", ".join(map(layer_text, choices[1:]))
                 raise GenomeError(f"block {block.id!r} is {met}; legal: {legal}")
             code.append(choices.index(layer))
         excite = any(getattr(block.op, "squeeze_excite", None) for block in blocks)
@@ -225,15 +229,15 @@ class SearchedBackbone:
         )
 
 
-@lru_cache(maxsize=64)
-def _stem(width: int, activations: Activations) -> tuple[Row, ...]:
-    return (Row(Layer("conv"), width, stride=2, style=style(activations, False, False)),)
+@remembered
+def _stem(width: int, activations: Activations) -> tuple[ChainBlock, ...]:
+    return (ChainBlock(LayerSpec("conv"), width, stride=2, style=style(activations, False, False)),)
 
 
-@lru_cache(maxsize=8192)
+@remembered
 def _stage(
-    index: int, width: int, layers: tuple[Layer, ...], activations: Activations, excite: bool
-) -> tuple[Row, ...]:
+    index: int, width: int, layers: tuple[LayerSpec, ...], activations: Activations, excite: bool
+) -> tuple[ChainBlock, ...]:
     level = 1 + sum(stride == 2 for stride in SPACE.strides[: index + 1])
     return stage(layers, width, SPACE.strides[index], style(activations, level >= 4, excite))
 

@@ -7,13 +7,13 @@ and, for SpineNet-Mobile, spinenet_mbconv.py beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE, Block, Edge, Tap
+from nas.genome.memo import remembered
 from nas.genome.network import Input, Scale
 from nas.genome.parts import (
     AlphaResample,
@@ -31,7 +31,7 @@ from nas.genome.parts import (
     SeparableResample,
     SqueezeExcite,
 )
-from nas.settings import Settings
+from search_spaces.base import DeploySettings
 
 WIDTHS = {1: 32, 2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}
 """Channels of a block's 3×3 convolution by level, before the width factor (FILTER_SIZE_MAP)."""
@@ -51,7 +51,7 @@ BlockFamily = Literal["resnet", "mobile"]
 ActivationName = Literal["relu", "swish"]
 
 
-class Row(NamedTuple):
+class PermutedBlock(NamedTuple):
     """One permuted block of a listing; parents are indices that count the two stem blocks."""
 
     level: int
@@ -60,7 +60,7 @@ class Row(NamedTuple):
     output: bool = False
 
 
-class DeploySettings(Settings):
+class SpineNetDeploySettings(DeploySettings):
     """How a listing is deployed; the defaults are SpineNet-49's.
 
     Attributes:
@@ -76,7 +76,6 @@ class DeploySettings(Settings):
     """
 
     block: BlockFamily = "resnet"
-    width: float = Field(default=1.0, gt=0, le=16)
     alpha: float = Field(default=0.5, gt=0, le=16)
     repeats: int = Field(default=1, ge=1, le=16)
     endpoints: int = Field(default=256, ge=1, le=16384)
@@ -94,7 +93,7 @@ class DeploySettings(Settings):
 
 
 def genome_from_listing(
-    rows: Sequence[Row], deploy: DeploySettings | None = None, name: str = ""
+    rows: Sequence[PermutedBlock], deploy: SpineNetDeploySettings | None = None, name: str = ""
 ) -> Genome:
     """Makes the genome of a listing, with merges of dangling blocks as explicit edges.
 
@@ -103,7 +102,7 @@ def genome_from_listing(
         deploy: scale, head and input.
         name: a label; it isn't part of the key.
     """
-    deploy = deploy or DeploySettings()
+    deploy = deploy or SpineNetDeploySettings()
     settings = deploy.block, deploy.alpha, deploy.activation, deploy.repeats
     stem = _mobile_stem if deploy.block == "mobile" else _stem
     blocks = list(stem(deploy.repeats, deploy.activation))
@@ -124,7 +123,9 @@ def genome_from_listing(
     )
 
 
-def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list[tuple[int, ...]]:
+def dangling_merges(
+    rows: Sequence[PermutedBlock], family: BlockFamily = "resnet"
+) -> list[tuple[int, ...]]:
     """For each row, the indices of earlier blocks that are added to its input as they are.
 
     A block that nobody has read yet joins the first output block built after it that has its
@@ -156,10 +157,10 @@ def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list
 _DIRECT = Direct()
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _block(
     index: int,
-    row: Row,
+    row: PermutedBlock,
     merged: tuple[int, ...],
     family: BlockFamily,
     alpha: float,
@@ -180,7 +181,7 @@ def _block(
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     convolution = Conv(width=STEM_WIDTH, kernel=7, stride=2, activation=activation, scalable=False)
     bottleneck = _operation("bottleneck", 2, activation)
@@ -192,12 +193,12 @@ def _stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     """A convolution of stride 2, then levels 1 and 2; ``repeats`` is 1."""
     convolution = Conv(width=MOBILE_WIDTHS[0], stride=2, activation=activation)
-    first = _inverted_residual(1, activation).but(shortcut=False)
-    second = _inverted_residual(2, activation).but(stride=2, shortcut=False)
+    first = _inverted_residual(1, activation).replace(shortcut=False)
+    second = _inverted_residual(2, activation).replace(stride=2, shortcut=False)
     return (
         Block(id="stem", level=1, op=convolution, inputs=(Edge(block=IMAGE),)),
         Block(id="0", level=1, op=first, inputs=(Edge(block="stem"),)),
@@ -205,7 +206,7 @@ def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _operation(kind: BlockType, level: int, activation: ActivationName) -> Operation:
     return _OPERATIONS[kind](level, activation)
 
@@ -235,35 +236,35 @@ _OPERATIONS: dict[BlockType, Callable[[int, ActivationName], Operation]] = {
 }
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _resample(family: BlockFamily, alpha: float, activation: ActivationName) -> Resample:
     if family == "mobile":
         return SeparableResample(activation=activation)
     return AlphaResample(alpha=alpha, activation=activation)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _edge(parent: int, resample: Resample) -> Edge:
     return Edge(block=str(parent), resample=resample)
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _tap(block: int) -> Tap:
     return Tap(block=str(block))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _input(size: int) -> Input:
     return Input(size=size)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _neck(width: int, activation: ActivationName) -> Endpoints:
     return Endpoints(width=width, activation=activation)
 
 
-@lru_cache(maxsize=64)
-def _head(deploy: DeploySettings, maps: int) -> RetinaNetHead:
+@remembered
+def _head(deploy: SpineNetDeploySettings, maps: int) -> RetinaNetHead:
     return RetinaNetHead(
         width=deploy.head_width,
         depth=deploy.head_depth,
@@ -273,6 +274,6 @@ def _head(deploy: DeploySettings, maps: int) -> RetinaNetHead:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _scale(width: float) -> Scale:
     return Scale(width=width)

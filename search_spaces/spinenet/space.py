@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
@@ -19,23 +18,18 @@ from pydantic import Field
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import Block
-from nas.genome.listing import resolve
 from nas.genome.network import Input
 from nas.settings import Settings
 from nas.space import Code, Decision
 from search_spaces.base import DetectorSpace, SpaceSettings
+from search_spaces.spinenet.features import features
 from search_spaces.spinenet.listing import (
     OUTPUT_LEVELS,
     STEM_BLOCKS,
     BlockType,
-    DeploySettings,
-    Row,
+    PermutedBlock,
+    SpineNetDeploySettings,
     genome_from_listing,
-)
-
-_COUNTED = (
-    *(f"level{level}" for level in range(1, 8)),
-    *("bottleneck", "residual", "down", "same", "up", "octaves", "merges"),
 )
 
 Variant = Literal["paper", "released", "released-v2", "released-mobile"]
@@ -58,7 +52,7 @@ class SpineNetSpaceSettings(SpaceSettings):
     variant: Variant = "paper"
     intermediates: int | None = Field(default=None, ge=1, le=11)
     window: int | None = Field(default=None, ge=0, le=32)
-    deploy: DeploySettings = DeploySettings()
+    deploy: SpineNetDeploySettings = SpineNetDeploySettings()
 
 
 class _Rules(Settings):
@@ -199,15 +193,15 @@ class SpineNetSpace(DetectorSpace):
         if repeated or not inside or min(code) < 0:
             self.check(code)
 
-    def _rows(self, code: Sequence[int]) -> list[Row]:
+    def _rows(self, code: Sequence[int]) -> list[PermutedBlock]:
         taken = [decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
         own = iter(taken[self.blocks :])
         rows = [
-            Row(self.base_levels[label] + next(own), next(own), next(own))
+            PermutedBlock(self.base_levels[label] + next(own), next(own), next(own))
             for label in taken[: self.intermediates]
         ]
         rows += [
-            Row(level, next(own), next(own), True)
+            PermutedBlock(level, next(own), next(own), True)
             for level in taken[self.intermediates : self.blocks]
         ]
         return rows
@@ -242,7 +236,7 @@ class SpineNetSpace(DetectorSpace):
             )
         return code
 
-    def _listing(self, genome: Genome) -> list[Row]:
+    def _listing(self, genome: Genome) -> list[PermutedBlock]:
         """Reads the permuted blocks back as rows."""
         permuted = genome.blocks[len(genome.blocks) - self.blocks :]
         stem = [block.id for block in genome.blocks[: len(genome.blocks) - self.blocks]]
@@ -262,7 +256,7 @@ class SpineNetSpace(DetectorSpace):
             raise GenomeError(f"the space's outputs have the levels {list(OUTPUT_LEVELS)}")
         return rows
 
-    def _row(self, block: Block, places: dict[str, int], output: bool) -> Row:
+    def _row(self, block: Block, places: dict[str, int], output: bool) -> PermutedBlock:
         kind = next((kind for kind in self.types if kind == block.op.type), None)
         if kind is None:
             raise GenomeError(f"block {block.id!r} is a {block.op.type}; legal: {self.types}")
@@ -270,7 +264,7 @@ class SpineNetSpace(DetectorSpace):
         if len(edges) != 2 or any(edge.block not in places for edge in edges):
             raise GenomeError(f"block {block.id!r}: the space's blocks read two permuted or stem")
         first, second = sorted(places[edge.block] for edge in edges)
-        return Row(block.level, kind, (first, second), output)
+        return PermutedBlock(block.level, kind, (first, second), output)
 
     def _labels(self, levels: Sequence[int]) -> list[int]:
         """The first permutation of base blocks from which offsets reach ``levels``."""
@@ -300,10 +294,6 @@ class SpineNetSpace(DetectorSpace):
                 )
         return labels
 
-    def key(self, candidate: Genome) -> str:
-        """The genome's canonical key."""
-        return candidate.key
-
     def size(self) -> int:
         """Codes of the space: permutations × parent pairs × offsets × types."""
         size = math.factorial(self.intermediates) * math.factorial(len(OUTPUT_LEVELS))
@@ -312,27 +302,8 @@ class SpineNetSpace(DetectorSpace):
         return size
 
     def features(self, candidate: Genome) -> dict[str, float]:
-        """Counts that describe the pruned graph: levels, types, resamplings, depth."""
-        blocks, _ = resolve(candidate)
-        permuted = [block for block in blocks.values() if block.rank is not None]
-        features: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
-        depth = dict.fromkeys(STEM_BLOCKS, 0)
-        for block in permuted:
-            features[f"level{block.level}"] += 1
-            features[block.op.type] += 1
-            for edge in block.inputs:
-                if not edge.resample.changes:
-                    features["merges"] += 1
-                    continue
-                steps = block.level - blocks[edge.block].level
-                features["up" if steps < 0 else "down" if steps else "same"] += 1
-                features["octaves"] += abs(steps)
-            depth[block.id] = 1 + max(depth.get(edge.block, 0) for edge in block.inputs)
-        return {
-            **{name: float(count) for name, count in sorted(features.items())},
-            "blocks": float(len(permuted)),
-            "depth": float(max(depth.values())),
-        }
+        """Returns what describes a genome to a model of its reward; see `features.features`."""
+        return features(candidate)
 
     def describe(self) -> dict[str, Any]:
         """The settings, with defaults resolved."""

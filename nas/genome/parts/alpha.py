@@ -48,7 +48,7 @@ class AlphaResample(Resample):
 
     def with_alpha(self, alpha: float) -> AlphaResample:
         """With this one."""
-        return self.but(alpha=alpha)
+        return self.replace(alpha=alpha)
 
     def pooling(self, size: int, target: int) -> Pooling | None:
         """The max-pool behind the strided convolution, as the published code sizes it.

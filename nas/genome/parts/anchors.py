@@ -68,5 +68,5 @@ class DefaultBoxes(Anchors):
         """Without squares that are the derived ones; beside others nothing reads next_scale."""
         if self.squares is None:
             return self, frozenset()
-        derived = self.but(squares=None).square_scales
+        derived = self.replace(squares=None).square_scales
         return self, frozenset({"squares" if self.squares == derived else "next_scale"})

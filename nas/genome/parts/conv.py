@@ -65,7 +65,7 @@ class Conv(Operation):
     def resolved(self) -> tuple[Self, frozenset[str]]:
         """With its padding in pixels; only an average pool reads ``ceil``."""
         unread = frozenset() if self.shortcut == "average_pool" else frozenset({"ceil"})
-        return self.but(padding=self.window.pixels), unread
+        return self.replace(padding=self.window.pixels), unread
 
     def check_buildable(self, name: str) -> None:
         """Refuses binary convolutions and shortcuts."""

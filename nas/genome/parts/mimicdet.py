@@ -64,4 +64,4 @@ class MimicDetHead(HeadPart):
 
     def with_width(self, width: int) -> MimicDetHead:
         """With towers of this width."""
-        return self.but(width=width)
+        return self.replace(width=width)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticKnownError, SchemaValidator, ValidationError, core_schema
 
-from nas.genome.memo import Memo
+from nas.genome.memo import remembered
 from nas.tables import OpenTable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PartTable(OpenTable):
             if name in ours or not isinstance(name, str):
                 return tagged(value)
             if name in self:
-                return _VALIDATORS[self.load(name)].validate_python(value)
+                return _validator(self.load(name)).validate_python(value)
             legal = ", ".join(map(repr, self))
             raise PydanticKnownError(
                 "union_tag_invalid",
@@ -63,14 +63,12 @@ class PartTable(OpenTable):
         )
 
 
+@remembered
 def _validator(kind: type[Any]) -> SchemaValidator:
     """What checks a class that was added, and names its type in messages as for ours."""
     name = kind.model_fields["type"].default
     choices = {name: kind.__pydantic_core_schema__}
     return SchemaValidator(core_schema.tagged_union_schema(choices, discriminator="type"))
-
-
-_VALIDATORS: Memo[type[Any], SchemaValidator] = Memo(_validator, limit=256)
 
 
 OPERATIONS = PartTable(
