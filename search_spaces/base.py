@@ -54,7 +54,7 @@ class DetectorSpace(Space):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The inputs that the space's networks have; by default one, that of its first network."""
+        """Returns the inputs of the space's networks; by default one, that of its first network."""
         return (self.decode(next(self.codes())).input,)
 
     def key(self, candidate: Genome) -> str:

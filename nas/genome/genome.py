@@ -31,7 +31,7 @@ SIDE = 32
 class Genome(Part):
     """A detector's architecture, from input to head, as deployed.
 
-    ``blocks`` is a listing: each block reads the picture or blocks listed before it.  A block
+    `blocks` is a listing: each block reads the picture or blocks listed before it. A block
     that no tap can be reached from stays in the listing, so that a code of decisions can be read
     back from it, and is left out of the network, its cost and its key.
 
@@ -79,9 +79,9 @@ class Genome(Part):
         """The network as it is shipped, as a graph, without blocks that reach no tap of it.
 
         Returns:
-            Nodes are block ids, and ``image``, with ``level``, ``type``, ``width`` (output
-            channels), ``size`` (pixels) and ``tap``; edges have ``resampling``, such as
-            ``down 4``, ``up 2``, ``same`` or ``direct``, and ``count``, how many times the block
+            Nodes are block ids, and `image`, with `level`, `type`, `width` (output
+            channels), `size` (pixels) and `tap`; edges have `resampling`, such as
+            `down 4`, `up 2`, `same` or `direct`, and `count`, how many times the block
             is read.
         """
         return graph(self)
@@ -95,10 +95,10 @@ class Genome(Part):
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "genome JSON") -> Genome:
-        """Reads what ``to_json`` wrote, or JSON written by hand, and validates it.
+        """Reads what `to_json` wrote, or JSON written by hand, and validates it.
 
         Raises:
-            GenomeError: in one line that names ``source`` and the field.
+            GenomeError: in one line that names `source` and the field.
         """
         if len(text) > MAX_JSON_BYTES:
             raise GenomeError(f"{source}: {len(text):,} bytes; a genome has at most 1,000,000")
@@ -114,7 +114,7 @@ class Genome(Part):
 
     @classmethod
     def from_file(cls, path: Path) -> Genome:
-        """Reads a genome's JSON file.  Raises GenomeError when it can't be read or isn't one."""
+        """Reads a genome's JSON file. Raises GenomeError when it can't be read or isn't one."""
         try:
             if path.stat().st_size > MAX_JSON_BYTES:
                 raise GenomeError(f"{path}: larger than 1 MB; give the JSON file of one genome")
@@ -140,16 +140,16 @@ class Genome(Part):
             alpha: new α of every SpineNet resampling, where there is one.
             neck_width: new width of SpineNet's endpoints, where there are any.
             head_width: new width of the head's towers, where it has any; also the endpoints'
-                when ``neck_width`` isn't given, so that the head reads its own width.
+                when `neck_width` isn't given, so that the head reads its own width.
             input_size: new side of the input in pixels.
-            input_factor: factor on the side, which becomes a multiple of ``SIDE``: so that of
+            input_factor: factor on the side, which becomes a multiple of `SIDE`: so that of
                 networks with inputs of their own one stays larger than another.
 
         Returns:
             A new genome.
 
         Raises:
-            GenomeError: a value is out of range, or both ``input_size`` and ``input_factor`` are
+            GenomeError: a value is out of range, or both `input_size` and `input_factor` are
                 given.
         """
         if input_factor is not None:

@@ -1,7 +1,7 @@
 """The canonical key: one string per network, whatever its blocks are called and listed.
 
 The description that is hashed says of every block what it is, and what each of its edges does with
-which block, in the order of `nas.genome.canonical`; then input, neck, head and batch norm.  It is a
+which block, in the order of `nas.genome.canonical`; then input, neck, head and batch norm. It is a
 string of JSON inside JSON, as stored keys have it, and put together from pieces that genomes share:
 a key takes a fifth of a millisecond.
 """

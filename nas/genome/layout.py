@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 
 
 def make_layout(genome: Genome) -> Layout:
-    """Infers every shape of a genome; ``genome.layout`` does it once.
+    """Infers every shape of a genome; `genome.layout` does it once.
 
     Raises:
         GenomeError: when the genome isn't legal.

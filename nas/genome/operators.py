@@ -30,9 +30,9 @@ class Operator(NamedTuple):
     """One of a runtime's operators.
 
     Attributes:
-        kind: what it computes, with what no formula scales: ``conv k3 s2``, ``hard_swish``.
-        channels_in, size_in: of the map that it reads; of several, all channels for ``concat``
-            and ``join``, those of one map else.
+        kind: what it computes, with what no formula scales: `conv k3 s2`, `hard_swish`.
+        channels_in, size_in: of the map that it reads; of several, all channels for `concat`
+            and `join`, those of one map else.
         channels, size: of the map that it gives.
     """
 
@@ -49,7 +49,7 @@ class Operator(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a text.  Raises ValueError where it is none."""
+        """Reads a text. Raises ValueError where it is none."""
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ValueError(f"{text[:80]!a} is no operator, such as 'conv k3 s2 16@160 > 32@80'")

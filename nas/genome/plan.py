@@ -1,8 +1,8 @@
 """The one lowering: a genome becomes units, each with resolved widths, sizes and inputs.
 
 The builder makes one module per unit, cost counts each distinct unit once, and pictures read the
-same units; keys are made from the shapes beneath them.  ``lower`` keeps the published listing;
-``plan`` is the canonical listing.
+same units; keys are made from the shapes beneath them. `lower` keeps the published listing;
+`plan` is the canonical listing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def plan(genome: Genome) -> tuple[Unit, ...]:
     """The units of a genome in canonical order, each after its inputs; the head is the last.
 
-    Genomes of equal key have equal plans, names included (up to the ids in ``Unit.block``).
+    Genomes of equal key have equal plans, names included (up to the ids in `Unit.block`).
 
     Raises:
         GenomeError: when the genome isn't legal.
@@ -31,7 +31,7 @@ def plan(genome: Genome) -> tuple[Unit, ...]:
 
 
 def lower(genome: Genome, order: Sequence[str] | None = None) -> tuple[Unit, ...]:
-    """The units of a genome, blocks in ``order`` (ids); None keeps the listing's order."""
+    """The units of a genome, blocks in `order` (ids); None keeps the listing's order."""
     return tuple(Lowering(genome).units(order))
 
 
@@ -122,7 +122,7 @@ class Lowering:
         )
 
     def _neck(self, ports: list[Port]) -> Iterator[Unit]:
-        """Yields the neck's units and replaces ``ports`` by what the head reads."""
+        """Yields the neck's units and replaces `ports` by what the head reads."""
         neck, ins, outs = self.genome.neck, self.layout.collected, self.layout.offered
         if neck.makes == "unit per map":
             for index, tap in enumerate(self.layout.taps):

@@ -140,7 +140,7 @@ def output_shape(block: Block, x: Shape, width: int) -> Shape:
     """A block's output.
 
     Args:
-        block: whose operation reads ``x``.
+        block: whose operation reads `x`.
         x: the combined input.
         width: resolved base width of the operation; a max-pool has none.
 

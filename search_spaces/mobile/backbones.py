@@ -28,7 +28,7 @@ class Backbone(NamedTuple):
 
 
 def mobilenetv3_small_rows() -> tuple[ChainBlock, ...]:
-    """MobileNetV3-Small up to its last 1×1."""
+    """Returns MobileNetV3-Small up to its last 1×1."""
     plain, hard, excite = BlockStyle("relu"), BlockStyle("hard_swish"), SqueezeExcite()
     plain_excited, hard_excited = BlockStyle("relu", excite), BlockStyle("hard_swish", excite)
     return (
@@ -53,7 +53,7 @@ BACKBONES: dict[BackboneName, Backbone] = {
 
 
 class FixedBackbone:
-    """A published backbone, of which only the truncation is decided: ``last`` is its last row.
+    """A published backbone, of which only the truncation is decided: `last` is its last row.
 
     The last row of stride 16 and each one behind it may be the last.
     """
@@ -68,22 +68,22 @@ class FixedBackbone:
         self.decisions = (Decision("last", tuple(range(self._end, len(self.whole)))),)
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
-        """All choices."""
+        """Returns the mask over the choices: all are legal."""
         return (True,) * len(self.decisions[0].choices)
 
     def rows(self, code: Sequence[int]) -> tuple[ChainBlock, ...]:
-        """The chain, up to its last row."""
+        """Returns the chain, up to its last row."""
         return self.whole[: self._end + code[0] + 1]
 
     def reaches_32(self, code: Sequence[int]) -> bool:
-        """Whether the chain has maps of stride 32."""
+        """Tells whether the chain has maps of stride 32."""
         return code[0] > 0
 
     def encode(self, blocks: Sequence[Block]) -> Code:
-        """The code of a chain, by its length.
+        """Returns the code of a chain, which is its length.
 
         Raises:
-            GenomeError: it is too short, or too long.
+            GenomeError: if it is too short, or too long.
         """
         shortest, longest = self._end + 1, len(self.whole)
         if not shortest <= len(blocks) <= longest:
@@ -94,5 +94,5 @@ class FixedBackbone:
         return (len(blocks) - shortest,)
 
     def sizes(self) -> tuple[int, int]:
-        """Numbers of codes that reach stride 32, and that don't."""
+        """Returns how many codes reach stride 32, and how many don't."""
         return len(self.whole) - self._end - 1, 1

@@ -22,7 +22,7 @@ _COUNTED = (
 
 
 class _Described(NamedTuple):
-    """A block: what it counts as; level; weights and multiply-adds of its convolutions."""
+    """What is counted of a block; weights and multiply-adds are those of its convolutions."""
 
     counts: tuple[str, ...]
     level: int
@@ -31,27 +31,27 @@ class _Described(NamedTuple):
 
 
 def features(genome: Genome) -> dict[str, float]:
-    """Counts of layers; and log2 of work, weights, channels and sides.
+    """Returns counts of layers, and log2 of work, weights, channels and sides.
 
-    ``work{level}`` is of a level's multiply-adds in the backbone, ``weights`` of backbone and extra
-    blocks, ``channels{level}`` of a map that the head reads; 0 where there is none.  They are for
+    `work{level}` is of a level's multiply-adds in the backbone, `weights` of backbone and extra
+    blocks, `channels{level}` of a map that the head reads; 0 where there is none. They are for
     telling networks apart: squeeze-excite and head are left out, and costs count exactly.
     """
-    found = genome.layout
+    layout = genome.layout
     counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
     macs, weights = dict.fromkeys(LEVELS, 0), 0
-    for resolved in found.resolved.values():
+    for resolved in layout.resolved.values():
         block = _describe(resolved)
         counts.update(block.counts)
         weights += block.weights
         if block.counts != ("extras",):
             macs[block.level] += block.macs
     channels = dict.fromkeys(LEVELS[2:], 0)
-    channels |= {shape.level: shape.channels for shape in found.offered if shape.level in channels}
-    places = sum(shape.size**2 for shape in found.offered)
+    channels |= {shape.level: shape.channels for shape in layout.offered if shape.level in channels}
+    places = sum(shape.size**2 for shape in layout.offered)
     neck = genome.neck
     return {
-        **{name: float(count) for name, count in sorted(counts.items())},
+        **{name: float(counts[name]) for name in sorted(_COUNTED)},
         **{f"work{level}": _log2(count) for level, count in macs.items()},
         **{f"channels{level}": _log2(count) for level, count in channels.items()},
         "work": _log2(sum(macs.values())),
@@ -81,7 +81,7 @@ def _counts(resolved: ResolvedBlock) -> tuple[str, ...]:
     op = resolved.block.op
     if getattr(op, "project_activation", "none") != "none":
         return ("extras",)
-    counts = [f"layers{resolved.block.level}", *([op.type] if op.type in _COUNTED else [])]
+    counts = [f"layers{resolved.block.level}", op.type]
     counts += ["kernel5"] * (getattr(op, "kernel", 1) == 5)
     counts += ["squeeze_excite"] * (getattr(op, "squeeze_excite", None) is not None)
     counts += ["hard_swish"] * (getattr(op, "activation", "none") == "hard_swish")

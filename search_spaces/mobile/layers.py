@@ -70,26 +70,26 @@ FIRST_LAYERS: dict[Variant, tuple[LayerSpec, ...]] = {
 
 
 def channels(base: int, index: int) -> int:
-    """Base channels times a multiplier, by its index in ``MULTIPLIERS``; None's has none."""
+    """Returns base channels times a multiplier, by its index in `MULTIPLIERS`; 0 for None."""
     multiplier = MULTIPLIERS[index]
     return 0 if multiplier is None else compressed(base, multiplier)
 
 
 @remembered
 def distinct(base: int) -> tuple[int, ...]:
-    """The different channels that a base has under the multipliers, ascending."""
+    """Returns the different channels that a base has under the multipliers, ascending."""
     return tuple(dict.fromkeys(channels(base, i) for i in range(1, len(MULTIPLIERS))))
 
 
 @remembered
 def width_mask(base: int) -> tuple[bool, ...]:
-    """Which multipliers are the first to give their channels; None isn't one."""
+    """Returns a mask of the multipliers that are the first to give their channels."""
     widths = [channels(base, i) for i in range(len(MULTIPLIERS))]
     return tuple(width > 0 and width not in widths[:i] for i, width in enumerate(widths))
 
 
 def multiplier_index(block: Block, base: int) -> int:
-    """The index of the first multiplier that gives a block's width.
+    """Returns the index of the first multiplier that gives a block's width.
 
     Raises:
         GenomeError: names the block, and the widths that there are.
@@ -102,15 +102,17 @@ def multiplier_index(block: Block, base: int) -> int:
 
 
 def layer_mask(choices: Sequence[LayerSpec | None], source: int, width: int) -> tuple[bool, ...]:
-    """Which layers aren't None, and don't repeat an earlier one where they stand.
+    """Returns a mask of the layers that aren't None and don't repeat an earlier one.
 
-    With 8 channels both ratios of a Tucker block come to the same.
+    Two layers repeat each other where they come to the same network: of a map of 8 channels both
+    ratios of a Tucker block leave 8, the least there are.
 
     Args:
-        choices: of a layer.
-        source, width: channels that it reads and gives.
+        choices: The layers that there are at this place.
+        source: Channels that the layer reads.
+        width: Channels that it gives.
     """
-    seen: set[tuple[LayerSpec, int, int]] = set()
+    earlier: set[tuple[LayerSpec, int, int]] = set()
     mask = []
     for layer in choices:
         if layer is None or not layer.narrows:
@@ -118,13 +120,13 @@ def layer_mask(choices: Sequence[LayerSpec | None], source: int, width: int) -> 
             continue
         into, out = layer.ratios
         hidden = (layer._replace(ratios=(0, 0)), compressed(source, into), compressed(width, out))
-        mask.append(hidden not in seen)
-        seen.add(hidden)
+        mask.append(hidden not in earlier)
+        earlier.add(hidden)
     return tuple(mask)
 
 
 def layer_of(block: Block) -> LayerSpec | None:
-    """What a block does, but for its width and stride; None for what no layer is."""
+    """Returns what a block does, but for its width and stride; None where it is no layer."""
     op = block.op
     if isinstance(op, InvertedResidual | FusedInvertedResidual):
         return LayerSpec(op.type, op.kernel, op.expansion)
@@ -134,7 +136,7 @@ def layer_of(block: Block) -> LayerSpec | None:
 
 
 def layer_text(layer: LayerSpec) -> str:
-    """A layer in words: ``inverted_residual k5 e4``, ``tucker k3 0.25/0.75``."""
+    """Returns a layer in words: `inverted_residual k5 e4`, `tucker k3 0.25/0.75`."""
     into, out = layer.ratios
     rest = f"{into:g}/{out:g}" if layer.narrows else f"e{layer.expansion:g}"
     return f"{layer.type} k{layer.kernel} {rest}"
@@ -142,12 +144,12 @@ def layer_text(layer: LayerSpec) -> str:
 
 @remembered
 def style(activations: Activations, coarse: bool, excite: bool) -> BlockStyle:
-    """Activation and squeeze-excite; inside, that is MobileDet-CPU's.
+    """Returns the style of a stage; squeeze-excite is built as MobileDet-CPU's.
 
     Args:
-        activations: of the network; ``mixed`` is ReLU6 and, on coarse maps, hard-swish.
-        coarse: whether the stride is 16 or more.
-        excite: whether there is squeeze-excite.
+        activations: Of the network; `mixed` is ReLU6 and, on coarse maps, hard-swish.
+        coarse: Whether the stride is 16 or more.
+        excite: Whether there is squeeze-excite.
     """
     mixed: Activation = "hard_swish" if coarse else "relu6"
     chosen: Activation = mixed if activations == "mixed" else activations

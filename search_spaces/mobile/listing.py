@@ -60,7 +60,7 @@ class LayerSpec(NamedTuple):
 
     @property
     def narrows(self) -> bool:
-        """Whether it has hidden channels by ``ratios``, and no squeeze-excite."""
+        """Tells whether it has hidden channels by `ratios`, and no squeeze-excite."""
         return self.type == "tucker"
 
 
@@ -106,8 +106,8 @@ class MobileDeploySettings(DeploySettings):
     """How a chain is deployed; the defaults are torchvision's SSDlite320.
 
     Attributes:
-        width: factor on all widths, which are rounded to multiples of ``divisor``.
-        input_size, resize, mean, std: see ``nas.genome.network.Input``; one value for all colours,
+        width: factor on all widths, which are rounded to multiples of `divisor`.
+        input_size, resize, mean, std: see `nas.genome.network.Input`; one value for all colours,
             or three.
         eps, momentum: of batch norm, momentum as PyTorch counts it.
     """
@@ -124,7 +124,7 @@ class MobileDeploySettings(DeploySettings):
 def stage(
     layers: Sequence[LayerSpec], width: int, stride: Stride, style: BlockStyle | None = None
 ) -> tuple[ChainBlock, ...]:
-    """Blocks of one width: the first has the stride and no shortcut, all others a shortcut.
+    """Returns rows of one width: the first has the stride and no shortcut, all others a shortcut.
 
     MobileDets' rule: at the head of a stage there is none even where shapes are equal.
     """
@@ -146,7 +146,7 @@ def genome_from_listing(
     truncation: tuple[int, int] | None = None,
     name: str = "",
 ) -> Genome:
-    """Makes the genome of a mobile detector; row *i* becomes the block of id ``str(i)``.
+    """Makes the genome of a mobile detector; row *i* becomes the block of id `str(i)`.
 
     Args:
         rows: the chain, from the stem on.
@@ -188,7 +188,7 @@ def genome_from_listing(
 def ssdlite_head(
     anchors: Sequence[DefaultBoxes], postprocess: Postprocess | None = None
 ) -> SSDHead:
-    """SSDlite's separable head on maps with these boxes; constants are torchvision's."""
+    """Returns SSDlite's separable head for these boxes; its constants are torchvision's."""
     head = SSDHead(separable=True, anchors=tuple(anchors))
     return head if postprocess is None else head.replace(postprocess=postprocess)
 
@@ -203,15 +203,17 @@ def default_boxes(
     three_on_first: bool = False,
     clip: bool = True,
 ) -> tuple[DefaultBoxes, ...]:
-    """SSD's boxes for maps from fine to coarse, their scales evenly spaced.
+    """Returns SSD's boxes for maps from fine to coarse, their scales evenly spaced.
 
     Args:
-        levels: number of maps.
-        smallest, largest: scale on the first and on the last map, over the input's side.
-        ratios: width over height of each pair; the second of a pair has the inverse.
-        three_on_first: TensorFlow's first map: a square of scale 0.1 and one pair of ratio 2,
-            so 3 boxes a place.  (On other maps TensorFlow lists the second square last.)
-        clip: whether sides end at the picture's (torchvision's do, TensorFlow's don't).
+        levels: Number of maps.
+        smallest: Scale on the first map, a share of the input's side.
+        largest: Scale on the last map.
+        ratios: Width over height of each pair; the second of a pair has the inverse.
+        three_on_first: Whether the first map is as TensorFlow has it: a square of scale 0.1 and
+            one pair of ratio 2, so 3 boxes a place. (On other maps TensorFlow lists the second
+            square last.)
+        clip: Whether sides end at the picture's (torchvision's do, TensorFlow's don't).
 
     Source: torchvision, models/detection/anchor_utils.py; tensorflow/models,
     research/object_detection/anchor_generators/multiple_grid_anchor_generator.py.
@@ -283,7 +285,7 @@ _OPERATIONS: dict[LayerType, Callable[[ChainBlock], Operation]] = {
 
 
 def _extras(widths: Sequence[int], last: Block, channels: int) -> tuple[Block, ...]:
-    """SSDlite's extra blocks: 1×1 to half their width, depthwise of stride 2, 1×1, all ReLU6."""
+    """Returns SSDlite's extra blocks: 1×1 to half the width, depthwise of stride 2, 1×1; ReLU6."""
     blocks, parent = [], last.id
     for i, width in enumerate(widths):
         blocks.append(_extra(i, last.level + i + 1, width, channels, parent))

@@ -31,22 +31,22 @@ TENSORFLOW = "tensorflow/models, research/object_detection"
 
 
 def ibn(expansion: float, kernel: int = 3) -> LayerSpec:
-    """An inverted bottleneck; expansion 1 has no 1×1 before its depthwise convolution."""
+    """Returns an inverted bottleneck; expansion 1 has no 1×1 before its depthwise convolution."""
     return LayerSpec("inverted_residual", kernel, expansion)
 
 
 def fused(expansion: float, kernel: int = 3) -> LayerSpec:
-    """A fused one: a full convolution widens."""
+    """Returns a fused inverted bottleneck, which a full convolution widens."""
     return LayerSpec("fused_inverted_residual", kernel, expansion)
 
 
 def tucker(into: float, out: float) -> LayerSpec:
-    """MobileDets' generalised bottleneck, 3×3."""
+    """Returns MobileDets' generalised bottleneck, 3×3."""
     return LayerSpec("tucker", 3, ratios=(into, out))
 
 
 def stem(width: int, style: BlockStyle) -> ChainBlock:
-    """The first convolution, 3×3 of stride 2."""
+    """Returns the first convolution, 3×3 of stride 2."""
     return ChainBlock(LayerSpec("conv"), width, stride=2, style=style)
 
 
@@ -57,7 +57,7 @@ _PLAIN_SE, _HARD_SE = (style._replace(squeeze_excite=SqueezeExcite()) for style 
 
 
 def mobilenetv3_large_rows(tail: int) -> tuple[ChainBlock, ...]:
-    """MobileNetV3-Large up to its last 1×1; ``tail`` is 160, or 80 for the reduced one."""
+    """Returns MobileNetV3-Large up to its last 1×1; `tail` is 160, or 80 for the reduced one."""
     return (
         stem(16, _HARD),
         ChainBlock(ibn(1), 16, shortcut=True, style=_PLAIN),
@@ -72,7 +72,7 @@ def mobilenetv3_large_rows(tail: int) -> tuple[ChainBlock, ...]:
 
 
 def _ssdlite(name: str, tail: int) -> Genome:
-    """The first map is the expansion of the last strided block, the second the last 1×1."""
+    """Makes SSDlite on the expansion of the last strided block, and on the last 1×1."""
     taps = (Tapped(13, "expand"), Tapped(16))
     head = ssdlite_head(default_boxes(6))
     return genome_from_listing(mobilenetv3_large_rows(tail), taps, head, extras=EXTRAS, name=name)
@@ -143,7 +143,7 @@ MOBILEDETS: dict[str, tuple[int, BlockStyle, tuple[Stage, ...]]] = {
 
 
 def mobiledet_rows(device: str) -> tuple[ChainBlock, ...]:
-    """The backbone that was found for a device: cpu, edgetpu, dsp or gpu."""
+    """Returns the backbone that was found for a device: cpu, edgetpu, dsp or gpu."""
     first, style, stages = MOBILEDETS[device]
     blocks = (
         row for width, stride, layers in stages for row in stage(layers, width, stride, style)
@@ -152,7 +152,7 @@ def mobiledet_rows(device: str) -> tuple[ChainBlock, ...]:
 
 
 def _mobiledet(name: str, device: str) -> Genome:
-    """The maps are the fifth stage's output and the last block's; boxes are TensorFlow's."""
+    """Makes SSDlite on the fifth stage's output and the last block's, with TensorFlow's boxes."""
     rows = mobiledet_rows(device)
     before_last_stride = max(i for i, row in enumerate(rows) if row.stride == 2) - 1
     head = ssdlite_head(
@@ -178,7 +178,7 @@ MOBILENETV2: tuple[tuple[int, int, int, Stride], ...] = (  # expansion, width, b
 
 
 def mobilenetv2_rows(width: float) -> tuple[ChainBlock, ...]:
-    """Keras's MobileNetV2: stem, 17 blocks, and the last 1×1, which never becomes narrower."""
+    """Returns Keras's MobileNetV2: stem, 17 blocks, and a last 1×1 that never becomes narrower."""
     blocks = [
         stage((ibn(expansion),) * count, channels, stride, _RELU6)
         for expansion, channels, count, stride in MOBILENETV2
@@ -197,7 +197,10 @@ def _boxes(scales: Sequence[tuple[float, float]]) -> tuple[DefaultBoxes, ...]:
 
 
 def _yoloret(name: str, width: float) -> Genome:
-    """Maps of stride 32, 16 and 8, and stride 4 pooled by 4; the last two rows are truncated."""
+    """Makes SSDlite on RFCR, which reads strides 32, 16 and 8, and stride 4 pooled by 4.
+
+    The last two rows are truncated.
+    """
     return genome_from_listing(
         mobilenetv2_rows(width),
         (Tapped(16), Tapped(13), Tapped(6), Tapped(3, pool=4)),
@@ -250,7 +253,7 @@ def _yoloret_entry(width: float, ours: str) -> Entry:
 
 
 def mobile_entries() -> tuple[Entry, ...]:
-    """The entries, by family."""
+    """Returns the entries, by family."""
     small, full = "ssdlite320-mobilenetv3-large", "ssdlite320-mobilenetv3-large-full"
     return (
         Entry(

@@ -64,11 +64,11 @@ class SpineNetDeploySettings(DeploySettings):
     """How a listing is deployed; the defaults are SpineNet-49's.
 
     Attributes:
-        block: ``resnet``, bottlenecks and residuals; or ``mobile``, SpineNet-Mobile's inverted
+        block: `resnet`, bottlenecks and residuals; or `mobile`, SpineNet-Mobile's inverted
             residuals with squeeze-excite, its own stem, resampling by depthwise steps, and a
-            separable head.  Mobile has no α (``alpha`` isn't read) and no repeats; its authors'
-            49 is deployed with ``activation: swish``, 48 endpoints, head_width 48, 384 px.
-        width: factor on ``WIDTHS`` or ``MOBILE_WIDTHS``.
+            separable head. Mobile has no α (`alpha` isn't read) and no repeats; its authors'
+            49 is deployed with `activation: swish`, 48 endpoints, head_width 48, 384 px.
+        width: factor on `WIDTHS` or `MOBILE_WIDTHS`.
         alpha: α of each resampling; repeats: copies of each block.
         endpoints: channels of P3 to P7; head_depth, head_width: the towers of the head.
         anchor_size: side of the smallest anchor over its level's stride.
@@ -126,15 +126,17 @@ def genome_from_listing(
 def dangling_merges(
     rows: Sequence[PermutedBlock], family: BlockFamily = "resnet"
 ) -> list[tuple[int, ...]]:
-    """For each row, the indices of earlier blocks that are added to its input as they are.
+    """Returns for each row the indices of earlier blocks that are added to its input as they are.
 
     A block that nobody has read yet joins the first output block built after it that has its
-    level and its width; the stem's blocks count too.  The listing's order decides, not the
+    level and its width; the stem's blocks count too. The listing's order decides, not the
     picture's size.
     """
     stem = [(2, "bottleneck")] * len(STEM_BLOCKS)
     if family == "mobile":
         stem = [(1, "inverted_residual"), (2, "inverted_residual")]
+    # Index of each block that nobody has read yet, and what a block has to equal to take it in:
+    # level and type, from which its channels follow.
     unread = dict(enumerate(stem))
     merges: list[tuple[int, ...]] = []
     for index, row in enumerate(rows, start=len(STEM_BLOCKS)):
@@ -142,6 +144,7 @@ def dangling_merges(
         for parent in row.parents:
             unread.pop(parent, None)
         joined: tuple[int, ...] = ()
+        # Its parents are read now, before it looks for others: what it reads it doesn't add again.
         if row.output:
             joined = tuple([j for j, other in unread.items() if other == shape])
             for j in joined:
@@ -151,8 +154,7 @@ def dangling_merges(
     return merges
 
 
-# Equal parts are made, and validated, once: genomes share them and their cached signatures.
-
+# --- parts, made and validated once: genomes share them and their cached signatures --------------
 
 _DIRECT = Direct()
 
@@ -167,7 +169,7 @@ def _block(
     activation: ActivationName,
     repeats: int,
 ) -> Block:
-    """The block of row ``index``, with direct edges from the blocks that are merged into it."""
+    """Returns the block of row `index`, with direct edges from those that are merged into it."""
     resample = _resample(family, alpha, activation)
     edges = [_edge(parent, resample) for parent in row.parents]
     return Block(
@@ -195,7 +197,7 @@ def _stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
 
 @remembered
 def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
-    """A convolution of stride 2, then levels 1 and 2; ``repeats`` is 1."""
+    """Returns a convolution of stride 2 and blocks of levels 1 and 2; `repeats` is 1."""
     convolution = Conv(width=MOBILE_WIDTHS[0], stride=2, activation=activation)
     first = _inverted_residual(1, activation).replace(shortcut=False)
     second = _inverted_residual(2, activation).replace(stride=2, shortcut=False)
@@ -220,7 +222,7 @@ def _residual(level: int, activation: ActivationName) -> Residual:
 
 
 def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidual:
-    """Expanded by 6; its squeeze-excite has a fifth of the channels that the block reads."""
+    """Returns a block expanded by 6, with squeeze-excite of a fifth of the channels it reads."""
     attention = SqueezeExcite(
         ratio=0.2, of="input", divisor=1, activation=activation, gate="sigmoid"
     )

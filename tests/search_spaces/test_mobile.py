@@ -38,7 +38,7 @@ def choices(space: MobileSpace, code: Code) -> dict[str, Any]:
 
 
 def code_of(space: MobileSpace, **taken: Any) -> Code:
-    """The first legal code with some choices; the names' dots are written ``_``."""
+    """The first legal code with some choices; the names' dots are written `_`."""
     code: list[int] = []
     for decision in space.decisions:
         mask, name = space.legal(code), decision.name.replace(".", "_")

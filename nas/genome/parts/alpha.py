@@ -15,7 +15,7 @@ LEAST_SIZE = 128
 
 
 class Pooling(NamedTuple):
-    """The one max-pool of a way down; ``padding`` None pads as TensorFlow does."""
+    """The one max-pool of a way down; `padding` None pads as TensorFlow does."""
 
     kernel: int
     stride: int
@@ -29,9 +29,9 @@ class Pooling(NamedTuple):
 
 
 class AlphaResample(Resample):
-    """SpineNet's resampling: 1×1 to ``alpha`` of the parent's base width, scale, 1×1.
+    """SpineNet's resampling: 1×1 to `alpha` of the parent's base width, scale, 1×1.
 
-    Down by 2: one strided 3×3 convolution; further down: one max-pool after it.  Up: nearest.
+    Down by 2: one strided 3×3 convolution; further down: one max-pool after it. Up: nearest.
     Source: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet.py.
     """
 

@@ -26,7 +26,7 @@ class Teacher(Part):
 class MimicDetHead(HeadPart):
     """Refinement, a one-stage student with deformable convolutions, and a teacher for training.
 
-    ``student_levels`` and ``Teacher.levels`` are positions in the neck's maps; anchors belong to
+    `student_levels` and `Teacher.levels` are positions in the neck's maps; anchors belong to
     the student's levels, one a place.
     """
 

@@ -20,7 +20,7 @@ class RetinaNetHead(HeadPart):
     """Two towers shared over levels, with batch norm of each level's own.
 
     Loss and matching constants: tensorflow/tpu, models/official/detection/configs and
-    modeling/losses.py; ``postprocess`` as there.
+    modeling/losses.py; `postprocess` as there.
     """
 
     type: Literal["retinanet"] = "retinanet"

@@ -1,9 +1,9 @@
-"""The open tables of parts: which class a ``type`` stands for, also of another package.
+"""The open tables of parts: which class a `type` stands for, also of another package.
 
     from nas.genome.parts import OPERATIONS
     OPERATIONS["star"] = "my_package.star:Star"
 
-From then on a genome may have blocks of that type.  A file names a type, never a module: only what
+From then on a genome may have blocks of that type. A file names a type, never a module: only what
 stands in a table is ever loaded.
 """
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class PartTable(OpenTable):
-    """The types of one kind of part: name to ``module:Class``.
+    """The types of one kind of part: name to `module:Class`.
 
-    It stands in an annotation, ``Annotated[Operation, OPERATIONS]``, as that which chooses the
-    class by the field ``type``.
+    It stands in an annotation, `Annotated[Operation, OPERATIONS]`, as that which chooses the
+    class by the field `type`.
     """
 
     def having(self, trait: str) -> list[str]:
-        """Names of the types whose class has a flag set, such as ``trains_apart``."""
+        """Names of the types whose class has a flag set, such as `trains_apart`."""
         return [name for name in self if getattr(self.load(name), trait)]
 
     def __get_pydantic_core_schema__(
