@@ -137,7 +137,7 @@ def _picture(best: Record) -> Markup | None:
         genome = Genome.from_json(best.candidate_json)
     except NasError:
         return None
-    picture = drawing.svg(genome.but(name=genome.name or f"trial {best.number}"))
+    picture = drawing.svg(genome.replace(name=genome.name or f"trial {best.number}"))
     return Markup(picture[picture.index("<svg") :])  # noqa: S704  the drawing escapes its names
 
 

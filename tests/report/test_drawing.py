@@ -144,8 +144,10 @@ def test_edges_keep_clear_of_other_blocks(seed: int) -> None:
 
 def test_long_listings_make_wider_drawings() -> None:
     genome = zoo.genome("spinenet-49")
-    extra = [genome.blocks[2].but(id=f"more{i}", inputs=genome.blocks[3].inputs) for i in range(30)]
-    long = genome.but(blocks=(*genome.blocks[:3], *extra, *genome.blocks[3:]))
+    extra = [
+        genome.blocks[2].replace(id=f"more{i}", inputs=genome.blocks[3].inputs) for i in range(30)
+    ]
+    long = genome.replace(blocks=(*genome.blocks[:3], *extra, *genome.blocks[3:]))
     layout = lay_out(long)
     assert layout.width > 1800 and len(layout.dead) == 30
     gaps = np.diff([node.x for node in layout.nodes])
