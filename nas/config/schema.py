@@ -34,7 +34,7 @@ class SearchConfig(Settings):
     """All that a search is made of.
 
     Attributes:
-        budget: trials over both arms (120), or time ("8h") for them, second look and retraining.
+        budget: trials over both arms (120), or time ("8h") for them, re-evaluation and retraining.
         retrain_share: of a budget in time, what stays for retraining; 0 leaves all to the search.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
         warm_start: another search's folder, whose results a new one begins with.
