@@ -91,11 +91,7 @@ def resampled_shape(block: Block, edge: Edge, width: int, side: int) -> Shape:
         raise GenomeError(f"block {block.id!r} resamples the image; legal: a direct edge")
     if not block.op.takes_resampled:
         raise GenomeError(f"block {block.id!r} ({block.op.type}) can only read direct edges")
-    if side < edge.resample.least_size:
-        raise GenomeError(
-            f"input size {side}: a scale-permuted network needs at least "
-            f"{edge.resample.least_size} px, so that level 7 keeps one pixel"
-        )
+    edge.resample.check_picture(side)
     level = input_level(block)
     return Shape(block.op.channels(0, width), -(-side // 2**level), level)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from nas.genome.maps import Map, Shape
 from nas.genome.part import Activation, Fraction
+from nas.genome.parts.cross_scale import CrossScaleResample
 from nas.genome.parts.operation import max_pooled
-from nas.genome.parts.resample import Resample, projected
+from nas.genome.parts.resample import projected
 from nas.genome.tape import Tape, Value
-
-LEAST_SIZE = 128
-"""Below 128 px level 7 would be smaller than one pixel, so scales can't be told apart."""
 
 
 class Pooling(NamedTuple):
@@ -28,7 +26,7 @@ class Pooling(NamedTuple):
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-class AlphaResample(Resample):
+class AlphaResample(CrossScaleResample):
     """SpineNet's resampling: 1×1 to `alpha` of the parent's base width, scale, 1×1.
 
     Down by 2: one strided 3×3 convolution; further down: one max-pool after it. Up: nearest.
@@ -39,8 +37,6 @@ class AlphaResample(Resample):
     alpha: Fraction = 0.5
     activation: Activation = "relu"
     pool_padding: Literal["same", "symmetric"] = "same"
-
-    least_size: ClassVar[int] = LEAST_SIZE
 
     def middle(self, source: Map) -> int:
         """α of the parent's base width, truncated."""

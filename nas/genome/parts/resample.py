@@ -15,17 +15,25 @@ class Resample(Part):
 
     Attributes:
         changes: whether the map is another one behind it.
-        least_size: side of the picture below which it can't be.
     """
 
     type: str
 
     changes: ClassVar[bool] = True
-    least_size: ClassVar[int] = 1
 
     def middle(self, source: Map) -> int:
         """Channels inside it; 0 where there is nothing inside."""
         return 0
+
+    def check_picture(self, side: int) -> None:
+        """Refuses a picture that is too small for it.
+
+        Args:
+            side: Of the picture in pixels.
+
+        Raises:
+            GenomeError: names the size, and what would be legal.
+        """
 
     def with_alpha(self, alpha: float) -> Resample:
         """With another α, where it has one."""
