@@ -55,12 +55,12 @@ class Genome(Part):
 
     @cached_property
     def key(self) -> str:
-        """64 hex digits, equal for two genomes if and only if they are the same network."""
+        """Returns 64 hex digits, equal for two genomes if and only if they are the same network."""
         return key(self)
 
     @cached_property
     def layout(self) -> Layout:
-        """The resolved listing with the shapes of all maps.
+        """Returns the resolved listing with the shapes of all maps.
 
         Raises:
             GenomeError: when the genome isn't legal.
@@ -77,7 +77,7 @@ class Genome(Part):
         _ = self.layout
 
     def graph(self) -> networkx.DiGraph:
-        """The network as it is shipped, as a graph, without blocks that reach no tap of it.
+        """Returns the shipped network as a graph, without blocks that reach no tap of it.
 
         Returns:
             Nodes are block ids, and `image`, with `level`, `type`, `width` (output
@@ -88,7 +88,7 @@ class Genome(Part):
         return graph(self)
 
     def to_json(self, indent: int | None = None) -> str:
-        """The genome as JSON, every field written out."""
+        """Returns the genome as JSON, every field written out."""
         if indent is not None:
             return json.dumps(self.model_dump(mode="json"), indent=indent)
         fields = ((name, getattr(self, name)) for name in type(self).model_fields)
@@ -115,7 +115,11 @@ class Genome(Part):
 
     @classmethod
     def from_file(cls, path: Path) -> Genome:
-        """Reads a genome's JSON file. Raises GenomeError when it can't be read or isn't one."""
+        """Reads a genome's JSON file.
+
+        Raises:
+            GenomeError: if it can't be read, or isn't one.
+        """
         try:
             if path.stat().st_size > MAX_JSON_BYTES:
                 raise GenomeError(f"{path}: larger than 1 MB; give the JSON file of one genome")
@@ -193,7 +197,7 @@ def _with_alpha(block: Block, alpha: float) -> Block:
 
 
 def _refusal(error: ValidationError) -> str:
-    """The first of pydantic's problems as one line: field, what is wrong, the value met."""
+    """Returns the first of pydantic's problems as one line: field, what is wrong, the value."""
     problem = first_problem(error)
     # Names and tags come from the file: they may be long, or steer a terminal.
     steps = [str(step).encode("unicode_escape").decode() for step in problem.steps]

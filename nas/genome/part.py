@@ -34,21 +34,21 @@ class Part(BaseModel):
 
     @cached_property
     def signature(self) -> str:
-        """All fields as one string, computed once: what keys and cost tables are made from."""
+        """Returns all fields as JSON, computed once; equal for equal parts."""
         return self.model_dump_json()
 
     @cached_property
     def form(self) -> str:
-        """JSON of what a key compares, without widths, which are compared under the scale."""
+        """Returns JSON of what a key compares, but for widths, which it takes under the scale."""
         return json.dumps(_compared(self, frozenset({"width", "scalable"})), sort_keys=True)
 
     @cached_property
     def whole(self) -> str:
-        """JSON of all that a key compares."""
+        """Returns JSON of all that a key compares."""
         return json.dumps(_compared(self), sort_keys=True)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """What a key compares: the part, and those of its fields that nothing reads.
+        """Tells what a key compares: the part, and those of its fields that nothing reads.
 
         Returns:
             The part with fields that are derived from others filled in, and the names of fields
@@ -96,7 +96,7 @@ class Part(BaseModel):
 
 
 def _compared(value: Any, unread: frozenset[str] = frozenset()) -> Any:
-    """What a part says beyond its type's defaults, so that a field added later keeps old keys."""
+    """Returns what a part says beyond its type's defaults, so that new fields leave keys alone."""
     if isinstance(value, tuple):
         return [_compared(item) for item in value]
     if not isinstance(value, Part):

@@ -18,7 +18,7 @@ class SeparableResample(CrossScaleResample):
     activation: Activation = "swish"
 
     def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
-        """A depthwise step for each octave down, a 1×1, and nearest up."""
+        """Records a depthwise step for each octave down, a 1×1, and nearest neighbours up."""
         for _ in range(target.level - source.level):
             x = tape.depthwise(x, 3, 2, self.activation)
         return projected(tape, x, target)
