@@ -16,7 +16,7 @@ Seconds are those of training, loading included; judging doesn't count.  An imag
 measured first, both at once, so that the schedule ends with the time; what it came to stands in
 the rows.  For that, what is called an epoch here is a portion of one: PORTION steps.
 
-`rows.jsonl`, `table.md`, `curves.svg` and `curves.png` are written into DIR2; what is in it already
+`rows.jsonl`, `table.md` and `curves.svg` are written into DIR2; what is in it already
 isn't run again.
 """
 
@@ -314,8 +314,7 @@ def draw(rows: Sequence[dict[str, Any]], out: Path) -> None:
         axis.set(xlabel="seconds of training", ylabel=f"{title} on val", ylim=(0, None))
         axis.grid(alpha=0.3)
     axes[0].legend()
-    for ending in ("svg", "png"):
-        figure.savefig(out / f"curves.{ending}", dpi=150)
+    figure.savefig(out / "curves.svg")
     plt.close(figure)
 
 

@@ -236,7 +236,7 @@ class _Progress:
         phase = event.trial.phase
         if phase not in self.tasks:
             self.bar.update(self.tasks["search"], total=self.bar.tasks[0].completed)
-            self.tasks[phase] = self.bar.add_task("second look", total=self.plan.looks, note="")
+            self.tasks[phase] = self.bar.add_task("re-evaluation", total=self.plan.looks, note="")
         if event.kind == "told":
             self._finished(event)
 

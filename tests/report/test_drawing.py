@@ -17,7 +17,7 @@ from PIL import Image
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.report.drawing import draw as drawing
-from nas.report.drawing.layout import Layout, lay_out, sample
+from nas.report.drawing.layout import Drawing, lay_out, sample
 from search_spaces import zoo
 from search_spaces.spinenet.space import SpineNetSpace
 
@@ -100,7 +100,7 @@ def test_a_place_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def kinds(layout: Layout) -> dict[tuple[str, str], str]:
+def kinds(layout: Drawing) -> dict[tuple[str, str], str]:
     return {(curve.parent, curve.child): curve.kind for curve in layout.curves}
 
 
