@@ -43,7 +43,7 @@ class HeadPart(Part):
         postprocess: Postprocess
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
-        """How many of so many maps have anchors.
+        """Returns how many of the maps have anchors.
 
         Args:
             maps: that it reads.
@@ -83,7 +83,7 @@ class HeadPart(Part):
             )
 
     def with_width(self, width: int) -> HeadPart:
-        """With towers of another width, where it has any."""
+        """Returns the head with towers of another width, where it has any."""
         return self
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:

@@ -23,5 +23,5 @@ class L2Norm(Transform):
         )
 
     def record(self, tape: Tape, x: Value) -> Value:
-        """One operator."""
+        """Records one operator."""
         return tape.unit_norm(x)

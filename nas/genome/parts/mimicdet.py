@@ -45,7 +45,7 @@ class MimicDetHead(HeadPart):
     trains_apart: ClassVar[bool] = True
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
-        """Those of the student, which is shipped."""
+        """Returns the number of the student's maps; the student is what is shipped."""
         positions = set(self.student_levels) | set(self.teacher.levels if self.teacher else ())
         if max(positions) >= maps:
             raise GenomeError(f"head mimicdet reads map {max(positions)}; legal: 0 to {maps - 1}")
@@ -62,5 +62,5 @@ class MimicDetHead(HeadPart):
         )
 
     def with_width(self, width: int) -> MimicDetHead:
-        """With towers of this width."""
+        """Returns the head with towers of this width."""
         return self.replace(width=width)

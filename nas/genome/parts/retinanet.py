@@ -56,11 +56,11 @@ class RetinaNetHead(HeadPart):
             )
 
     def with_width(self, width: int) -> RetinaNetHead:
-        """With towers of this width."""
+        """Returns the head with towers of this width."""
         return self.replace(width=width)
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:
-        """Two towers on every map; maps after the first have the weights of the first."""
+        """Records two towers on every map; maps after the first have the weights of the first."""
 
         def predicted(x: Value, position: int, outputs: int) -> Value:
             for _ in range(self.depth):
@@ -71,7 +71,7 @@ class RetinaNetHead(HeadPart):
         return by_anchor(tape, maps, counts, (num_classes, 4), predicted)
 
     def _conv(self, tape: Tape, x: Value, channels: int, shared: bool, hidden: bool) -> Value:
-        """A 3×3, full or separable, with bias; hidden ones have norm and activation."""
+        """Records a 3×3, full or separable, with bias; hidden ones have norm and activation."""
         kernel = 3
         if self.separable:
             x, kernel = tape.depthwise(x, 3, norm=False, shared=shared), 1

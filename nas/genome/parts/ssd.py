@@ -48,7 +48,7 @@ class SSDHead(HeadPart):
             )
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:
-        """A class and a box predictor on every map."""
+        """Records a class and a box predictor on every map."""
 
         def predicted(x: Value, position: int, outputs: int) -> Value:
             kernel = self.kernel
