@@ -24,9 +24,15 @@ from nas.data.settings import DataSettings
 from nas.errors import ConfigError, printable
 from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.settings import Settings
+from nas.study.budget import Budget
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import (
+    ControlSettings,
+    DeliverySettings,
+    FinalistSettings,
+    StudySettings,
+)
 from nas.study.stopping import STOPPING, StopperSettings
-from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.tables import Section
 from nas.training.recipes import RecipeField, resolve
 from nas.validation import hint, nearest
@@ -44,7 +50,7 @@ class SearchConfig(Settings):
     """All that a search is made of.
 
     Attributes:
-        budget: trials over both arms (120), or time ("8h") for them, second look and retraining.
+        budget: trials over both arms (120), or time ("8h") for them, re-evaluation and retraining.
         retrain_share: of a budget in time, what stays for retraining; 0 leaves all to the search.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
         warm_start: another search's folder, whose results a new one begins with.
@@ -67,7 +73,7 @@ class SearchConfig(Settings):
     control: ControlSettings = ControlSettings()
     finalists: FinalistSettings = FinalistSettings()
     stopping: Annotated[StopperSettings, STOPPING] | None = None
-    study: StudySettings = StudySettings()
+    study: DeliverySettings = DeliverySettings()
     compute: SearchComputeSettings = SearchComputeSettings()
 
     @model_validator(mode="before")
@@ -86,6 +92,17 @@ class SearchConfig(Settings):
         if scale.get("input_size") is not None:
             defaults = {**defaults, "input_factor": None}
         return {**tree, "proxy": {**proxy, "scale": {**defaults, **scale}}}
+
+    @property
+    def study_settings(self) -> StudySettings:
+        """The settings of the study, from the sections that are its own."""
+        return StudySettings(
+            **dict(self.study),
+            control=self.control,
+            finalists=self.finalists,
+            stopping=self.stopping,
+            retrain_share=self.retrain_share,
+        )
 
     @field_validator("budget")
     @classmethod

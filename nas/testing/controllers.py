@@ -15,6 +15,7 @@ from nas.searching import search
 from nas.space import ChoiceSpace, Code, Space
 from nas.study.failures import Failure, FailureKind
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import NO_CONTROL
 from nas.study.store import Store
 from nas.study.study import Study
 from nas.study.trial import Outcome, Trial
@@ -210,7 +211,7 @@ class ControllerSuite(abc.ABC):
             failed = Outcome(failure=Failure(kind, "as the test wants"))
             scored = Outcome(metrics={"score": float(sum(trial.code))})
             study.tell(trial, failed if is_bad else scored)
-        assert study.told == 24 and study.in_flight == 0
+        assert study.completed == 24 and study.in_flight == 0
 
     def test_it_learns(self) -> None:
         """Noisy rewards with a value per choice: late proposals against early ones, three seeds."""
@@ -221,7 +222,9 @@ class ControllerSuite(abc.ABC):
 
         gains = []
         for seed in range(3):
-            result = search(space, value, self.make_controller, budget=120, seed=seed, control=0.0)
+            result = search(
+                space, value, self.make_controller, budget=120, seed=seed, settings=NO_CONTROL
+            )
             sums = [sum(record.code) for record in result.trials]
             gains.append(statistics.fmean(sums[-30:]) - statistics.fmean(sums[:30]))
         # A uniform draw sums to 30 with a deviation of 5; a mean of 90 is within 0.5 of it.

@@ -18,13 +18,15 @@ from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
 from nas.study.failures import FailureKind
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import FinalistSettings, StudySettings
 from nas.study.stopping import StoppingSettings, make_stopper, rank_among
 from nas.study.store import Store
-from nas.study.study import FinalistSettings, Study
+from nas.study.study import Study
 from nas.study.trial import Outcome, Status, Trial
 from tests.engine.toys import CONTROLLERS, SPACES, codes, make_study, rungs, total
 
 HALVING = StoppingSettings(rungs=(1, 2), eta=3)
+STOPPED = StudySettings(stopping=HALVING)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_who_falls_behind_is_stopped_and_the_best_never_is() -> None:
     rows = list(study.records.values())
     full = [row for row in rows if row.status is Status.DONE]
     stopped = [row for row in rows if row.status is Status.STOPPED]
-    assert len(full) + len(stopped) == study.told == 60
+    assert len(full) + len(stopped) == study.completed == 60
     assert all(len(row.curve) == 3 for row in full)
     assert {len(row.curve) for row in stopped} == {1, 2}
     # At one in three, about one in nine comes to the end, and more of the early ones.
@@ -134,8 +136,6 @@ def test_a_recorded_run_goes_on_alike(name: str, shuffle: int | None) -> None:
 
 
 def test_delivery_by_proposal_doesn_t_depend_on_timing() -> None:
-    from nas.study.study import StudySettings
-
     settings = StudySettings(delivery="proposal", window=4)
     runs = []
     for shuffle in (1, 2, 3):
@@ -199,7 +199,7 @@ class Steps:
 
 def test_a_stopped_evaluator_trains_no_further_and_is_closed() -> None:
     evaluator = Steps()
-    found = search(SPACES["product"](), evaluator, "random", budget=40, stopping=HALVING)
+    found = search(SPACES["product"](), evaluator, "random", budget=40, settings=STOPPED)
     assert evaluator.steps == sum(len(row.curve) for row in found.trials) < 40 * 3 * 0.75
     assert evaluator.closed == 40
     assert found.best is not None and found.best.status is Status.DONE
@@ -220,7 +220,7 @@ def test_workers_are_stopped_between_reports() -> None:
 
 def test_what_can_t_be_stopped_is_refused() -> None:
     with pytest.raises(RunError, match="let it yield"):
-        search(SPACES["product"](), total, "random", budget=5, stopping=HALVING)
+        search(SPACES["product"](), total, "random", budget=5, settings=STOPPED)
     spread = ObjectiveSettings(maximize="score", minimize=("size",), spread=True)
     with pytest.raises(ConfigError, match=r"objective\.spread"):
         make_study(objective=spread, stopping=HALVING)
