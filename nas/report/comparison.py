@@ -84,10 +84,10 @@ class Search:
 
     @property
     def length(self) -> int:
-        """How many times as long as a trial the longest second look is."""
+        """How many times as long as a trial the longest re-evaluation is."""
         return max((row.length for row in self._again()), default=1)
 
-    def second_look(self) -> dict[int, float]:
+    def reevaluation(self) -> dict[int, float]:
         """The winner's scores by their fresh seed, of the longest look as `result` counts it."""
         if not self.result.finalists:
             return {}
@@ -117,10 +117,10 @@ class Search:
 
 
 def search_scores(first: Search, second: Search) -> tuple[Compared, ...]:
-    """The trials that pair, the winners' second looks, and the expected best of equally many."""
+    """The trials that pair, the winners' re-evaluations, and the expected best of equally many."""
     found = (
         same_trials(first, second),
-        second_looks(first, second),
+        reevaluations(first, second),
         expected_bests(first, second),
     )
     return tuple(row for row in found if row is not None)
@@ -139,12 +139,12 @@ def same_trials(first: Search, second: Search) -> Compared | None:
     return _paired("same architecture and seed", one, two)
 
 
-def second_looks(first: Search, second: Search) -> Compared | None:
+def reevaluations(first: Search, second: Search) -> Compared | None:
     """The winners' scores with fresh seeds; None where one run has none."""
-    one, two = first.second_look(), second.second_look()
+    one, two = first.reevaluation(), second.reevaluation()
     if not (one and two):
         return None
-    name, scores = "winner's second look", (list(one.values()), list(two.values()))
+    name, scores = "winner's re-evaluation", (list(one.values()), list(two.values()))
     if first.length != second.length:
         basis = f"{first.length} and {second.length} times as long as a trial"
         return Compared(name, fmean(scores[0]), fmean(scores[1]), None, basis)

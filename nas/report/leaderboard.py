@@ -54,13 +54,13 @@ def leaderboard(result: Result, count: int = 10) -> Table:
         padding=(0, 1 if roomy else 0, 0, 0),  # a row fits a terminal of 80 columns
         pad_edge=False,
     )
-    heads = ["#", "trial", "arm", "second look" if seconds else "", objective.score_name, extra]
+    heads = ["#", "trial", "arm", "re-evaluation" if seconds else "", objective.score_name, extra]
     for head in (*heads, *(name.removesuffix("_ms") for name in costs), "time"):
         if head:
             table.add_column(head, justify="left" if head == "arm" else "right", no_wrap=True)
     for place, (row, again) in enumerate(ranked, start=1):
         cells = [str(place), str(row.number), proposed_by(row)]
-        cells += [_second_look(again)] if seconds else []
+        cells += [_reevaluation(again)] if seconds else []
         cells.append(number_text(objective.score(row)))
         cells += [number_text(row.metrics.get(extra))] if extra else []
         cells += [cost_text(name, row.costs.get(name)) for name in costs]
@@ -68,7 +68,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
     if not ranked:
         table.caption = "no trial has a score yet"
     elif seconds:
-        table.caption = "second look: mean ± spread over fresh seeds; it decides the order"
+        table.caption = "re-evaluation: mean ± spread over fresh seeds; it decides the order"
     return table
 
 
@@ -171,7 +171,7 @@ def closing(path: Path, result: Result, data: Path | None = None) -> RenderableT
     if result.best is not None:
         again = next((f for f in result.finalists if f.record is result.best), None)
         score = (
-            f"{_second_look(again)} on a second look"
+            f"{_reevaluation(again)} on re-evaluation"
             if again
             else number_text(result.objective.score(result.best))
         )
@@ -217,7 +217,7 @@ def next_commands(path: Path, data: Path | None = None) -> list[str]:
     return [f"nas train --genome {run}{place} --run {final}", f"nas report {run}"]
 
 
-def _second_look(finalist: Finalist | None) -> str:
+def _reevaluation(finalist: Finalist | None) -> str:
     if finalist is None:
         return "–"
     if len(finalist.rewards) < 2:

@@ -126,7 +126,7 @@ def _tiles(records: Sequence[Record], result: Result) -> list[tuple[str, str]]:
         name = f"highest single {objective.score_name}"
         tiles.append((number_text(objective.score(result.best_observed)), name))
     if result.finalists:
-        name = f"the winner's mean {objective.score_name} on a second look"
+        name = f"the winner's mean {objective.score_name} on re-evaluation"
         tiles.append((number_text(result.finalists[0].mean), name))
     return tiles
 
@@ -149,7 +149,7 @@ def _leaderboard(result: Result) -> Rows | None:
     beside = [] if objective.shape is None else [objective.maximize]
     heads = ["#", "trial", "proposed by", objective.score_name, *beside, *costs, "time"]
     if result.finalists:
-        heads.insert(3, "second look")
+        heads.insert(3, "re-evaluation")
     rows = []
     for place, (row, again) in enumerate(ranked[:ROWS], start=1):
         cells = [str(place), str(row.number), proposed_by(row), number_text(objective.score(row))]

@@ -204,8 +204,7 @@ class Study:
         self._provenance.note(outcome)
 
         # 2. A failure is tried again as often as the rule of its kind says.
-        failure = outcome.failure
-        if failure is not None and self._attempts.retry(record, failure.kind):
+        if outcome.failure and self._attempts.retry(record, outcome.failure.kind):
             self._history.flush()
             return False
 
@@ -235,8 +234,9 @@ class Study:
 
     def _finish(self, record: Record, outcome: Outcome) -> None:
         """Makes an outcome a row's result."""
-        is_scored = outcome.failure is None
-        reward = self.objective.reward(outcome.metrics, record.costs) if is_scored else None
+        reward = None
+        if outcome.failure is None:
+            reward = self.objective.reward(outcome.metrics, record.costs)
         record.finish(outcome, reward, self.clock)
         self._history.touch(record)
         self._time(record)
@@ -320,7 +320,7 @@ class Study:
         return record.phase in self._phases and self._timetable.fits(self.clock)
 
     def idle_seconds(self) -> float | None:
-        """Returns how long to wait if nothing is in flight and `ask` gave None; None: finished."""
+        """Returns how long to wait if nothing is in flight and `ask` gave None; None if finished."""
         return self._attempts.idle_seconds(self._may_start)
 
     def one_commit(self) -> AbstractContextManager[None]:

@@ -353,7 +353,7 @@ def test_results_told_in_order_all_count_when_the_space_is_exhausted() -> None:
     assert all(record.tell_seq is not None for record in study.records.values())
 
 
-def test_a_longer_second_look_that_fails_leaves_the_one_that_was_had() -> None:
+def test_a_longer_reevaluation_that_fails_leaves_the_one_that_was_had() -> None:
     study = make_study(budget=10, control=ControlSettings(share=0.0))
     drive(study)
     for length, kind in ((3, None), (9, FailureKind.TIMEOUT)):
