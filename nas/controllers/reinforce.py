@@ -88,7 +88,7 @@ class Reinforce(Controller):
             self._baseline.advantage(reward)
 
     def _rate(self) -> float:
-        """Returns α at this step: 0, then growing exponentially from `lr` to `growth` times as much."""
+        """Returns α at this step: 0, then growing exponentially from `lr` to `growth` · `lr`."""
         part, delay = min(self._steps / self.settings.horizon, 1.0), self.settings.delay
         if part <= delay:
             return 0.0

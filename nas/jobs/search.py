@@ -134,7 +134,7 @@ def _inputs(proxy: Proxy, space: DetectorSpace) -> list[Input]:
         ConfigError: two of the space's become one, so that no trial could tell them apart.
     """
     genome = space.sample(random.Random(0))
-    scaled = [proxy.scaled(genome.but(input=source)).input for source in space.inputs]
+    scaled = [proxy.scaled(genome.replace(input=source)).input for source in space.inputs]
     sides = [source.size for source in scaled]
     if len(set(sides)) < len(sides):
         raise ConfigError(

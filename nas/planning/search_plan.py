@@ -121,9 +121,9 @@ def plan_of(config: SearchConfig) -> Plan:
 
 
 def forecast_text(forecast: Forecast, now: datetime) -> str:
-    """``118 trials, then re-evaluation for 24 min, over at 17:45; 3 h 12 min stay …``."""
+    """``118 trials, then a re-evaluation of 24 min, over at 17:45; 3 h 12 min stay …``."""
     look = (
-        f", then re-evaluation for {time_text(forecast.reevaluation)}"
+        f", then a re-evaluation of {time_text(forecast.reevaluation)}"
         if forecast.reevaluation
         else ""
     )

@@ -234,9 +234,8 @@ class Study:
 
     def _finish(self, record: Record, outcome: Outcome) -> None:
         """Makes an outcome a row's result."""
-        reward = None
-        if outcome.failure is None:
-            reward = self.objective.reward(outcome.metrics, record.costs)
+        ok = outcome.failure is None
+        reward = self.objective.reward(outcome.metrics, record.costs) if ok else None
         record.finish(outcome, reward, self.clock)
         self._history.touch(record)
         self._time(record)
@@ -262,7 +261,7 @@ class Study:
         if self._is_closed or not self._timetable.fits(self.clock):
             self._deliver_in_order(lambda: True)  # nothing more will be proposed after these
             return None
-        # By delivery "proposal", what the next proposal is to know of is delivered first.
+        # By delivery "proposal", results that the next proposal is to know of come first.
         self._deliver_in_order(self._is_window_full)
         if self._is_window_full() or self._history.charged.total() >= self.budget.trials:
             return None
@@ -320,14 +319,14 @@ class Study:
         return record.phase in self._phases and self._timetable.fits(self.clock)
 
     def idle_seconds(self) -> float | None:
-        """Returns how long to wait if nothing is in flight and `ask` gave None; None if finished."""
+        """Returns seconds until a waiting trial may be started; None if there is none."""
         return self._attempts.idle_seconds(self._may_start)
 
     def one_commit(self) -> AbstractContextManager[None]:
         """Records all calls inside in one transaction at its end; else each has its own.
 
-        A commit waits for the disk. Whoever tells a result and asks for the next trial at once
-        needs only one, if what was asked is started, and what was told shown, after it.
+        A commit waits for the disk. An executor that starts what it asked, and shows what it
+        told, after the commit needs but one for both.
         """
         return self._history.one_commit()
 
@@ -343,7 +342,7 @@ class Study:
         in time. What is under way or waits then counts as never tried.
 
         Returns:
-            Whether it was ended; an executor then ends what still runs.
+            Whether it was ended: an executor then ends what still runs.
         """
         clock = self.clock
         running = self.in_flight
@@ -355,8 +354,8 @@ class Study:
             self._history.touch(record)
             self._settle(record)
         if ended:
-            left_out = len(ended) - running
-            log.warning("the time is up: %d trials were ended, %d left out", running, left_out)
+            waited = len(ended) - running
+            log.warning("the time is up: %d trials were ended, %d left out", running, waited)
         self._deliver_in_order(lambda: True)
         self._history.flush()
         return True
@@ -368,14 +367,13 @@ class Study:
     def start_finalists(self, settings: FinalistSettings) -> int:
         """Ends the search and queues its best for re-evaluation; returns how many trials that is.
 
-        The best distinct candidates of each arm are asked with fresh seeds (repeats 1...). What
-        an earlier session has finished or queued is not queued again.
+        The best of each arm are asked with fresh seeds, but for what was finished or queued before.
         """
         self.close()
         self._phases = ("search", "finalist")
         self._timetable.begin_reevaluation(settings.length)
         if self.end_if_late():
-            log.warning("no time is left to re-evaluate finalists")
+            log.warning("no time is left for a re-evaluation")
             return 0
         for best, repeat in due_reevaluations(self._history, settings):
             number = len(self.records)

@@ -12,7 +12,7 @@ import pytest
 from nas.controllers import ControllerSettings, make_controller
 from nas.controllers.base import Stop
 from nas.controllers.evolution import Evolution, EvolutionSettings
-from nas.controllers.predictor.observations import Told, in_full
+from nas.controllers.predictor.observations import Observation, extrapolated
 from nas.errors import ConfigError, RunError
 from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
@@ -173,12 +173,12 @@ def test_the_policy_gradients_hear_the_rank() -> None:
 
 
 def test_the_predictor_extends_stopped_curves_along_a_line() -> None:
-    full = [Told((i,), 2.0 * i + 1.0, (float(i), 2.0 * i + 1.0)) for i in range(1, 6)]
-    rows = in_full([*full, Told((9,), None, (4.5,)), Told((8,), None)])
+    full = [Observation((i,), 2.0 * i + 1.0, (float(i), 2.0 * i + 1.0)) for i in range(1, 6)]
+    rows = extrapolated([*full, Observation((9,), None, (4.5,)), Observation((8,), None)])
     assert [row.reward for row in rows[:5]] == [3.0, 5.0, 7.0, 9.0, 11.0]
     assert rows[5].reward == pytest.approx(10.0) and rows[5].error == pytest.approx(0.0, abs=1e-6)
     assert rows[6].reward is None  # can't be had, and isn't taken for a short curve
-    lone = in_full([Told((0,), 4.0, (1.0, 4.0)), Told((1,), None, (2.0,))])
+    lone = extrapolated([Observation((0,), 4.0, (1.0, 4.0)), Observation((1,), None, (2.0,))])
     assert lone[1].reward == 4.0  # one trial makes no line
 
 

@@ -15,9 +15,9 @@ from nas.report.comparison import (
     Search,
     differing,
     expected_bests,
+    reevaluations,
     same_trials,
     search_scores,
-    reevaluations,
     shown,
 )
 from nas.report.intervals import Interval
@@ -122,7 +122,7 @@ def test_only_the_longest_look_counts() -> None:
     short = row(5, 0.9, "k0", 99, "finalist")
     one = search({"k0": 0.5}, {11: 0.4, 12: 0.6}, length=3)
     mixed = Search([*one.records, short], one.result)
-    assert mixed.length == 3 and mixed.reevaluation() == {11: 0.4, 12: 0.6}
+    assert mixed.length == 3 and mixed.winner_scores() == {11: 0.4, 12: 0.6}
 
 
 def expected(rewards: Sequence[float], trials: int) -> float:
