@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nas.controllers.base import Stop
+from nas.controllers.predictor.acquisition import acquisition
 from nas.controllers.predictor.controller import Predictor
 from nas.controllers.predictor.gaussian_process import (
     Distances,
@@ -19,6 +20,7 @@ from nas.controllers.predictor.gaussian_process import (
     Posterior,
 )
 from nas.controllers.predictor.observations import Observation, OutputTransform
+from nas.controllers.predictor.surrogate import Prediction
 from nas.space import ChoiceSpace, Code
 
 
@@ -208,3 +210,16 @@ def test_it_is_quick_with_two_thousand_results() -> None:
         predictor.asked(number, code)
         predictor.tell(number, code, float(sum(code)))
     assert (time.process_time() - started) / 32 < 0.1
+
+
+def test_the_acquisition_is_a_bound_times_the_probability_of_being_feasible() -> None:
+    """Bounds by hand, and the normal distribution's own probabilities."""
+    means, deviations = np.array([0.0, 1.0, -9.0]), np.array([1.0, 0.5, 1.0])
+    bounds = acquisition(Prediction((means, deviations), None), beta=2.0, lowest=-1.0)
+    assert bounds == pytest.approx([3.0, 3.0, 1e-9])  # the last lies below the lowest value
+    margins = np.array([0.0, 1.0, -2.0]), np.array([1.0, 1.0, 2.0])
+    chances = acquisition(Prediction(None, margins), beta=2.0, lowest=0.0)
+    normal = statistics.NormalDist()
+    assert chances == pytest.approx([normal.cdf(z) for z in (0.0, 1.0, -1.0)], abs=0.01)
+    both = acquisition(Prediction((means, deviations), margins), beta=2.0, lowest=-1.0)
+    assert both == pytest.approx(bounds * chances)
