@@ -168,16 +168,12 @@ def _searched(
         proxy,
         config.controller,
         budget=config.budget,
-        retrain_share=config.retrain_share,
         seed=config.seed,
         run=run.path,
         objective=config.objective,
         costs=costs,
-        control=config.control.share,
-        finalists=config.finalists,
         compute=config.compute.with_threads(config.proxy.threads),
-        stopping=config.stopping,
-        settings=config.study,
+        settings=config.study_settings,
         warm_start=config.warm_start,
         on_event=progress,
     )
@@ -237,8 +233,9 @@ class _Progress:
         phase = event.trial.phase
         if phase not in self.tasks:
             self.bar.update(self.tasks["search"], total=self.bar.tasks[0].completed)
-            self.tasks[phase] = self.bar.add_task("re-evaluation", total=self.plan.looks, note="")
-        if event.kind == "told":
+            total = self.plan.reevaluations
+            self.tasks[phase] = self.bar.add_task("re-evaluation", total=total, note="")
+        if event.kind == "completed":
             self._finished(event)
 
     def _finished(self, event: Event) -> None:

@@ -12,11 +12,10 @@ from rich.table import Table
 from nas.config.schema import SearchConfig
 from nas.planning.costs import DRAWS
 from nas.report.formatting import cost_text, objective_text, time_text
-from nas.study.budget import TIMED, Forecast, Plan
+from nas.study.budget import TIMED, Budget, Forecast, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
 from nas.study.stopping import StopperSettings, make_stopper
-from nas.study.study import Budget
 from nas.ui.console import console
 from proxies.base import Proxy
 from search_spaces.base import DetectorSpace
@@ -118,14 +117,16 @@ def budget_text(config: SearchConfig) -> str:
 
 def plan_of(config: SearchConfig) -> Plan:
     """Returns what a config's budget has to pay for."""
-    return Budget.parse(config.budget).plan(
-        config.retrain_share, config.control, config.finalists, config.compute.at_once
-    )
+    return Budget.parse(config.budget).plan(config.study_settings, config.compute.at_once)
 
 
 def forecast_text(forecast: Forecast, now: datetime) -> str:
     """Returns `118 trials, then a re-evaluation of 24 min, over at 17:45; 3 h 12 min stay …`."""
-    look = f", then a re-evaluation of {time_text(forecast.look)}" if forecast.look else ""
+    look = (
+        f", then a re-evaluation of {time_text(forecast.reevaluation)}"
+        if forecast.reevaluation
+        else ""
+    )
     kept = f"; {time_text(forecast.retrain)} stay for retraining" if forecast.retrain else ""
     return f"{forecast.trials} trials{look}, {over_text(forecast, now)}{kept}"
 

@@ -19,7 +19,7 @@ def record(number: int, ap50: float, status: Status) -> Record:
 
 def told(number: int, ap50: float, stopped: bool = False) -> Event:
     trial = Trial(number, "controller", (number,), "k", None, 0)
-    return Event("told", trial, {"ap50": ap50}, stopped=stopped)
+    return Event("completed", trial, {"ap50": ap50}, stopped=stopped)
 
 
 def said(event: Event, rows: list[Record], capsys: pytest.CaptureFixture[str]) -> str:
