@@ -12,7 +12,6 @@ from nas.errors import ConfigError
 from nas.planning.search_plan import (
     budget_text,
     costs_table,
-    forecast_text,
     limits_text,
     plan_of,
     share_interval,
@@ -21,6 +20,7 @@ from nas.planning.search_plan import (
 from nas.study.budget import Forecast
 from nas.study.objective import ObjectiveSettings
 from nas.study.stopping import StoppingSettings
+from nas.ui.search_progress import forecast_text
 
 COSTS = [{"params": 1e6 * n, "macs": 1e9 * (101 - n)} for n in range(1, 101)]
 
