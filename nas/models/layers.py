@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from nas.genome.network import BatchNorm
 from nas.genome.part import Activation
-from nas.models.convolutions import Depthwise, Pointwise
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -52,16 +51,10 @@ class ConvNorm(nn.Sequential):
         dilation: int = 1,
         groups: int = 1,
     ) -> None:
-        conv: nn.Conv2d
-        if groups == in_channels == channels:
-            conv = Depthwise(channels, kernel, stride, dilation)
-        elif kernel == stride == groups == 1:
-            conv = Pointwise(in_channels, channels)
-        else:
-            padding = dilation * (kernel - 1) // 2
-            conv = nn.Conv2d(
-                in_channels, channels, kernel, stride, padding, dilation, groups, bias=False
-            )
+        padding = dilation * (kernel - 1) // 2
+        conv = nn.Conv2d(
+            in_channels, channels, kernel, stride, padding, dilation, groups, bias=False
+        )
         layers: list[nn.Module] = [conv, batch_norm(channels, norm)]
         if act != "none":
             layers.append(activation(act))
