@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from nas.models.activations import rule_of
 from nas.models.fast_cpu.convolutions import DepthwiseConv2d, PointwiseConv2d
 
 _FOLDABLE = (nn.Conv2d, PointwiseConv2d, DepthwiseConv2d)
@@ -32,6 +33,6 @@ def _fold(layers: nn.Sequential) -> None:
             setattr(layers, conv_name, fuse_conv_bn_eval(conv, norm))
             setattr(layers, norm_name, nn.Identity())
             for _, behind in named[at + 2 : at + 3]:
-                # Their gradient needs the input, so only now may it be overwritten.
-                if isinstance(behind, nn.Hardswish | nn.SiLU):
+                rule = rule_of(behind)
+                if rule is not None and rule.in_place != "never":
                     behind.inplace = True

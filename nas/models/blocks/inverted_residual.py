@@ -1,4 +1,4 @@
-"""Mobile bottlenecks: widen, filter depthwise, project."""
+"""Mobile bottlenecks: expand, filter depthwise, project."""
 
 from __future__ import annotations
 

@@ -16,13 +16,14 @@ With d the gradient behind batch norm, n pixels, x̂ the centred input, σ the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.models.activations import Elementwise, rule_of
 from nas.models.blocks.inverted_residual import InvertedResidualBlock
 from nas.models.fast_cpu.convolutions import (
     DepthwiseConv2d,
@@ -36,34 +37,6 @@ CHUNK_BYTES = 8_000_000
 """Of the expanded map at a time: a few of the processor's second-level caches."""
 LEAST_EXPANSION = 2
 """Below it the input's covariance costs more than it saves."""
-
-aten = torch.ops.aten
-
-
-class _Elementwise(NamedTuple):
-    """An activation by hand.
-
-    Attributes:
-        forward: of z; may work in place.
-        backward: from the gradient behind it, z and its output to the gradient before it.
-    """
-
-    forward: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-_BY_HAND: dict[type[nn.Module], _Elementwise] = {
-    nn.ReLU: _Elementwise(
-        torch.relu_, lambda g, z, y: aten.threshold_backward.grad_input(g, y, 0, grad_input=g)
-    ),
-    nn.ReLU6: _Elementwise(
-        lambda z: F.hardtanh_(z, 0.0, 6.0),
-        lambda g, z, y: aten.hardtanh_backward.grad_input(g, y, 0.0, 6.0, grad_input=g),
-    ),
-    nn.Hardswish: _Elementwise(F.hardswish, lambda g, z, y: aten.hardswish_backward(g, z)),
-    nn.SiLU: _Elementwise(F.silu, lambda g, z, y: aten.silu_backward(g, z)),
-}
-"""The activations that can be fused; behind any other the layers stay separate."""
 
 
 class FusedInvertedResidualBlock(InvertedResidualBlock):
@@ -100,7 +73,8 @@ def can_fuse(x: Tensor, expand: nn.Module, depthwise: nn.Module) -> bool:
     enough = conv.out_channels >= LEAST_EXPANSION * conv.in_channels
     # Statistics over several processes, or of earlier batches alone, aren't used here.
     of_this_batch = type(norm) is nn.BatchNorm2d and norm.training
-    return enough and of_this_batch and type(expand[-1]) in _BY_HAND
+    rule = rule_of(expand[-1])
+    return enough and of_this_batch and rule is not None and rule.by_hand is not None
 
 
 def fused_expansion(
@@ -120,7 +94,9 @@ def fused_expansion(
     assert isinstance(expand, ConvNorm) and isinstance(depthwise, DepthwiseConv2d)
     conv, norm, act = expand
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    how = _How(_BY_HAND[type(act)], norm.eps, depthwise.stride[0], depthwise.dilation[0], keep)
+    rule = rule_of(act)
+    assert rule is not None and rule.by_hand is not None
+    how = _How(rule.by_hand, norm.eps, depthwise.stride[0], depthwise.dilation[0], keep)
     out, wide, mean, variance = _FusedExpansion.apply(
         x, conv.weight, norm.weight, norm.bias, depthwise.weight, how
     )
@@ -131,7 +107,7 @@ def fused_expansion(
 class _How(NamedTuple):
     """Everything of a fused expansion that isn't a tensor."""
 
-    activation: _Elementwise
+    activation: Elementwise
     eps: float
     stride: int
     dilation: int

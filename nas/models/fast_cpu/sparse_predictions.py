@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from nas.models.fast_cpu.convolutions import PointwiseConv2d, is_pointwise
 from nas.models.heads.base import by_anchor
-from nas.models.heads.ssd import SSD, Sample
+from nas.models.heads.ssd import SSD, SSDSample
 
 
 def accelerate_predictors(head: SSD) -> None:
@@ -31,7 +31,7 @@ class SparseSSD(SSD):
 
     def predictions_at(
         self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor
-    ) -> tuple[Sample, Tensor, Tensor]:
+    ) -> tuple[SSDSample, Tensor, Tensor]:
         """Chooses what is learnt from; see `SSD`."""
         if not self.settings.separable:
             return super().predictions_at(maps, boxes, labels)

@@ -89,7 +89,7 @@ class SSD(Head[SSDHead]):
 
     def predictions_at(
         self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor
-    ) -> tuple[Sample, Tensor, Tensor]:
+    ) -> tuple[SSDSample, Tensor, Tensor]:
         """Chooses what is learnt from.
 
         Returns:
@@ -100,7 +100,7 @@ class SSD(Head[SSDHead]):
         return sample, logits[sample.images, sample.places], codes[sample.positive_rows]
 
     @torch.no_grad()
-    def sample(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> Sample:
+    def sample(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> SSDSample:
         """Matches positives, and mines the negatives that these logits get most wrong."""
         boxes = boxes.to(self.anchors)
         images, places, objects = self.match(boxes, labels)
@@ -111,10 +111,10 @@ class SSD(Head[SSDHead]):
         pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
         classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
         rows = torch.cat([images, pictures]), torch.cat([places, negatives])
-        return Sample(*rows, classes, wanted, len(images))
+        return SSDSample(*rows, classes, wanted, len(images))
 
 
-class Sample(NamedTuple):
+class SSDSample(NamedTuple):
     """The predictions of a batch that are learnt from: the positives, then mined negatives.
 
     Attributes:
@@ -137,7 +137,7 @@ class Sample(NamedTuple):
 
 
 def _terms(
-    logits: Tensor, code: Tensor, sample: Sample, positives: int | None
+    logits: Tensor, code: Tensor, sample: SSDSample, positives: int | None
 ) -> dict[str, Tensor]:
     count = max(1, sample.positives if positives is None else positives)
     entropy = F.cross_entropy(full(logits), sample.classes, reduction="sum")
