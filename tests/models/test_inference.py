@@ -31,7 +31,7 @@ def test_the_same_outputs(genome: Genome) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     images = pictures(2, genome.input.size)
     with torch.no_grad():
-        expected, found = model.raw(images), model.for_inference().raw(images)
+        expected, found = model.raw(images), model.deployed().raw(images)
     for mine, wanted in zip(found, expected, strict=True):
         assert (mine - wanted).abs().max() <= 1e-9 * wanted.abs().max()
     after = model.state_dict()
@@ -40,6 +40,6 @@ def test_the_same_outputs(genome: Genome) -> None:
 
 def test_no_norm_is_left_behind_a_convolution() -> None:
     model = built(NETWORKS["ssdlite320-mobilenetv3-large"]).train()
-    still = model.for_inference()
+    still = model.deployed()
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in still.modules())
     assert model.training and not still.training

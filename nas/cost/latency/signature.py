@@ -90,7 +90,8 @@ def _of_edge(unit: Unit) -> dict[str, Any]:
 
 def _of_head(unit: Unit, num_classes: int) -> dict[str, Any]:
     head: Any = unit.part
-    fields = {"anchors": [anchors.count for anchors in head.anchors], "classes": num_classes}
+    counts = [anchors.count for anchors in getattr(head, "anchors", ())]
+    fields = {"anchors": counts, "classes": num_classes}
     return fields | ({"width": head.width} if hasattr(head, "width") else {})
 
 

@@ -16,19 +16,19 @@ def predicted_at(
     places: Tensor,
     values: int,
 ) -> Tensor:
-    """Rows of what 1×1 convolutions give for the anchors of all maps.
+    """Computes what 1×1 convolutions give for some anchors of all maps.
 
     Args:
-        outputs: one convolution a map, from C to A · ``values`` channels, with bias.
-        hidden: the maps, each ``(B, C, S, S)``.
-        images, places: ``(R,)`` picture and anchor of each row; anchors by map, row, column, then
-            within the place.
+        outputs: one convolution a map, from C to A · `values` channels, with bias.
+        hidden: the maps, each `(B, C, S, S)`.
+        images: `(R,)` image of each row.
+        places: `(R,)` anchor of each row; anchors by map, row, column, then within the place.
         values: numbers of one anchor.
 
     Returns:
-        ``(R, values)``.  Every convolution takes part, if with no row, and so has a gradient.
+        `(R, values)`. Every convolution takes part, if with no row, and so has a gradient.
     """
-    found, order, first = [], [], 0
+    rows_of, order, first = [], [], 0
     for output, x in zip(outputs, hidden, strict=True):
         anchors, cells = output.out_channels // values, x.shape[2] * x.shape[3]
         here = ((places >= first) & (places < first + cells * anchors)).nonzero()[:, 0]
@@ -40,7 +40,7 @@ def predicted_at(
         for anchor in range(anchors):
             own = (place % anchors == anchor).nonzero()[:, 0]
             part = slice(anchor * values, (anchor + 1) * values)
-            found.append(F.linear(rows.index_select(0, pixels[own]), weights[part], biases[part]))
+            rows_of.append(F.linear(rows.index_select(0, pixels[own]), weights[part], biases[part]))
             order.append(here[own])
         first += cells * anchors
-    return torch.cat(found)[torch.cat(order).argsort()]
+    return torch.cat(rows_of)[torch.cat(order).argsort()]

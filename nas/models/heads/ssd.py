@@ -13,22 +13,23 @@ from nas.genome import Unit
 from nas.genome.network import BatchNorm
 from nas.genome.parts import DefaultBoxes, SSDHead
 from nas.models.anchors import default_boxes
+from nas.models.box_coder import SSD_BOX_CODER
 from nas.models.convolutions import Pointwise
-from nas.models.heads.base import Head, RawOutputs, by_anchor, full
+from nas.models.heads.anchor_head import AnchorHead, RawOutputs, by_anchor, full
 from nas.models.heads.selected import predicted_at
 from nas.models.layers import ConvNorm
 from nas.models.losses import hardest_negatives
-from nas.models.targets import SSD_CODE, Matches, match
 
 FIRST_STD = 0.03
-"""Of all convolutions' first weights in a network with this head: torchvision's SSDlite."""
+"""The deviation of first weights in a network with this head (torchvision's SSDlite)."""
 
 
-class SSD(Head[SSDHead]):
+class SSD(AnchorHead[SSDHead]):
     """SSD (full convolutions) or SSDlite (separable ones), equal to torchvision's class."""
 
-    box_code = SSD_CODE
+    box_coder = SSD_BOX_CODER
     exclusive = True
+    claim = "last"  # as torchvision
 
     def __init__(
         self, head: SSDHead, unit: Unit, num_classes: int, norm: BatchNorm, image_size: int
@@ -45,7 +46,7 @@ class SSD(Head[SSDHead]):
 
     @torch.no_grad()
     def initialize(self, body: nn.Module) -> None:
-        """All convolutions of the network from N(0, 0.03), biases 0."""
+        """Draws all convolutions of the network from N(0, 0.03); biases are 0."""
         for layer in (*body.modules(), *self.modules()):
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=FIRST_STD)
@@ -53,23 +54,17 @@ class SSD(Head[SSDHead]):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> RawOutputs:
-        """``maps`` finest first, each ``(B, C, S, S)``, to logits and box codes of all boxes."""
-        logits, code = [], []
+        """Predicts logits and deltas of all boxes from maps `(B, C, S, S)`, finest first."""
+        logits, deltas = [], []
         for x, classes, box in zip(maps, self.class_predictors, self.box_predictors, strict=True):
             logits.append(by_anchor(classes(x), self.num_classes))
-            code.append(by_anchor(box(x), 4))
-        return RawOutputs(torch.cat(logits, dim=1), torch.cat(code, dim=1))
+            deltas.append(by_anchor(box(x), 4))
+        return RawOutputs(torch.cat(logits, dim=1), torch.cat(deltas, dim=1))
 
     def class_outputs(self) -> list[nn.Module]:
-        """The last convolution of every map's class predictor."""
+        """Returns the last convolution of every map's class predictor."""
         predictors = self.class_predictors
         return [p[-1] if isinstance(p, nn.Sequential) else p for p in predictors]
-
-    def match(self, boxes: Tensor, labels: Tensor) -> Matches:
-        """See the base."""
-        return match(
-            self.anchors, boxes.to(self.anchors), labels, self.settings.match_iou, claim="last"
-        )
 
     def losses(
         self,
@@ -78,70 +73,87 @@ class SSD(Head[SSDHead]):
         labels: Tensor,
         positives: int | None = None,
     ) -> dict[str, Tensor]:
-        """Both losses of a batch.
-
-        Nearly all predictions have no part in them.  Where the last convolution is a 1×1, its
-        gradient is therefore made from the pixels of the others alone.
+        """Computes both losses of a batch.
 
         Returns:
-            ``classification``: cross entropy of positives and mined negatives;
-            ``box_regression``: smooth L1 of positives.  Both are sums over the number of
-            positives in the batch, or over 1 without any.  Negatives are mined picture by
-            picture, so they don't depend on what the batch is a part of.
+            `classification`: cross entropy of positives and mined negatives; `box_regression`:
+            smooth L1 of positives. Both are sums over the number of positives in the batch, or
+            over 1 without any. Negatives are mined image by image, so they don't depend on what
+            the batch is a part of.
         """
+        sample, logits, deltas = self._predicted(maps, boxes, labels)
+        count = max(1, sample.positives if positives is None else positives)
+        entropy = F.cross_entropy(full(logits), sample.classes, reduction="sum")
+        smooth = F.smooth_l1_loss(full(deltas), sample.targets, reduction="sum")
+        return {"classification": entropy / count, "box_regression": smooth / count}
+
+    def _predicted(
+        self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor
+    ) -> tuple[_MinedRows, Tensor, Tensor]:
+        """Chooses which predictions are learnt from; returns their logits and deltas with it."""
         if not self.settings.separable:
-            logits, code = self(maps)
-            chosen = self._chosen(logits.detach(), boxes, labels)
-            of_positives = (chosen.images[: chosen.positives], chosen.places[: chosen.positives])
-            logits = logits[chosen.images, chosen.places]
-            return _terms(logits, code[of_positives], chosen, positives)
+            raw = self(maps)
+            sample = self._sample(raw.logits.detach(), boxes, labels)
+            logits, deltas = raw.logits[sample.images, sample.places], raw.deltas
+            return sample, logits, deltas[sample.positive_rows]
+        # Nearly all predictions have no part in the losses. Where the last convolution is a 1×1,
+        # its gradient is made from the pixels of the others alone: all logits are predicted
+        # without a gradient, to mine negatives by; then those of the sample again, with one.
         outputs, hidden = _hidden(self.class_predictors, maps)
         with torch.no_grad():
-            everywhere = [out(x) for out, x in zip(outputs, hidden, strict=True)]
-            logits = torch.cat([by_anchor(x, self.num_classes) for x in everywhere], dim=1)
-            chosen = self._chosen(logits, boxes, labels)
-        images, places = chosen.images, chosen.places
-        logits = predicted_at(outputs, hidden, images, places, self.num_classes)
+            rows = [
+                by_anchor(out(x), self.num_classes) for out, x in zip(outputs, hidden, strict=True)
+            ]
+            sample = self._sample(torch.cat(rows, dim=1), boxes, labels)
+        logits = predicted_at(outputs, hidden, sample.images, sample.places, self.num_classes)
         outputs, hidden = _hidden(self.box_predictors, maps)
-        images, places = images[: chosen.positives], places[: chosen.positives]
-        code = predicted_at(outputs, hidden, images, places, 4)
-        return _terms(logits, code, chosen, positives)
+        deltas = predicted_at(outputs, hidden, *sample.positive_rows, 4)
+        return sample, logits, deltas
 
     @torch.no_grad()
-    def _chosen(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> _Chosen:
+    def _sample(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> _MinedRows:
+        """Matches positives, and mines the negatives that these logits get most wrong."""
         boxes = boxes.to(self.anchors)
         images, places, objects = self.match(boxes, labels)
-        wanted = self.box_code.encode(boxes[images, objects], self.anchors[places])
+        targets = self.box_coder.encode(boxes[images, objects], self.anchors[places])
         positive = torch.zeros(logits.shape[:2], dtype=torch.bool, device=logits.device)
         positive[images, places] = True
+        # A negative's loss is −log p(background).
         background = -F.log_softmax(full(logits), dim=-1)[..., 0]
-        pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
+        negative_images, negatives = hardest_negatives(
+            background, positive, self.settings.negatives
+        )
         classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
-        rows = torch.cat([images, pictures]), torch.cat([places, negatives])
-        return _Chosen(*rows, classes, wanted, len(images))
+        rows = torch.cat([images, negative_images]), torch.cat([places, negatives])
+        return _MinedRows(*rows, classes, targets, len(images))
 
 
-class _Chosen(NamedTuple):
+class _MinedRows(NamedTuple):
     """The predictions of a batch that are learnt from: the positives, then mined negatives.
 
     Attributes:
-        images, places: ``(R,)`` picture and default box of each.
-        classes: ``(R,)``, 0 for negatives.
-        wanted: ``(P, 4)`` box code of the positives.
+        images, places: `(R,)` image and default box of each.
+        classes: `(R,)`, 0 for negatives.
+        targets: `(P, 4)` deltas of the positives.
         positives: P.
     """
 
     images: Tensor
     places: Tensor
     classes: Tensor
-    wanted: Tensor
+    targets: Tensor
     positives: int
+
+    @property
+    def positive_rows(self) -> tuple[Tensor, Tensor]:
+        """Images and default boxes of the positives."""
+        return self.images[: self.positives], self.places[: self.positives]
 
 
 def _hidden(
     predictors: nn.ModuleList, maps: Sequence[Tensor]
 ) -> tuple[list[nn.Conv2d], list[Tensor]]:
-    """The 1×1 convolutions of separable predictors, and what they read."""
+    """Returns the 1×1 convolutions of separable predictors, and what they read."""
     outputs, hidden = [], []
     for predictor, x in zip(predictors, maps, strict=True):
         assert isinstance(predictor, nn.Sequential)
@@ -152,17 +164,8 @@ def _hidden(
     return outputs, hidden
 
 
-def _terms(
-    logits: Tensor, code: Tensor, chosen: _Chosen, positives: int | None
-) -> dict[str, Tensor]:
-    count = max(1, chosen.positives if positives is None else positives)
-    entropy = F.cross_entropy(full(logits), chosen.classes, reduction="sum")
-    smooth = F.smooth_l1_loss(full(code), chosen.wanted, reduction="sum")
-    return {"classification": entropy / count, "box_regression": smooth / count}
-
-
 def _predictor(channels: int, outputs: int, head: SSDHead, norm: BatchNorm) -> nn.Module:
-    """``(B, channels, S, S)`` to ``(B, outputs, S, S)``."""
+    """Makes what predicts `(B, outputs, S, S)` from `(B, channels, S, S)`."""
     if not head.separable:
         return nn.Conv2d(channels, outputs, head.kernel, padding=head.kernel // 2)
     depthwise = ConvNorm(channels, channels, head.kernel, norm, head.activation, groups=channels)
