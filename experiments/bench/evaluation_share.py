@@ -25,7 +25,9 @@ import torch
 from numpy.typing import NDArray
 from timing import write
 
-from nas.config import Override, SearchConfig, load_search
+from nas.config.loading import load_search
+from nas.config.overrides import Override
+from nas.config.schema import SearchConfig
 from nas.data.cache import PixelCache
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics
@@ -37,7 +39,7 @@ from proxies.training import TrainingProxy
 from search_spaces.registry import make_space
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 TARGET = 0.1
 """Of a trial's time, for loading and evaluation together."""

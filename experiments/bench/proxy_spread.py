@@ -17,14 +17,15 @@ import random
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from nas.config import Override, load_search
+from nas.config.loading import load_search
+from nas.config.overrides import Override
 from nas.genome import Genome
 from proxies.reliability import spread
 from proxies.training import TrainingProxy
 from search_spaces.registry import make_space
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 _proxy: TrainingProxy | None = None
 

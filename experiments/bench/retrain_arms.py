@@ -16,14 +16,14 @@ from __future__ import annotations
 import numpy as np
 from retraining import choices, compared, parsed, search_of, stretched, tell
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.cost import profile
 from nas.data.coco import load_split
 from nas.genome import Genome
 from nas.runs.folder import Run
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 TOLERANCE = 0.05
 """How far the multiply-adds of any two may be apart."""

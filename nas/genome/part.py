@@ -1,8 +1,8 @@
 """What every part of a genome has: the frozen base, and the types of fields.
 
 A part is frozen data that describes itself: its fields, what becomes of shapes, and of which
-operators it consists (`nas.genome.parts`).  Its ``type`` chooses its fields, so a kernel size can't
-stand where nothing reads it.  Widths are base widths; ``Scale`` turns them into the widths of the
+operators it consists (`nas.genome.parts`). Its `type` chooses its fields, so a kernel size can't
+stand where nothing reads it. Widths are base widths; `Scale` turns them into the widths of the
 deployed network.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,12 +29,9 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    untimed: ClassVar[frozenset[str]] = frozenset()
-    """Fields that only losses, matching, first weights and what follows the head read."""
-
     @cached_property
     def signature(self) -> str:
-        """All fields as one string, computed once: what keys and cost tables are made from."""
+        """All fields as one string, by which keys are made and costs are remembered."""
         return self.model_dump_json()
 
     @cached_property
@@ -68,8 +65,8 @@ class Part(BaseModel):
             GenomeError: names the field, and what would be legal.
         """
 
-    def but(self, **changes: Any) -> Self:
-        """A checked copy with other fields (``model_copy`` would keep stale cached strings)."""
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with other fields (`model_copy` would keep stale cached strings)."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
 

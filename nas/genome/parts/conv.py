@@ -17,10 +17,10 @@ from nas.genome.tape import Tape, Value
 class Conv(Operation):
     """Convolution, batch norm, activation; real or binary, with an optional shortcut.
 
-    ``padding`` None is the symmetric ``dilation * (kernel - 1) // 2``.  With
-    ``precision="binary"`` input and weights are signs and the weights carry one scale per filter
-    (BiDet).  The ``average_pool`` shortcut is a 2×2 average pool of the same stride, a real 1×1
-    convolution and batch norm; ``ceil`` rounds that pool's size up.
+    `padding` None is the symmetric `dilation * (kernel - 1) // 2`. With
+    `precision="binary"` input and weights are signs and the weights carry one scale per filter
+    (BiDet). The `average_pool` shortcut is a 2×2 average pool of the same stride, a real 1×1
+    convolution and batch norm; `ceil` rounds that pool's size up.
     """
 
     type: Literal["conv"] = "conv"
@@ -63,9 +63,9 @@ class Conv(Operation):
         super().check(name, x, out, repeats)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """With its padding in pixels; only an average pool reads ``ceil``."""
+        """With its padding in pixels; only an average pool reads `ceil`."""
         unread = frozenset() if self.shortcut == "average_pool" else frozenset({"ceil"})
-        return self.but(padding=self.window.pixels), unread
+        return self.replace(padding=self.window.pixels), unread
 
     def check_buildable(self, name: str) -> None:
         """Refuses binary convolutions and shortcuts."""
@@ -76,7 +76,7 @@ class Conv(Operation):
             )
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """One convolution.  Raises GenomeError for one that is binary or has a shortcut."""
+        """One convolution. Raises GenomeError for one that is binary or has a shortcut."""
         if self.precision != "real" or self.shortcut != "none":
             raise unknown_operators(f"a {self.precision} conv with shortcut {self.shortcut!r}")
         return (

@@ -1,4 +1,4 @@
-"""Heads, from maps to detections.  What every type has."""
+"""Heads, from maps to detections. What every type has."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from nas.genome.parts.anchors import Anchors
 from nas.genome.parts.operation import unknown_operators
 from nas.genome.parts.tables import HEADS
 from nas.genome.tape import Tape, Value
-
-UNTIMED = ("anchors", "postprocess", "match_iou")
-"""Fields that only losses, matching, first weights and what follows the raw outputs read."""
 
 
 class Postprocess(Part):
@@ -40,7 +37,6 @@ class HeadPart(Part):
 
     shares: ClassVar[bool] = False
     trains_apart: ClassVar[bool] = False
-    untimed = frozenset(UNTIMED)
 
     if TYPE_CHECKING:
         anchors: tuple[Anchors, ...]  # of heads on dense anchors, as is the next

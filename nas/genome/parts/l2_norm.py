@@ -16,8 +16,6 @@ class L2Norm(Transform):
     type: Literal["l2_norm"] = "l2_norm"
     scale: Positive = 20.0
 
-    untimed = frozenset({"scale"})
-
     def check_buildable(self, name: str) -> None:
         """Refuses it."""
         raise GenomeError(

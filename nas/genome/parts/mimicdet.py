@@ -10,7 +10,7 @@ from pydantic import Field
 from nas.errors import GenomeError
 from nas.genome.part import Kernel, Part, Width
 from nas.genome.parts.anchors import Anchors
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess
+from nas.genome.parts.head import HeadPart, Postprocess
 from nas.genome.parts.tables import ANCHORS
 
 
@@ -26,7 +26,7 @@ class Teacher(Part):
 class MimicDetHead(HeadPart):
     """Refinement, a one-stage student with deformable convolutions, and a teacher for training.
 
-    ``student_levels`` and ``Teacher.levels`` are positions in the neck's maps; anchors belong to
+    `student_levels` and `Teacher.levels` are positions in the neck's maps; anchors belong to
     the student's levels, one a place.
     """
 
@@ -43,7 +43,6 @@ class MimicDetHead(HeadPart):
 
     shares: ClassVar[bool] = True
     trains_apart: ClassVar[bool] = True
-    untimed = frozenset((*UNTIMED, "teacher"))
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
         """Those of the student, which is shipped."""
@@ -64,4 +63,4 @@ class MimicDetHead(HeadPart):
 
     def with_width(self, width: int) -> MimicDetHead:
         """With towers of this width."""
-        return self.but(width=width)
+        return self.replace(width=width)

@@ -11,7 +11,7 @@ from nas.errors import GenomeError
 from nas.genome.maps import Shape
 from nas.genome.part import Activation, Positive, Width
 from nas.genome.parts.anchors import Anchors, OctaveAnchors
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess, by_anchor
+from nas.genome.parts.head import HeadPart, Postprocess, by_anchor
 from nas.genome.parts.tables import ANCHORS
 from nas.genome.tape import Tape, Value
 
@@ -20,7 +20,7 @@ class RetinaNetHead(HeadPart):
     """Two towers shared over levels, with batch norm of each level's own.
 
     Loss and matching constants: tensorflow/tpu, models/official/detection/configs and
-    modeling/losses.py; ``postprocess`` as there.
+    modeling/losses.py; `postprocess` as there.
     """
 
     type: Literal["retinanet"] = "retinanet"
@@ -37,7 +37,6 @@ class RetinaNetHead(HeadPart):
     postprocess: Postprocess = Postprocess()
 
     shares: ClassVar[bool] = True
-    untimed = frozenset((*UNTIMED, "focal_alpha", "focal_gamma", "huber_delta", "box_weight"))
 
     def check(self, maps: Sequence[Shape], training_only: Collection[int]) -> None:
         """Refuses levels of different numbers of anchors, too."""
@@ -58,7 +57,7 @@ class RetinaNetHead(HeadPart):
 
     def with_width(self, width: int) -> RetinaNetHead:
         """With towers of this width."""
-        return self.but(width=width)
+        return self.replace(width=width)
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:
         """Two towers on every map; maps after the first have the weights of the first."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from nas.errors import GenomeError
 from nas.genome.part import Activation, Kernel, Positive
 from nas.genome.parts.anchors import Anchors, DefaultBoxes
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess, by_anchor
+from nas.genome.parts.head import HeadPart, Postprocess, by_anchor
 from nas.genome.parts.tables import ANCHORS
 from nas.genome.tape import Tape, Value
 
@@ -18,7 +18,7 @@ from nas.genome.tape import Tape, Value
 class SSDHead(HeadPart):
     """One predictor pair per map, nothing shared: full convolutions (SSD) or separable (SSDlite).
 
-    ``box_values`` 8 predicts a log variance and a mean per coordinate (BiDet).
+    `box_values` 8 predicts a log variance and a mean per coordinate (BiDet).
     """
 
     type: Literal["ssd"] = "ssd"
@@ -30,8 +30,6 @@ class SSDHead(HeadPart):
     negatives: Positive = 3.0  # hardest negatives kept per positive
     match_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
     postprocess: Postprocess = Postprocess(score=0.001, candidates=300, iou=0.55, detections=300)
-
-    untimed = frozenset((*UNTIMED, "negatives"))
 
     def check_buildable(self, name: str) -> None:
         """Refuses octave anchors, variances, and kernels that change the size."""
