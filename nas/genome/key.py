@@ -69,7 +69,7 @@ def _described(fit: Fitted) -> tuple[str, tuple[str, ...], str]:
     if combine == "concat" and len(block.inputs) == 1:
         combine = "sum"  # of one map both are the map itself
     label = (
-        f"{block.op.form},{fit.width},{block.level},{combine},"
+        f"{block.op.form_on(fit.ins[0].size, block.repeats)},{fit.width},{block.level},{combine},"
         f"{block.fuse_activation},{block.repeats}"
     )
     steps = []

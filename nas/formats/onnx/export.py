@@ -23,6 +23,7 @@ from nas.data.coco import Category
 from nas.errors import NasError
 from nas.formats.onnx.metadata import Card, CategoryRow
 from nas.formats.onnx.postprocess import Tail
+from nas.formats.onnx.same_padding import own_pads
 from nas.formats.onnx.verify import Agreement, pictures, verify
 from nas.formats.writing import checked_file
 from nas.genome import Genome
@@ -123,7 +124,7 @@ def traced(model: Detector, path: Path) -> ModelProto:
     against 24 s on one core), needs no further package, and nothing here depends on the data.
     """
     size = model.genome.input.size
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), own_pads(model):
         # The exporter is old, and sizes become constants, as they should.
         warnings.simplefilter("ignore")
         torch.onnx.export(

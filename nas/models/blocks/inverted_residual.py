@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from nas.genome import parts as schema
 from nas.genome.widths import expanded
 from nas.models.blocks.squeeze_excite import squeeze_excite
+from nas.models.convolutions import Depthwise
 from nas.models.layers import ConvNorm
 from nas.models.registry import Site
 from nas.models.widening import can_widen, widen
@@ -24,7 +25,15 @@ class InvertedResidualBlock(nn.Module):
         wide, act = expanded(channels, op.expansion), op.activation
         self.expand = nn.Identity() if op.expansion == 1 else ConvNorm(channels, wide, 1, norm, act)
         self.depthwise = ConvNorm(
-            wide, wide, op.kernel, norm, act, stride, dilation=op.dilation, groups=wide
+            wide,
+            wide,
+            op.kernel,
+            norm,
+            act,
+            stride,
+            dilation=op.dilation,
+            groups=wide,
+            padding=op.padding,
         )
         self.attend = squeeze_excite(op.squeeze_excite, channels, wide)
         self.project = ConvNorm(wide, width, 1, norm, op.project_activation)
@@ -42,7 +51,7 @@ class InvertedResidualBlock(nn.Module):
 
     def _filtered(self, x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
         filters, *rest = self.depthwise
-        if can_widen(x, self.expand):
+        if isinstance(filters, Depthwise) and can_widen(x, self.expand):
             out, wide = widen(x, self.expand, filters, keep)
         else:
             wide = self.expand(x)
