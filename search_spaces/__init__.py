@@ -1,1 +1,1 @@
-"""Search spaces, and the zoo of published genomes.  No torch."""
+"""Search spaces, and the zoo of published genomes. No torch."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from nas.genome import Genome
 from nas.genome.network import Input
 from nas.settings import Settings
@@ -15,6 +17,18 @@ class SpaceSettings(Settings):
     """A config's section `space`; each space has its own fields, and `name` with its own."""
 
     name: str
+
+
+class DeploySettings(Settings):
+    """What every family says of the detectors that it ships; a family adds its own fields.
+
+    Attributes:
+        width: Factor on the widths of blocks.
+        input_size: Side of the input in pixels.
+    """
+
+    width: float = Field(default=1.0, gt=0, le=16)
+    input_size: int = Field(default=640, ge=32, le=4096)
 
 
 class DetectorSpace(Space):
@@ -40,7 +54,7 @@ class DetectorSpace(Space):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The inputs that the space's networks have; by default one, that of its first network."""
+        """Returns the inputs of the space's networks; by default one, that of its first network."""
         return (self.decode(next(self.codes())).input,)
 
     def key(self, candidate: Genome) -> str:

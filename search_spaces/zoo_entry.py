@@ -13,11 +13,11 @@ class Entry:
     """One zoo entry.
 
     Attributes:
-        name: as ``genome`` takes it.
+        name: as `genome` takes it.
         make: makes the genome.
         published_params, published_macs: of the whole detector at 91 classes, in units, as
-            rounded where they were published; None where they weren't.  What the genome really
-            comes to is ``nas.profile(entry.make())``.
+            rounded where they were published; None where they weren't. What the genome really
+            comes to is `nas.profile(entry.make())`.
         source: where the published numbers stand.
         note: a mismatch, and what explains it.
     """

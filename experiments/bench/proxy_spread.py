@@ -24,7 +24,7 @@ from proxies.training import TrainingProxy
 from search_spaces.registry import make_space
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 _proxy: TrainingProxy | None = None
 

@@ -23,7 +23,7 @@ from nas.genome import Genome
 from nas.runs.folder import Run
 from search_spaces.spinenet.listing import genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpaceSettings
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 TOLERANCE = 0.05
 """How far the multiply-adds of any two may be apart."""

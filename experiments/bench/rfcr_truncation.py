@@ -35,11 +35,11 @@ def detector(end: str, rfcr: bool, size: int) -> Genome:
     """YOLO-ReT's backbone with RFCR, cut at another row or without RFCR."""
     genome = zoo.genome(PUBLISHED)
     last = genome.blocks[-1].id
-    taps = (genome.taps[0].but(block=end), *genome.taps[1:])
+    taps = (genome.taps[0].replace(block=end), *genome.taps[1:])
     if not rfcr:  # it alone reads the map of stride 4
-        genome, taps = genome.but(neck=NoNeck()), taps[:3]
+        genome, taps = genome.replace(neck=NoNeck()), taps[:3]
     cut = None if end == last else Truncation(after=end, through=last)
-    return genome.but(taps=taps, truncation=cut).scaled(input_size=size)
+    return genome.replace(taps=taps, truncation=cut).scaled(input_size=size)
 
 
 def main() -> None:

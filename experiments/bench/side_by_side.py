@@ -16,7 +16,7 @@ Seconds are those of training, loading included; judging doesn't count.  An imag
 measured first, both at once, so that the schedule ends with the time; what it came to stands in
 the rows.  For that, what is called an epoch here is a portion of one: PORTION steps.
 
-`rows.jsonl`, `table.md`, `curves.svg` and `curves.png` are written into DIR2; what is in it already
+`rows.jsonl`, `table.md` and `curves.svg` are written into DIR2; what is in it already
 isn't run again.
 """
 
@@ -53,8 +53,8 @@ from nas.training.loop import Batches, NotFinite, train
 from nas.training.numerics import autocast_dtype, set_numerics
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
-from search_spaces.spinenet.listing import DeploySettings, genome_from_listing
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.listing import SpineNetDeploySettings, genome_from_listing
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 OURS, THEIRS = "SpineNet-49", "ResNet-18-FPN"
 RATES = (7.5e-4, 1.5e-3, 3e-3, 6e-3, 1.2e-2)
@@ -124,7 +124,7 @@ class Portions:
 
 def genome_of(size: int) -> Genome:
     """SpineNet-49 at a quarter of its width, its anchors begin at twice the stride."""
-    deploy = DeploySettings(anchor_size=2.0, input_size=size)
+    deploy = SpineNetDeploySettings(anchor_size=2.0, input_size=size)
     whole = genome_from_listing(SPINENET_49_ROWS, deploy, OURS)
     return whole.scaled(width=0.25, alpha=0.25, head_width=HEAD_WIDTH)
 
@@ -314,8 +314,7 @@ def draw(rows: Sequence[dict[str, Any]], out: Path) -> None:
         axis.set(xlabel="seconds of training", ylabel=f"{title} on val", ylim=(0, None))
         axis.grid(alpha=0.3)
     axes[0].legend()
-    for ending in ("svg", "png"):
-        figure.savefig(out / f"curves.{ending}", dpi=150)
+    figure.savefig(out / "curves.svg")
     plt.close(figure)
 
 

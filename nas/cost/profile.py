@@ -102,7 +102,7 @@ def profile(
     layout = genome.layout
     *others, head = [unit_cost(unit, num_classes) for unit in deployed(ends(genome))]
     costs = [
-        *[block_cost(name, fit) for name, fit in shipped_blocks(layout).items()],
+        *[block_cost(name, resolved) for name, resolved in shipped_blocks(layout).items()],
         *others,
         head,
     ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nas.genome import Unit
-from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.memo import Memo
+from nas.genome.shapes import ResolvedBlock
 from nas.genome.tally import Tally
 
 LIMIT = 100_000
@@ -55,28 +56,28 @@ def unit_cost(unit: Unit, num_classes: int) -> Cost:
 _units: dict[tuple[object, ...], Cost] = {}
 
 
-def block_cost(name: str, fit: Fitted) -> Cost:
+def block_cost(name: str, resolved: ResolvedBlock) -> Cost:
     """Cost of a block and the edges that it reads through; equal ones are counted once.
 
     Args:
         name: of the block, for the message.
-        fit: the block among its neighbours.
+        resolved: the block among its neighbours.
 
     Raises:
         GenomeError: for a part that no module is built for yet.
     """
-    cached = _blocks.get(fit)
+    cached = _blocks.get(resolved)
     if cached is None:
-        if len(_blocks) >= REMEMBERED:
-            _blocks.clear()
-        fit.block.op.check_buildable(f"block {name!r}")
+        resolved.block.op.check_buildable(f"block {name!r}")
         tally = Tally()
-        fit.record(tally, [tally.value(shape.channels, shape.size) for shape, _ in fit.sources])
-        cached = _blocks[fit] = cost_of(tally)
+        resolved.record(
+            tally, [tally.value(shape.channels, shape.size) for shape, _ in resolved.sources]
+        )
+        cached = _blocks.keep(resolved, cost_of(tally))
     return cached
 
 
-_blocks: dict[Fitted, Cost] = {}
+_blocks: Memo[ResolvedBlock, Cost] = Memo()
 
 
 def cost_of(tally: Tally) -> Cost:

@@ -54,7 +54,7 @@ def plainest(paths: Sequence[Path], part: Part, loose: str | None = None) -> Pat
 
 
 def _rank(path: Path, part: Part, prefixed: bool) -> tuple[Any, ...] | None:
-    """How plain a file's name is, the plainest first; None if it isn't the part's name alone.
+    """Ranks a file's name, the plainest first; None if it isn't the part's name alone.
 
     Where names are prefixed, in `annotations/`, those with `instances_` are the plain ones.
     """

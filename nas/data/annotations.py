@@ -11,7 +11,7 @@ import numpy as np
 from nas.data import boxes as geometry
 from nas.data.categories import agree, note_shared_names, read_categories
 from nas.data.image_files import ImageFiles
-from nas.data.layout import Layout, read_json, read_rows
+from nas.data.layout import SplitFiles, read_json, read_rows
 from nas.data.pictures import Pictures, PictureTable, read_pictures
 from nas.data.problems import Problem, Problems
 from nas.data.segments import box_of
@@ -39,7 +39,7 @@ class Boxes:
 class AnnotationFile:
     """One annotation file as read, with what was wrong in it."""
 
-    layout: Layout
+    layout: SplitFiles
     categories: list[tuple[int, str]]
     pictures: Pictures
     boxes: Boxes
@@ -47,7 +47,7 @@ class AnnotationFile:
 
 
 def read_annotations(
-    layout: Layout, categories: Sequence[tuple[int, str]] | None = None
+    layout: SplitFiles, categories: Sequence[tuple[int, str]] | None = None
 ) -> AnnotationFile:
     """Reads a split's annotation file and the header of every image it names.
 
@@ -143,7 +143,7 @@ class _Annotations:
         return Boxes(*(a[chosen] for a in (ids, image, category, placed.xyxy, crowd, areas)))
 
     def _xywh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """float64 (N, 4), where there is a box (N,), and where a segmentation stands for one."""
+        """Returns boxes float64 (N, 4), where there is one, and where an outline stands for it."""
         values = self._column("bbox")
         outlined = np.zeros(len(values), dtype=bool)
         # Of a million boxes that are lists with something in them, none is looked at by itself.
@@ -157,7 +157,7 @@ class _Annotations:
         return (*quadruples(values), outlined)
 
     def _areas(self, xyxy: np.ndarray, usable: np.ndarray) -> np.ndarray:
-        """The annotated area (N,), of a segmentation where there is one, else that of the box."""
+        """Returns the areas (N,), those of segmentations where there are some, else of boxes."""
         box = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
         areas, _ = numbers(self._column("area", 0.0))
         with np.errstate(invalid="ignore"):
@@ -167,7 +167,7 @@ class _Annotations:
         return np.where(good, areas, box).astype(np.float32)
 
     def _unique_ids(self, usable: np.ndarray) -> np.ndarray:
-        """Annotation ids, numbered afresh if they don't tell the boxes apart."""
+        """Returns annotation ids, numbered afresh if they don't tell the boxes apart."""
         ids, good = wholes(self._column("id"))
         if not len(ids):
             return ids
@@ -183,7 +183,7 @@ class _Annotations:
         return np.arange(1, len(ids) + 1, dtype=np.int64)
 
     def _written(self, key: str, rows: np.ndarray) -> np.ndarray:
-        """Those of some rows (N,) that have a key, whatever its value."""
+        """Returns which of some rows (N,) have a key, whatever its value."""
         written = np.array(rows)
         for position in np.flatnonzero(rows):
             written[position] = key in self.rows[position]
@@ -253,19 +253,19 @@ def _not_trained_on(
 ) -> list[tuple[str, np.ndarray]]:
     """Problems with boxes of this file's own categories, and where there is none (N,)."""
     if len(others) > _NAMED:
-        known = ~np.isin(category_ids, [key for key, _ in others])
-        return [("box of a category that isn't trained on", known)]
+        in_own = ~np.isin(category_ids, [key for key, _ in others])
+        return [("box of a category that isn't trained on", in_own)]
     return [
         (f"box of category {key} ({name}), which isn't trained on", category_ids != key)
         for key, name in others
     ]
 
 
-def _positions(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each asked id stands in `known` (N,), and whether it does (N,)."""
-    if not len(known):
-        return np.zeros(len(asked), dtype=np.int64), np.zeros(len(asked), dtype=bool)
-    order = np.argsort(known)
-    slot = np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)
+def _positions(existing: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where each id stands in `existing` (N,), and whether it does (N,)."""
+    if not len(existing):
+        return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=bool)
+    order = np.argsort(existing)
+    slot = np.minimum(np.searchsorted(existing, ids, sorter=order), len(existing) - 1)
     position = order[slot]
-    return position, known[position] == asked
+    return position, existing[position] == ids

@@ -31,7 +31,7 @@ def flip_pixels(pixels: np.ndarray, content: np.ndarray, chosen: np.ndarray) -> 
 def flip_boxes(
     boxes: np.ndarray, labels: np.ndarray, content: np.ndarray, chosen: np.ndarray
 ) -> np.ndarray:
-    """Boxes (B, M, 4) as xyxy with the chosen images mirrored; padding (label 0) stays zero."""
+    """Mirrors boxes xyxy (B, M, 4) of the chosen images; padding (label 0) stays zero."""
     flipped = boxes.copy()
     width = content[:, 0, None].astype(np.float32)
     flipped[..., 0] = width - boxes[..., 2]
@@ -69,7 +69,7 @@ class Jitter:
         return cls(scaled, offset, size)
 
     def of(self, rows: slice) -> Jitter:
-        """Those of some images of the batch."""
+        """Returns the draws of some images of the batch."""
         return Jitter(self.scaled[rows], self.offset[rows], self.size)
 
 
@@ -94,7 +94,7 @@ def jitter_pixels(pixels: np.ndarray, content: np.ndarray, jitter: Jitter) -> np
 def jitter_boxes(
     boxes: np.ndarray, labels: np.ndarray, content: np.ndarray, jitter: Jitter
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (B, M, 4) and labels (B, M) after scale and crop; what is cut away gets label 0."""
+    """Scales and crops boxes (B, M, 4) with labels (B, M); what is cut away gets label 0."""
     scale = np.tile(jitter.scaled / content, (1, 2))[:, None]
     offset = np.tile(jitter.offset, (1, 2))[:, None]
     limit = np.tile(np.minimum(jitter.scaled - jitter.offset, jitter.size), (1, 2))[:, None]

@@ -76,7 +76,7 @@ class _Source:
         self.has_boxes = self._counts > 0
 
     def gather(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (B, M, 4) and labels (B, M) of images, padded with zeros to the largest count."""
+        """Returns boxes (B, M, 4) and labels (B, M), padded with zeros to the largest count."""
         counts = self._counts[positions]
         most = int(counts.max(initial=0))
         boxes = np.zeros((len(positions), most, 4), dtype=np.float32)
@@ -103,12 +103,12 @@ LastBatch = Literal["drop", "fill"]
 
 
 def steps_an_epoch(images: int, batch_size: int, last_batch: LastBatch) -> int:
-    """Batches of an epoch; images that are less than one batch still make one."""
+    """Returns the batches of an epoch; images that are less than one batch still make one."""
     return max(1, images // batch_size if last_batch == "drop" else math.ceil(images / batch_size))
 
 
 def part_of(count: int, number: int, parts: int) -> slice:
-    """The rows of part ``number`` of ``parts``, of nearly equal length, of ``count`` rows."""
+    """Returns the rows of part `number` of `parts`, of nearly equal length, of `count` rows."""
     return slice(number * count // parts, (number + 1) * count // parts)
 
 
@@ -119,7 +119,7 @@ class TrainBatches:
         cache: The pixels.
         split: The split that the cache was opened for.
         batch_size: Images a batch.
-        seed: Of the order and of the augmentation.
+        seed: Seed of the order and of the augmentation.
         flip: Whether to mirror every other image, at random.
         jitter: Range of random scales, such as (0.8, 1.2): larger images are cropped at random,
             smaller ones padded at the right and at the bottom. None leaves the scale.
@@ -181,11 +181,11 @@ class TrainBatches:
             )
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Returns the number of batches, the last of which may be smaller."""
         return steps_an_epoch(len(self._positions), self._batch_size, self._last_batch)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from `start_step` on."""
+        """Yields the batches of an epoch, from `start_step` on."""
         shuffled = np.random.default_rng((self._seed, epoch, 0)).permutation(self._positions)
         if len(shuffled) > self._batch_size:
             shuffled = np.resize(shuffled, len(self) * self._batch_size)  # repeats from its start
@@ -237,8 +237,8 @@ class EvalBatches:
 
     Example:
         >>> for batch in EvalBatches(cache, split, batch_size=16):
-        ...     for found, place in zip(model.detect(batch.images), batch.placements):
-        ...         place.to_image(found["boxes"].numpy())
+        ...     for one, place in zip(model.detect(batch.images), batch.placements):
+        ...         place.to_image(one["boxes"].numpy())
     """
 
     def __init__(self, cache: PixelCache, split: Split, batch_size: int) -> None:
@@ -246,7 +246,7 @@ class EvalBatches:
         self._batch_size = batch_size
 
     def __len__(self) -> int:
-        """Number of batches, the last of which may be smaller."""
+        """Returns the number of batches, the last of which may be smaller."""
         return math.ceil(len(self._source.positions) / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:

@@ -60,7 +60,7 @@ class PixelCache:
     path: Path
 
     def read(self, positions: np.ndarray) -> np.ndarray:
-        """The pixels uint8 (n, size, size, 3) of the images at `positions`, as a copy."""
+        """Returns the pixels uint8 (n, size, size, 3) of the images at `positions`, as a copy."""
         return np.asarray(self.pixels[positions])
 
     def decodable(self, split: Split) -> Split:
@@ -103,8 +103,8 @@ class PixelCache:
         """
         path = cache_path(split, size, rule, root)
         folder = path.parent
-        found = _read(path, len(split.images), size)
-        if found is None:
+        stored = _read(path, len(split.images), size)
+        if stored is None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale(folder)
@@ -115,16 +115,16 @@ class PixelCache:
                     f"{folder}: the pixel cache cannot be written ({error.strerror or error}); "
                     "free some space or set data.cache_dir or SPINENAS_CACHE"
                 ) from error
-            found = _read(path, len(split.images), size)
-        if found is None:
+            stored = _read(path, len(split.images), size)
+        if stored is None:
             raise DataError(f"{path}: the pixel cache just written cannot be read; delete it")
-        pixels, usable = found
+        pixels, usable = stored
         places = placements(split, size, rule)
         return cls(pixels, places, usable, size, rule, split.fingerprint, path)
 
 
 def cache_path(split: Split, size: int, rule: ResizeRule, root: Path | str | None = None) -> Path:
-    """The file in which the pixels of a split are kept."""
+    """Returns the file in which the pixels of a split are kept."""
     key = hashlib.sha256(f"{_FORMAT} {split.fingerprint} {size} {rule}".encode()).hexdigest()
     return cache_directory(root) / "pixels" / f"{key[:24]}.npy"
 
@@ -135,7 +135,7 @@ def cache_bytes(split: Split, size: int) -> int:
 
 
 def placements(split: Split, size: int, rule: ResizeRule) -> tuple[Placement, ...]:
-    """Where each image of a split lies in its square."""
+    """Returns where each image of a split lies in its square."""
     return tuple(placement(image.width, image.height, size, rule) for image in split.images)
 
 
@@ -168,7 +168,7 @@ def refuse_if_none(split: Split, usable: np.ndarray) -> None:
 
 
 def _refuse_if_full(folder: Path, needed: int) -> None:
-    """Says at once what a disk would say after hours of decoding."""
+    """Refuses a cache that the disk has no room for, before hours of decoding."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DataError(
@@ -179,7 +179,7 @@ def _refuse_if_full(folder: Path, needed: int) -> None:
 
 
 def _read(path: Path, images: int, size: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Pixels and usability; None unless both files are whole and of the shape expected."""
+    """Reads pixels and usability; None unless both files are whole and of the shape expected."""
     try:
         pixels = np.load(path, mmap_mode="r")
         unusable = json.loads(path.with_suffix(".json").read_text())["unusable"]
@@ -222,7 +222,7 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 
 def _squares(split: Split, size: int, rule: ResizeRule) -> Iterator[np.ndarray | None]:
-    """Resized images in order, made in threads (Pillow decodes outside the interpreter's lock)."""
+    """Yields resized images in order, made in threads (Pillow decodes outside the lock)."""
 
     def square(image: Image) -> np.ndarray | None:
         try:

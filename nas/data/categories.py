@@ -28,7 +28,7 @@ def read_categories(
     """Returns id and name of each category, by id.
 
     Args:
-        rows: Of the table 'categories'.
+        rows: Rows of the table 'categories'.
         path: The annotation file, for messages.
         note: Is told about rows that can't be used, or that are probably not what was meant.
 
@@ -55,7 +55,7 @@ def read_categories(
 
 
 def _name(row: dict[str, Any], key: int | None, place: str, note: Note) -> str:
-    """The row's name; its id where there is none."""
+    """Returns the row's name; its id where there is none."""
     name = row.get("name")
     if isinstance(name, str) and name.strip():
         return name
@@ -89,7 +89,7 @@ def note_shared_names(
 
 def agree(
     own: Sequence[tuple[int, str]],
-    wanted: Sequence[tuple[int, str]],
+    trained: Sequence[tuple[int, str]],
     with_boxes: Collection[int],
     path: Path,
     note: Note,
@@ -97,8 +97,8 @@ def agree(
     """Makes sure that the categories of `val` mean what those of `train` do.
 
     Args:
-        own: id and name of each category in `val`.
-        wanted: Those of the training annotations.
+        own: Id and name of each category in `val`.
+        trained: Those of the training annotations.
         with_boxes: Ids that annotations of `val` name.
         path: The annotation file of `val`, for messages.
         note: Is told about names that differ in case or spaces alone.
@@ -106,8 +106,8 @@ def agree(
     Raises:
         DataError: An id has another name, or a name another id.
     """
-    names = dict(wanted)
-    ids = {_plain(name): key for key, name in reversed(wanted)}
+    names = dict(trained)
+    ids = {_plain(name): key for key, name in reversed(trained)}
     for key, name in own:
         if key in names and _plain(names[key]) != _plain(name):
             raise DataError(
@@ -125,5 +125,5 @@ def agree(
 
 
 def _plain(name: str) -> str:
-    """A name without what tools and people change: case, spaces, composed letters."""
+    """Returns a name without what tools and people change: case, spaces, composed letters."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -155,7 +155,7 @@ def check(root: Path | str, progress: Progress | None = None) -> Report:
 
 
 def _refusals(train: Split, usable: Split, judged: Sequence[Split]) -> list[Refusal]:
-    """What the rules forbid of `train`, of what can be decoded of it, and of `val` likewise."""
+    """Returns what the rules forbid of `train`, of what can be decoded of it, and of `val`."""
     if why := lacking_to_train(usable):
         return [Refusal(_BOTH, why)]
     refusals = [Refusal("nas train", why) for val in judged if (why := lacking_to_judge(val))]
@@ -164,11 +164,11 @@ def _refusals(train: Split, usable: Split, judged: Sequence[Split]) -> list[Refu
     except DataError as error:
         return [*refusals, Refusal("nas search", str(error))]
     kept = {image.id for image in usable.images}
-    fit, held = (
+    training, scoring = (
         part.part(part.name, [n for n, image in enumerate(part.images) if image.id in kept])
         for part in parts
     )
-    if why := lacking_to_search(fit, held):
+    if why := lacking_to_search(training, scoring):
         refusals.append(Refusal("nas search", why))
     return refusals
 
@@ -191,9 +191,9 @@ def _not_learnt(train: Split, val: Split) -> list[Problem]:
 def _decoded(
     splits: Sequence[Split], progress: Progress | None
 ) -> tuple[list[Split], list[Problem]]:
-    """What can be decoded of the splits; notes what can't, and pictures that are there twice."""
+    """Returns what can be decoded of the splits, and notes on the rest and on repeated images."""
     total, done = sum(len(split) for split in splits), 0
-    seen: dict[bytes, tuple[str, Image]] = {}
+    first_seen: dict[bytes, tuple[str, Image]] = {}
     usable, problems = [], []
     for split in splits:
         file, kept = str(split.json_path.relative_to(split.root)), []
@@ -204,7 +204,7 @@ def _decoded(
                 problems.append(Problem("undecodable image", file, subject, detail))
             else:
                 kept.append(position)
-                name, other = seen.setdefault(result, (split.name, image))
+                name, other = first_seen.setdefault(result, (split.name, image))
                 if other is not image:
                     kind = _TWICE if name == split.name else _IN_BOTH
                     detail = f"same pixels as {other.path.name} of {name}, image {other.id}"
@@ -220,12 +220,12 @@ def _decoded(
 def _read(
     root: Path | str, name: SplitName, categories: Sequence[Category] | None
 ) -> tuple[Split, list[Problem]]:
-    wanted = None if categories is None else [(c.id, c.name) for c in categories]
-    return assemble(read_annotations(find_layout(root, name), wanted), name)
+    order = None if categories is None else [(c.id, c.name) for c in categories]
+    return assemble(read_annotations(find_layout(root, name), order), name)
 
 
 def _digests(split: Split) -> Iterator[bytes | DataError]:
-    """A digest of each image's pixels, or why it can't be decoded."""
+    """Yields a digest of each image's pixels, or why it can't be decoded."""
 
     def digest(image: Image) -> bytes | DataError:
         try:
@@ -299,12 +299,12 @@ def unmatchable(
     for image in split.images:
         boxes = placement(image.width, image.height, size, rule).to_input(image.boxes[~image.crowd])
         sizes.append(boxes[:, 2:] - boxes[:, :2])
-    wanted = np.concatenate([np.zeros((0, 2)), *sizes])
-    best = np.zeros(len(wanted))
-    level = np.zeros(len(wanted), dtype=np.int64)
+    sides = np.concatenate([np.zeros((0, 2)), *sizes])
+    best = np.zeros(len(sides))
+    level = np.zeros(len(sides), dtype=np.int64)
     for shape, own in zip(shapes, level_of, strict=True):  # few anchors, many boxes
-        overlap = np.minimum(wanted, shape).prod(axis=1)
-        score = overlap / (wanted.prod(axis=1) + shape.prod() - overlap)
+        overlap = np.minimum(sides, shape).prod(axis=1)
+        score = overlap / (sides.prod(axis=1) + shape.prod() - overlap)
         level = np.where(score > best, own, level)
         best = np.maximum(best, score)
     return AnchorMatch(

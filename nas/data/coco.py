@@ -64,7 +64,7 @@ class Split:
         name: Such as `train`, `val` or `train/holdout`.
         root: The data folder.
         images: In the order of the annotation file.
-        categories: By id; the user's ids, which may have gaps.
+        categories: The classes by id; the user's ids, which may have gaps.
         fingerprint: Hex digest over categories, file names and sizes, and boxes. Equal for
             equal copies of a folder, wherever they lie.
         json_path: The annotation file.
@@ -91,7 +91,7 @@ class Split:
         return sum(int(image.crowd.sum()) for image in self.images)
 
     def part(self, name: str, positions: Iterable[int]) -> Split:
-        """The images at `positions`, as a split with a fingerprint of its own."""
+        """Returns the images at `positions`, as a split with a fingerprint of its own."""
         chosen = [int(position) for position in positions]
         digest = hashlib.sha256(f"{self.fingerprint} {chosen}".encode()).hexdigest()
         images = tuple(self.images[position] for position in chosen)
@@ -120,8 +120,8 @@ def load_split(
         DataError: There is no such split, it isn't COCO's format, no image or box in it is
             usable (crowds alone are no ground truth), or a file name leads out of the folder.
     """
-    wanted = None if categories is None else [(c.id, c.name) for c in categories]
-    loaded, problems = assemble(read_annotations(find_layout(root, split), wanted), split)
+    order = None if categories is None else [(c.id, c.name) for c in categories]
+    loaded, problems = assemble(read_annotations(find_layout(root, split), order), split)
     if message := refusal(loaded, problems, boxes=boxes):
         raise DataError(message)
     if problems:
@@ -141,7 +141,7 @@ def class_names(split: Split) -> list[str]:
 
 
 def count(problems: Sequence[Problem]) -> str:
-    """Problems in few words: `2 x missing image, 1 x zero-area box`."""
+    """Describes problems in few words: `2 x missing image, 1 x zero-area box`."""
     kinds = Counter(problem.kind for problem in problems)
     return ", ".join(f"{number} x {kind}" for kind, number in sorted(kinds.items()))
 
@@ -195,8 +195,8 @@ def refusal(split: Split, problems: Sequence[Problem], *, boxes: bool = True) ->
     """Returns why a split can't be used at all; None if it can.
 
     Args:
-        split: As assembled.
-        problems: What was met in its annotation file.
+        split: The split, as assembled.
+        problems: The problems of its annotation file.
         boxes: Whether it needs a box.
     """
     path = split.json_path
@@ -205,17 +205,17 @@ def refusal(split: Split, problems: Sequence[Problem], *, boxes: bool = True) ->
             return (
                 f"{path}: {problem.subject}: {problem.detail}; keep all images below {split.root}"
             )
-    met = f" ({count(problems)})" if problems else ""
+    counted = f" ({count(problems)})" if problems else ""
     if not split.categories:
         return f"{path}: {_lacks_categories(problems)}"
     if not split.images:
         return (
-            f"{path}: none of its images can be used{met}; the first: "
+            f"{path}: none of its images can be used{counted}; the first: "
             f"{problems[0] if problems else 'images is empty'}; "
             f"`nas data check {split.root}` lists why"
         )
     if boxes and not split.boxes:
-        listed = f"{met}; `nas data check {split.root}` lists why"
+        listed = f"{counted}; `nas data check {split.root}` lists why"
         return without_boxes(split, listed if problems else "; annotate some")
     return None
 

@@ -44,7 +44,7 @@ class DecodedPixels(PixelCache):
     images: tuple[Image, ...]
 
     def read(self, positions: np.ndarray) -> np.ndarray:
-        """The pixels uint8 (n, size, size, 3) of the images at `positions`.
+        """Returns the pixels uint8 (n, size, size, 3) of the images at `positions`.
 
         Raises:
             DataError: One can't be decoded; names the file.
@@ -57,7 +57,7 @@ class DecodedPixels(PixelCache):
 
     @classmethod
     def of(cls, split: Split, size: int, rule: ResizeRule) -> DecodedPixels:
-        """The images of a split as squares of `size`, none read yet, all taken as usable."""
+        """Returns a split's images as squares of `size`, none read yet, all taken as usable."""
         return cls(
             pixels=np.zeros((0, size, size, 3), dtype=np.uint8),
             placements=placements(split, size, rule),
@@ -77,7 +77,7 @@ def open_pixels(
     settings: DataSettings,
     progress: Progress | None = None,
 ) -> PixelCache:
-    """The pixels of a split as the settings want them: cached, or decoded as they are needed.
+    """Opens the pixels of a split as the settings want them: cached, or decoded when needed.
 
     Images that can't be decoded are marked in `usable`, and one warning counts them and their
     boxes.
@@ -122,7 +122,7 @@ def decodable(images: Sequence[Image], progress: Progress | None = None) -> np.n
 
 
 def _looked_through(split: Split, root: Path | None, progress: Progress | None) -> np.ndarray:
-    """Which images of a split can be decoded (N,), looked for once and noted in the cache."""
+    """Returns which images of a split can be decoded (N,), by a note in the cache or by trying."""
     key = hashlib.sha256(f"decodable {split.fingerprint}".encode()).hexdigest()
     path = cache_directory(root) / "decodable" / f"{key[:24]}.json"
     usable = np.ones(len(split), dtype=bool)
@@ -139,5 +139,5 @@ def _looked_through(split: Split, root: Path | None, progress: Progress | None) 
 
 
 def is_cached(split: Split, size: int, rule: ResizeRule, settings: DataSettings) -> bool:
-    """Whether the pixels of a split lie in the cache."""
+    """Returns whether the pixels of a split lie in the cache."""
     return cache_path(split, size, rule, settings.cache_dir).is_file()

@@ -31,7 +31,7 @@ _MAX_CHUNKS = 64  # before the pixels; real files have under ten
 
 
 def is_deep_grey(image: Pillow.Image) -> bool:
-    """Whether a decoded picture has one channel of 16-bit or 32-bit whole numbers."""
+    """Returns whether a decoded picture has one channel of 16-bit or 32-bit whole numbers."""
     return image.mode == "I" or image.mode.startswith("I;16")
 
 
@@ -52,7 +52,7 @@ def grey_to_8_bits(image: Pillow.Image, path: Path | str) -> Pillow.Image:
 
 
 def deep_colours(image: Pillow.Image) -> bool:
-    """Whether a picture, not yet decoded, has colours of 16 bits; Pillow keeps the upper 8."""
+    """Returns whether a picture, not yet decoded, has 16-bit colours; Pillow keeps the upper 8."""
     return image.mode in ("RGB", "RGBA") and ";16" in _raw_mode(image)
 
 
@@ -77,7 +77,7 @@ def colours_to_8_bits(upper: Pillow.Image, path: Path | str) -> Pillow.Image:
 
 
 def _lower_bytes(path: Path | str) -> np.ndarray:
-    """The lower 8 bits (H, W, 3): the file decoded as if its bytes stood the other way round."""
+    """Returns the lower 8 bits (H, W, 3), by decoding the file with its bytes swapped."""
     with Pillow.open(os.fspath(path), formats=("PNG", "TIFF")) as image:
         raw_mode = _raw_mode(image)
         if not raw_mode.startswith(("RGB;16", "RGBA;16")):
@@ -107,13 +107,13 @@ def _depth(greatest: int, declared: int | None) -> int:
 
 
 def _scaled(values: np.ndarray, depth: int) -> np.ndarray:
-    """uint8, with halves rounded up, of values below `2 ** depth`."""
+    """Scales values below `2 ** depth` to uint8, with halves rounded up."""
     top = (1 << depth) - 1
     return ((values * 255 + top // 2) // top).astype(np.uint8)
 
 
 def _declared(image: Pillow.Image, path: Path | str) -> int | None:
-    """The depth that the file declares, where it is less than 16."""
+    """Returns the depth that the file declares, where it is less than 16."""
     if image.format == "PNG":
         depth = _significant_bits(path)
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -132,7 +132,7 @@ def _tiff_numbers(image: TiffImagePlugin.TiffImageFile, tag: int, default: int) 
 
 
 def _significant_bits(path: Path | str) -> int | None:
-    """What the chunk sBIT of a PNG says of its first channels; Pillow doesn't read it."""
+    """Reads a PNG's chunk sBIT, of its first channels; Pillow doesn't."""
     with open(path, "rb") as file:
         file.seek(_PNG_HEADER)
         for _ in range(_MAX_CHUNKS):

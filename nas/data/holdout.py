@@ -38,8 +38,8 @@ def holdout(split: Split, settings: DataSettings, seed: int) -> tuple[Split, Spl
     leaders = identical_files([image.path for image in split.images])
     pictures, picture_of = np.unique(leaders, return_inverse=True)  # in the order of `split`
     total = len(pictures)
-    held = min(max(1, round(settings.holdout * total)), total - 1)
-    if held < 1:
+    size = min(max(1, round(settings.holdout * total)), total - 1)
+    if size < 1:
         raise DataError(_too_few(split))
     order = natural_order([str(split.images[leader].path) for leader in pictures])
     presence = np.zeros((total, len(split.categories)), dtype=bool)
@@ -48,9 +48,9 @@ def holdout(split: Split, settings: DataSettings, seed: int) -> tuple[Split, Spl
     for draw in range(_DRAWS):
         rng = np.random.default_rng((abs(seed), draw))
         if settings.holdout_by == "blocks":
-            chosen = order[_runs(total, held, settings.holdout_blocks, rng)]
+            chosen = order[_runs(total, size, settings.holdout_blocks, rng)]
         else:
-            chosen = rng.permutation(total)[:held]
+            chosen = rng.permutation(total)[:size]
         mask = np.zeros(total, dtype=bool)
         mask[chosen] = True
         sides = presence[mask].any(axis=0), presence[~mask].any(axis=0)
@@ -73,7 +73,7 @@ def _too_few(split: Split) -> str:
 
 
 def subset(split: Split, images: int | None, seed: int) -> Split:
-    """At most `images` images, drawn evenly at random with `seed`, in the order of `split`."""
+    """Draws at most `images` images evenly at random with `seed`, in the order of `split`."""
     if images is None or images >= len(split.images):
         return split
     rng = np.random.default_rng((abs(seed), len(split.images)))
@@ -91,11 +91,11 @@ def natural_order(names: Sequence[str]) -> np.ndarray:
     return np.array(sorted(range(len(names)), key=parts), dtype=np.int64)
 
 
-def _runs(total: int, held: int, blocks: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions (held,) of one run in each of up to `blocks` equal stretches of `total`."""
-    blocks = max(1, min(blocks, held // _SHORTEST, (total - held) // _SHORTEST))
+def _runs(total: int, size: int, blocks: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions (size,) of one run in each of up to `blocks` equal stretches of `total`."""
+    blocks = max(1, min(blocks, size // _SHORTEST, (total - size) // _SHORTEST))
     stretches = np.array_split(np.arange(total), blocks)
-    lengths = [len(part) for part in np.array_split(np.arange(held), blocks)]
+    lengths = [len(part) for part in np.array_split(np.arange(size), blocks)]
     runs = []
     for stretch, length in zip(stretches, lengths, strict=True):
         start = int(rng.integers(len(stretch) - length + 1))
@@ -104,7 +104,7 @@ def _runs(total: int, held: int, blocks: int, rng: np.random.Generator) -> np.nd
 
 
 def _presence(split: Split) -> np.ndarray:
-    """bool (N, K): which images have a box of which class."""
+    """Returns bool (N, K): which images have a box of which class."""
     presence = np.zeros((len(split.images), len(split.categories)), dtype=bool)
     for position, image in enumerate(split.images):
         presence[position, image.labels[~image.crowd] - 1] = True

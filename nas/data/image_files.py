@@ -116,11 +116,11 @@ class ImageFiles:
         return line
 
     def holds(self, path: Path | str) -> bool:
-        """Whether a path, all symbolic links followed, lies within the root."""
+        """Returns whether a path, all symbolic links followed, lies within the root."""
         return self._inside(os.fspath(path))
 
     def _sized(self, path: str, name: str) -> tuple[Path, int] | None:
-        """Path and bytes, if that is a regular file."""
+        """Returns path and bytes, if that is a regular file."""
         directory, leaf = os.path.split(path)
         listing = self._list(directory)
         if leaf not in listing:
@@ -133,7 +133,7 @@ class ImageFiles:
         return Path(directory, leaf), size
 
     def _fitting(self, folders: Sequence[Path], name: str) -> list[str]:
-        """All files that a name can mean; of several, none is taken.
+        """Returns all files that a name can mean; of several, none is taken.
 
         Folders in front of the name are dropped one after the other, as those of the machine
         that wrote it, but only while no such folder is here: in one that is, the image is
@@ -164,12 +164,12 @@ class ImageFiles:
         return _closest(list(dict.fromkeys(below)), spelt[0])
 
     def _parts(self, folders: Sequence[Path]) -> frozenset[Part]:
-        """The parts of the data that these folders are named for; the root's name says nothing."""
+        """Returns the parts of the data that these folders, but not the root, are named for."""
         parts = (part_named(folder.name) for folder in folders if folder != self._shown_root)
         return frozenset(part for part in parts if part is not None)
 
     def _search(self, folders: Sequence[Path]) -> list[_Tree]:
-        """What lies below each folder, without the folders of other parts of the data."""
+        """Returns what lies below each folder, without the folders of other parts of the data."""
         own = self._parts(folders)
         trees = []
         for folder in dict.fromkeys(os.fspath(folder) for folder in folders):
@@ -180,7 +180,7 @@ class ImageFiles:
         return trees
 
     def _walk(self, folder: str, own: frozenset[Part]) -> Iterator[tuple[str, list[str]]]:
-        """Each folder below, links not followed, with the names of its files."""
+        """Yields each folder below, links not followed, with the names of its files."""
         if not self._inside(folder):
             return
         for directory, below, names in os.walk(folder):
@@ -192,7 +192,7 @@ class ImageFiles:
             yield directory, names
 
     def _nearest(self, folders: Sequence[Path], name: str) -> str | None:
-        """The file whose name differs least, found among neighbours in sorted order."""
+        """Returns the file whose name differs least, found among neighbours in sorted order."""
         leaf = _alike_key(name).rsplit("/", 1)[-1]
         candidates: dict[str, str] = {}
         for tree in self._search(folders):
@@ -203,12 +203,12 @@ class ImageFiles:
         return None if near is None else candidates[near]
 
     def _shown(self, path: Path | str) -> str:
-        """A path from the root on; a folder ends in a slash, the root itself is `./`."""
+        """Returns a path from the root on; a folder ends in a slash, the root itself is `./`."""
         relative = os.path.relpath(path, self._shown_root)
         return f"{relative}/" if os.path.isdir(path) else relative
 
     def _list(self, directory: str) -> dict[str, int | None]:
-        """Name and bytes of the regular files in a directory; None marks links leading out."""
+        """Returns name and bytes of the files in a directory; None marks links leading out."""
         if directory not in self._directories:
             if os.path.isdir(directory) and not self._inside(directory):
                 raise PathEscape(
@@ -264,7 +264,7 @@ class _Tree:
         self._sorted: tuple[list[str], list[str]] | None = None
 
     def neighbours(self, leaf: str) -> list[str]:
-        """File names that begin or end much as this one does."""
+        """Returns file names that begin or end much as this one does."""
         if self._sorted is None:
             self._sorted = sorted(self.leaves), sorted(key[::-1] for key in self.leaves)
         forward, backward = self._sorted
@@ -276,7 +276,7 @@ class _Tree:
 
 @lru_cache(maxsize=4096)
 def _alike_key(name: str) -> str:
-    """A name without what tools and file systems change: separators, %20, composition, case."""
+    """Returns a name without what tools and file systems change: separators, %20, case."""
     plain = _composed(name)
     return unicodedata.normalize("NFC", plain.casefold())
 
@@ -286,7 +286,7 @@ def _composed(name: str) -> str:
 
 
 def _closest(paths: list[str], name: str) -> list[str]:
-    """Of several files that differ in case alone, the one that is spelt so; else all."""
+    """Returns the one of several files that is spelt exactly so; else all of them."""
     if len(paths) > 1:
         ending = f"/{name}"
         same = [path for path in paths if _composed(path).endswith(ending)]

@@ -52,27 +52,29 @@ class IoUCrop:
         """Draws a crop for each photo; one without boxes stays whole.
 
         Args:
-            photos: int (B, 2).
+            rng: Source of the draws.
+            photos: int (B, 2), width and height in pixels of the photos.
             content: int (B, 2), what the photos take up in the cached pixels.
-            boxes: float (B, M, 4), xyxy in cached pixels; labels: (B, M), 0 pads.
+            boxes: float (B, M, 4), xyxy in cached pixels.
+            labels: int (B, M); 0 pads.
         """
         regions = np.concatenate([np.zeros_like(photos), photos], axis=1)
         kept = labels > 0
         in_photo = boxes * np.tile(photos / content, (1, 2))[:, None]
         for position in np.flatnonzero(kept.any(axis=1)):
             real = np.flatnonzero(kept[position])
-            found = _draw(rng, photos[position], in_photo[position, real])
-            if found is not None:
-                regions[position] = found[0]
-                kept[position, real] = found[1]
+            crop = _draw(rng, photos[position], in_photo[position, real])
+            if crop is not None:
+                regions[position] = crop[0]
+                kept[position, real] = crop[1]
         return cls(photos, regions, kept)
 
     def of(self, rows: slice) -> IoUCrop:
-        """Those of some images of the batch."""
+        """Returns the crops of some images of the batch."""
         return IoUCrop(self.photos[rows], self.regions[rows], self.kept[rows])
 
     def content(self, size: int, rule: ResizeRule) -> np.ndarray:
-        """Width and height (B, 2) in pixels that the crops take up in inputs of `size`."""
+        """Returns width and height (B, 2) in pixels that the crops take up in inputs of `size`."""
         return np.array([content_size(w, h, size, rule) for w, h in self.regions[:, 2:].tolist()])
 
     @property
@@ -113,7 +115,7 @@ def crop_boxes(
     size: int,
     rule: ResizeRule,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (B, M, 4) and labels (B, M) after the crop; what is left out gets label 0."""
+    """Crops boxes (B, M, 4) with labels (B, M); what is left out gets label 0."""
     side = crop.regions[:, 2:]
     start, limit = (np.tile(x, (1, 2))[:, None] for x in (crop.regions[:, :2], side))
     to_photo = np.tile(crop.photos / content, (1, 2))[:, None]
@@ -126,23 +128,28 @@ def crop_boxes(
 def _draw(
     rng: np.random.Generator, photo: np.ndarray, boxes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """A region (4,) and which boxes (M, 4) it keeps; None leaves the photo as it is."""
+    """Draws a region (4,) and which boxes (M, 4) it keeps; None leaves the photo as it is."""
     while True:
         least = OPTIONS[rng.integers(len(OPTIONS))]
         if least >= 1:
             return None
-        for found in _good(rng.random((TRIALS, 4)), photo, boxes, least):
-            return found
+        for crop in _good(rng.random((TRIALS, 4)), photo, boxes, least):
+            return crop
 
 
 def _good(
     draws: np.ndarray, photo: np.ndarray, boxes: np.ndarray, least: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The crops among trials that may be taken.
+    """Yields the crops that may be taken, in the order of their draws.
 
     Args:
         draws: float (T, 4) in [0, 1): for width, height, left, top.
-        least: IoU with one of the boxes whose centre lies inside.
+        photo: (2,), width and height of the photo in pixels.
+        boxes: (M, 4), xyxy in pixels of the photo.
+        least: Least IoU with one of the boxes whose centre lies inside.
+
+    Yields:
+        Left, top, width and height (4,) of a crop, and which boxes (M,) have their centre in it.
     """
     sides = (photo * (SCALES[0] + (SCALES[1] - SCALES[0]) * draws[:, :2])).astype(np.int64)
     start = ((photo - sides) * draws[:, 2:]).astype(np.int64)

@@ -35,13 +35,13 @@ def parse(text: bytes, path: Path) -> Any:
     twice: list[tuple[dict[str, Any], str, Any]] = []
 
     def as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
+        table = dict(pairs)
+        if len(table) != len(pairs):
             # JSON's readers keep the last value without a word; here both are told.
             for key, value in pairs:
-                if key in _READ and echo(value) != echo(made[key]):
-                    twice.append((made, key, value))
-        return made
+                if key in _READ and echo(value) != echo(table[key]):
+                    twice.append((table, key, value))
+        return table
 
     document = json.loads(text, object_pairs_hook=as_object)
     _refuse_two_values(document, twice, path)

@@ -31,7 +31,7 @@ _MAX_WHOLE = 50  # JSON files that are looked into for COCO's tables; more are o
 
 
 @dataclass(frozen=True)
-class Layout:
+class SplitFiles:
     """One split on disk: its annotation file, and the folders its file names may start from."""
 
     root: Path
@@ -39,7 +39,7 @@ class Layout:
     image_folders: tuple[Path, ...]
 
 
-def find_layout(root: Path | str, split: SplitName) -> Layout:
+def find_layout(root: Path | str, split: SplitName) -> SplitFiles:
     """Finds the annotations of `train` or `val` in any layout that is understood.
 
     Files are looked for in the folder itself, in `annotations/`, and in the part's own folder,
@@ -56,8 +56,8 @@ def find_layout(root: Path | str, split: SplitName) -> Layout:
         raise DataError(f"split {split!r} is unknown; use 'train' or 'val'")
     if not root.is_dir():
         raise DataError(f"{root}: no such data folder")
-    wanted: tuple[Part, ...] = ("train",) if split == "train" else ("val", "test")
-    for part in wanted:
+    parts: tuple[Part, ...] = ("train",) if split == "train" else ("val", "test")
+    for part in parts:
         for look in (_in_root, _in_annotations, _in_own_folder):
             layout = look(root, part)
             if layout is not None:
@@ -71,7 +71,7 @@ def find_layout(root: Path | str, split: SplitName) -> Layout:
     )
 
 
-def find_whole(root: Path) -> Layout:
+def find_whole(root: Path) -> SplitFiles:
     """Finds the one annotation file of a folder whose images aren't divided yet.
 
     Raises:
@@ -92,7 +92,7 @@ def find_whole(root: Path) -> Layout:
     path = tables[0]
     subset = path.stem.removeprefix("instances_")
     old = (path.parent, root / "images", root / subset)
-    return Layout(root, path, _folders(root, path, subset, None, [*old, root]))
+    return SplitFiles(root, path, _folders(root, path, subset, None, [*old, root]))
 
 
 def _whole_files(root: Path) -> list[Path]:
@@ -124,28 +124,28 @@ def _has_tables(path: Path) -> bool:
     )
 
 
-def _in_root(root: Path, part: Part) -> Layout | None:
-    """`train.json` with `train/` or `images/`."""
+def _in_root(root: Path, part: Part) -> SplitFiles | None:
+    """Finds `train.json` with `train/` or `images/`."""
     path = plainest(_json_files(root), part)
     if path is None:
         return None
     old = [root / path.stem, root / "images", root]
-    return Layout(root, path, _folders(root, path, path.stem, part, old))
+    return SplitFiles(root, path, _folders(root, path, path.stem, part, old))
 
 
-def _in_annotations(root: Path, part: Part) -> Layout | None:
-    """`annotations/instances_train2017.json` with `train2017/`, or `images/train/`."""
+def _in_annotations(root: Path, part: Part) -> SplitFiles | None:
+    """Finds `annotations/instances_train2017.json` with `train2017/`, or `images/train/`."""
     paths = [path for name in _ANNOTATIONS for path in _files_in(root, name)]
     path = plainest(paths, part, loose="instances_")
     if path is None:
         return None
     subset = path.stem.removeprefix("instances_")
     old = [root / subset, root / "images" / subset, root]
-    return Layout(root, path, _folders(root, path, subset, part, old))
+    return SplitFiles(root, path, _folders(root, path, subset, part, old))
 
 
-def _in_own_folder(root: Path, part: Part) -> Layout | None:
-    """`valid/_annotations.coco.json`, or the one JSON file in `validation/`."""
+def _in_own_folder(root: Path, part: Part) -> SplitFiles | None:
+    """Finds `valid/_annotations.coco.json`, or the one JSON file in `validation/`."""
     above = [root, *(below for name in (*_IMAGES, *_ANNOTATIONS) for below in _named(root, name))]
     for folder in (below for place in above for below in _part_folders(place, part)):
         places = [folder, *(below for name in _ANNOTATIONS for below in _named(folder, name))]
@@ -163,7 +163,7 @@ def _in_own_folder(root: Path, part: Part) -> Layout | None:
             if chosen is not None:
                 folders = [folder, root]
                 subset = chosen.stem.removeprefix("instances_")
-                return Layout(root, chosen, _folders(folder, chosen, subset, part, folders))
+                return SplitFiles(root, chosen, _folders(folder, chosen, subset, part, folders))
     return None
 
 
@@ -174,7 +174,7 @@ def _only(paths: Sequence[Path]) -> Path | None:
 def _folders(
     base: Path, json_path: Path, subset: str, part: Part | None, first: Sequence[Path]
 ) -> tuple[Path, ...]:
-    """The folders that file names may start from: `first`, and others that tools use.
+    """Returns the folders that file names may start from: `first`, and others that tools use.
 
     Args:
         base: The folder that holds the images of this part, or folders for them.
@@ -236,7 +236,7 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
 
 
 def _what_is_there(root: Path, split: str) -> str:
-    """The JSON files that are in the folder, those first whose names are nearest to the split's."""
+    """Names the JSON files in the folder, those first whose names are nearest to the split's."""
     places = [root, *(b for f in _subfolders(root) for b in (f, *_named(f, "annotations")))]
     paths = [path for place in places for path in _json_files(place)]
     if not paths:
@@ -278,7 +278,7 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
 
 
 def read_rows(document: dict[str, Any], table: str, path: Path) -> list[dict[str, Any]]:
-    """The rows of one table ('images', 'annotations', 'categories') of an annotation file."""
+    """Returns the rows of one table of an annotation file, such as 'images'."""
     rows = document.get(table)
     if not isinstance(rows, list):
         raise DataError(f"{path}: '{table}' is missing or not a list, as COCO's format has it")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nas.data.image_files import ImageFiles, PathEscape, image_name
-from nas.data.layout import Layout
+from nas.data.layout import SplitFiles
 from nas.data.problems import ESCAPE, Problems
 from nas.data.resize import read_header
 from nas.data.values import echo, whole
@@ -47,7 +47,7 @@ class PictureTable:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _PictureRow:
     id: int
     name: str
     path: Path
@@ -57,39 +57,45 @@ class _Row:
     stored: bool | None  # whether the size declared is that before EXIF's turn; None: can't tell
 
 
-def read_pictures(rows: list[dict[str, Any]], layout: Layout, problems: Problems) -> PictureTable:
+def read_pictures(
+    rows: list[dict[str, Any]], layout: SplitFiles, problems: Problems
+) -> PictureTable:
     """Reads the table 'images' and the header of each file; what can't be used is noted."""
     files = ImageFiles(layout.root)
     names_of = _names_of_ids(rows)
-    seen: set[int] = set()
-    kept: list[_Row] = []
+    declared: set[int] = set()
+    kept: list[_PictureRow] = []
     for position, row in enumerate(rows):
         key, name = whole(row.get("id")), image_name(row)
         place = f"images[{position}]"
         if key is None or not isinstance(name, str) or not name:
             lacking = "integer id" if key is None else "file_name"
-            met = f"id {echo(row.get('id'))}, file_name {echo(row.get('file_name'))}"
-            problems.note("image without integer id and file_name", place, f"no {lacking}: {met}")
+            values = f"id {echo(row.get('id'))}, file_name {echo(row.get('file_name'))}"
+            problems.note(
+                "image without integer id and file_name", place, f"no {lacking}: {values}"
+            )
             if key is not None:
-                seen.add(key)
+                declared.add(key)
             continue
         subject = f"image {key} ({name})"
         if len(names_of[key]) > 1:
             others = ", ".join(sorted(echo(n) for n in names_of[key] if n != name)[:3])
             detail = f"{place}; also the id of {others}: whose its boxes are can't be told"
             problems.note("image id of several files", subject, detail)
-        elif key in seen:
+        elif key in declared:
             problems.note("duplicate image id", subject, place)
-        elif (found := _locate(files, layout, name, subject, place, problems)) is not None:
-            path, file_bytes = found
+        elif (located := _locate(files, layout, name, subject, place, problems)) is not None:
+            path, file_bytes = located
             header = _header(path, row, subject, place, problems)
             if header is not None:
-                kept.append(_Row(key, name, path, header[0], file_bytes, *header[1:]))
-        seen.add(key)
-    return _table(_of_their_own(kept, layout, problems), seen)
+                kept.append(_PictureRow(key, name, path, header[0], file_bytes, *header[1:]))
+        declared.add(key)
+    return _table(_of_their_own(kept, layout, problems), declared)
 
 
-def _of_their_own(kept: list[_Row], layout: Layout, problems: Problems) -> list[_Row]:
+def _of_their_own(
+    kept: list[_PictureRow], layout: SplitFiles, problems: Problems
+) -> list[_PictureRow]:
     """Leaves out rows whose name merely resembles that of a file which another row names.
 
     A file that only nearly has the name is this row's own, or it isn't the one that was meant.
@@ -107,7 +113,7 @@ def _of_their_own(kept: list[_Row], layout: Layout, problems: Problems) -> list[
 
 
 def _names_of_ids(rows: list[dict[str, Any]]) -> dict[int, set[str]]:
-    """The different file names that each id has: of two, boxes can't be told apart."""
+    """Returns the different file names that each id has: of two, boxes can't be told apart."""
     names: dict[int, set[str]] = {}
     for row in rows:
         key, name = whole(row.get("id")), image_name(row)
@@ -116,7 +122,7 @@ def _names_of_ids(rows: list[dict[str, Any]]) -> dict[int, set[str]]:
     return names
 
 
-def _table(kept: list[_Row], seen: set[int]) -> PictureTable:
+def _table(kept: list[_PictureRow], declared: set[int]) -> PictureTable:
     pictures = Pictures(
         ids=np.array([row.id for row in kept], dtype=np.int64),
         names=[row.name for row in kept],
@@ -131,7 +137,7 @@ def _table(kept: list[_Row], seen: set[int]) -> PictureTable:
     orientations = [row.orientation for row in kept]
     return PictureTable(
         usable=pictures,
-        declared=np.array(sorted(seen), dtype=np.int64),
+        declared=np.array(sorted(declared), dtype=np.int64),
         turns=np.where(stored, orientations, 1).astype(np.int64),
         unclear=np.array(
             [row.orientation > 1 and row.stored is None and usual is None for row in kept],
@@ -141,23 +147,23 @@ def _table(kept: list[_Row], seen: set[int]) -> PictureTable:
 
 
 def _locate(
-    files: ImageFiles, layout: Layout, name: str, subject: str, place: str, problems: Problems
+    files: ImageFiles, layout: SplitFiles, name: str, subject: str, place: str, problems: Problems
 ) -> tuple[Path, int] | None:
     try:
-        found = files.locate(layout.image_folders, name)
+        located = files.locate(layout.image_folders, name)
     except PathEscape as error:
         problems.note(ESCAPE, subject, error)
         return None
-    if found is None:
+    if located is None:
         where = files.whereabouts(layout.image_folders, name)
         problems.note("missing image", subject, f"{place}: {where}")
-    return found
+    return located
 
 
 def _header(
     path: Path, row: dict[str, Any], subject: str, place: str, problems: Problems
 ) -> tuple[tuple[int, int], int, bool | None] | None:
-    """Size as shown, EXIF orientation, and whether the size declared is that before it.
+    """Returns size as shown, EXIF orientation, and whether the size declared is that before it.
 
     The true size is the file's; the annotation file's is only compared.
     """

@@ -63,16 +63,16 @@ class Placement:
         return np.array([self.scale_x, self.scale_y] * 2, dtype=np.float32)
 
     def to_input(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (N, 4) in pixels of the image, as xyxy, in pixels of the input."""
+        """Takes boxes xyxy (N, 4) from pixels of the image to pixels of the input."""
         return boxes * self._scales
 
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (N, 4) in pixels of the input, as xyxy, in pixels of the image."""
+        """Takes boxes xyxy (N, 4) from pixels of the input to pixels of the image."""
         return boxes / self._scales
 
 
 def content_size(width: int, height: int, size: int, rule: ResizeRule) -> tuple[int, int]:
-    """Width and height in pixels that an image takes up in its square input of `size`."""
+    """Returns width and height in pixels that an image takes up in its square input of `size`."""
     if rule == "stretch":
         return size, size
     if rule != "letterbox":
@@ -85,7 +85,7 @@ def content_size(width: int, height: int, size: int, rule: ResizeRule) -> tuple[
 
 
 def placement(width: int, height: int, size: int, rule: ResizeRule) -> Placement:
-    """The placement that `resize` would give an image of this width and height."""
+    """Returns the placement that `resize` would give an image of this width and height."""
     new_width, new_height = content_size(width, height, size, rule)
     return Placement(new_width / width, new_height / height)
 
@@ -113,7 +113,7 @@ def resize(image: np.ndarray, size: int, rule: ResizeRule) -> tuple[np.ndarray, 
 
 
 def read_size(path: Path | str) -> tuple[int, int]:
-    """Width and height of an image file as shown, from its header; EXIF rotation applied.
+    """Returns width and height of an image file as shown, from its header.
 
     Raises:
         DataError: The file can't be opened, is no image, or has more than MAX_PIXELS pixels.
@@ -189,7 +189,7 @@ def _to_rgb(image: Pillow.Image, path: Path | str) -> Pillow.Image:
 
 
 def _orientation(image: Pillow.Image) -> int:
-    """The EXIF orientation, 1 to 8; to be asked before decoding, so that all readers agree."""
+    """Returns the EXIF orientation, 1 to 8; asked before decoding, so that all readers agree."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the whole picture to look for a tag behind the pixels
     try:

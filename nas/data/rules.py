@@ -61,32 +61,32 @@ def lacking_to_train(
 
 
 def lacking_to_search(
-    fit: Split, held: Split, *, empty_images: bool = True, least: int = LEAST_IMAGES
+    training: Split, scoring: Split, *, empty_images: bool = True, least: int = LEAST_IMAGES
 ) -> str | None:
     """Returns why trials can't be trained on one part of `train` and judged on the other.
 
     Args:
-        fit: The training part, or what can be decoded of it.
-        held: The hold-out, likewise.
+        training: The training part, or what can be decoded of it.
+        scoring: The hold-out, likewise.
         empty_images: Whether images without a box are shown.
         least: Images that a training needs.
     """
-    if not (held.boxes and fit.boxes):
+    if not (scoring.boxes and training.boxes):
         lacking, part, use, share = (
-            (fit, "training part", "learn", "smaller")
-            if held.boxes
-            else (held, "hold-out", "be judged on", "larger")
+            (training, "training part", "learn", "smaller")
+            if scoring.boxes
+            else (scoring, "hold-out", "be judged on", "larger")
         )
         remedy = f"set data.holdout to a {share} share, data.holdout_by=images or another seed"
-        if sum(not image.crowd.all() for image in (*fit.images, *held.images)) < 2:
+        if sum(not image.crowd.all() for image in (*training.images, *scoring.images)) < 2:
             remedy = "one image alone has boxes, and it can't be on both sides: annotate others"
         return without_boxes(lacking, f" of the {part}, so trials have nothing to {use}; {remedy}")
-    shown = sum(empty_images or not image.crowd.all() for image in fit.images)
+    shown = sum(empty_images or not image.crowd.all() for image in training.images)
     if shown < least:
         images = "1 image is" if shown == 1 else f"{shown} images are"
         return (
-            f"{fit.json_path}: beside a hold-out of {len(held)}, {images} left to train on, and "
-            f"batch norm needs at least {least}; add images, or raise proxy.images"
+            f"{training.json_path}: beside a hold-out of {len(scoring)}, {images} left to train "
+            f"on, and batch norm needs at least {least}; add images, or raise proxy.images"
         )
     return None
 

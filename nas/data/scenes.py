@@ -97,7 +97,7 @@ def write_scenes(
 
 
 def scenes_folder(settings: DataSettings, seed: int = 0, progress: Progress | None = None) -> Path:
-    """The folder of the built-in scenes of these settings, written on first use."""
+    """Returns the folder of the built-in scenes of these settings, written on first use."""
     folder = cache_directory(settings.cache_dir) / "scenes"
     name = f"{settings.scenes}-{settings.scene_images}-{abs(seed)}-v{_FORMAT}"
     if (folder / name).is_dir():
@@ -209,7 +209,7 @@ def scene(
 def _place(
     rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, spare: np.ndarray
 ) -> tuple[tuple[slice, slice], np.ndarray] | None:
-    """A window where `mask` hides at most `spare` pixels of each object, and what it hides.
+    """Returns a window where `mask` hides at most `spare` pixels of each object, and what it hides.
 
     None if eight tries find none.
     """
@@ -224,11 +224,11 @@ def _place(
 
 
 def _objects(owner: np.ndarray, kinds: list[int]) -> list[tuple[int, list[int], int]]:
-    found = []
+    objects = []
     for number, kind in enumerate(kinds, start=1):
         mine = owner == number
         rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
         left, top = int(columns[0]), int(rows[0])
         box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
-        found.append((kind, box, int(mine.sum())))
-    return found
+        objects.append((kind, box, int(mine.sum())))
+    return objects

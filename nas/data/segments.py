@@ -36,7 +36,7 @@ def box_of(segmentation: Any) -> list[float] | None:
 
 
 def _run_length_box(code: dict[str, Any]) -> list[float] | None:
-    """The box of the pixels set, as pycocotools' `toBbox` has it."""
+    """Returns the box of the pixels set, as pycocotools' `toBbox` has it."""
     size, counts = code.get("size"), code.get("counts")
     runs = _decompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(size, list) or len(size) != 2 or not isinstance(runs, list):
@@ -64,10 +64,11 @@ def _run_length_box(code: dict[str, Any]) -> list[float] | None:
 
 
 def _decompressed(text: str) -> list[int] | None:
-    """The runs of COCO's compressed code: base 32 in signed digits, each from the third on a
-    difference to the run before the last (pycocotools, `common/maskApi.c`, `rleFrString`).
+    """Decodes the runs of COCO's compressed code; None if it is damaged.
 
-    It is read here, since that reader runs past the end of a code that was cut short.
+    Each run is written to the base 32 in signed digits, from the third on as the difference to the
+    run before the last (pycocotools, `common/maskApi.c`, `rleFrString`). It is read here, since
+    that reader runs past the end of a code that was cut short.
     """
     runs: list[int] = []
     value = shift = 0
@@ -75,10 +76,10 @@ def _decompressed(text: str) -> list[int] | None:
         digit = ord(character) - 48
         if not 0 <= digit < 64 or shift > 60:
             return None
-        value |= (digit & 0x1F) << shift
+        value |= (digit & 0x1F) << shift  # five bits a character, the lowest first
         shift += 5
-        if not digit & 0x20:
-            if digit & 0x10:
+        if not digit & 0x20:  # the sixth bit: more characters follow
+            if digit & 0x10:  # the highest of the five: the number is negative
                 value -= 1 << shift
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0

@@ -37,7 +37,7 @@ class DataSettings(Settings):
     cache_dir: Path | None = None
 
 
-def cache_directory(given: Path | str | None = None) -> Path:
-    """The folder for decoded pixels: the one given, $SPINENAS_CACHE, or ~/.cache/spinenas."""
-    chosen = given or os.environ.get("SPINENAS_CACHE") or "~/.cache/spinenas"
+def cache_directory(root: Path | str | None = None) -> Path:
+    """Returns the folder for pixels: `root`, $SPINENAS_CACHE, or ~/.cache/spinenas."""
+    chosen = root or os.environ.get("SPINENAS_CACHE") or "~/.cache/spinenas"
     return Path(chosen).expanduser()

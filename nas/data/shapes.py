@@ -45,7 +45,7 @@ SHAPES: dict[str, Formula] = {
 
 
 def mask_of(shape: str, rng: np.random.Generator, side: float) -> np.ndarray:
-    """bool (n, n) of a turned shape whose bounding box has a longer side of about `side` px."""
+    """Draws a turned shape, bool (n, n); its bounding box is about `side` px long."""
     angle = float(rng.random()) * 2 * math.pi
     cosine, sine = math.cos(angle), math.sin(angle)
 
@@ -60,7 +60,7 @@ def mask_of(shape: str, rng: np.random.Generator, side: float) -> np.ndarray:
 
 
 def fill(rng: np.random.Generator, n: int, hue: float | None) -> np.ndarray:
-    """Two colours in stripes, checks or spots: int16 (n, n, 3); any hue where None is given."""
+    """Draws stripes, checks or spots of two colours, int16 (n, n, 3); `hue` None is any."""
     hue = float(rng.random()) if hue is None else hue
     light = _colour(hue, 0.85, 0.65 + 0.35 * float(rng.random()))
     dark = _colour(hue, 0.95, 0.25 + 0.25 * float(rng.random()))
@@ -79,7 +79,7 @@ def fill(rng: np.random.Generator, n: int, hue: float | None) -> np.ndarray:
 
 
 def ground(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A dull cloudy ground: int16 (side, side, 3)."""
+    """Draws a dull cloudy ground, int16 (side, side, 3)."""
     plain = [
         Pillow.new("RGB", (side, side), tuple(np.rint(colour).astype(int).tolist()))
         for colour in (
@@ -91,13 +91,13 @@ def ground(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _clouds(rng: np.random.Generator, n: int, cells: int) -> Pillow.Image:
-    """Smooth grey noise, (n, n) with about `cells` bumps a side."""
+    """Draws smooth grey noise, (n, n) with about `cells` bumps a side."""
     coarse = Pillow.fromarray(rng.integers(0, 256, (cells, cells)).astype(np.uint8))
     return coarse.resize((n, n), Pillow.Resampling.BICUBIC)
 
 
 def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """RGB (3,) in 0 to 255 of hue, saturation and value in 0 to 1."""
+    """Returns RGB (3,) in 0 to 255 of hue, saturation and value in 0 to 1."""
     sixths = (hue * 6 + np.array([0.0, 4.0, 2.0])) % 6
     pure = np.clip(abs(sixths - 3) - 1, 0, 1)
     return 255 * value * (1 - saturation * (1 - pure))
@@ -109,6 +109,6 @@ def _cropped(mask: np.ndarray) -> np.ndarray:
 
 
 def _squared(mask: np.ndarray) -> np.ndarray:
-    """Padded at the right or at the bottom to a square, so that textures need one size."""
+    """Pads to a square at the right or at the bottom, so that textures need one size."""
     n = max(mask.shape)
     return np.pad(mask, ((0, n - mask.shape[0]), (0, n - mask.shape[1])))

@@ -117,7 +117,7 @@ def split_folder(
 
 @contextmanager
 def _parts_of(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """Empty files beside the targets, made before any work so that it isn't done in vain.
+    """Makes empty files beside the targets, before any work, so that it isn't done in vain.
 
     In the end they take the targets' places, the first one first.
     """
@@ -148,7 +148,7 @@ def _refuse_unusable(file: AnnotationFile) -> None:
 
 
 def _only(document: dict[str, Any], paths: Mapping[int, Path], root: Path) -> dict[str, Any]:
-    """The document with these images alone, each named from the root."""
+    """Returns the document with these images alone, each named from the root."""
     images: dict[int, dict[str, Any]] = {}
     for row in document["images"]:
         key = whole(row.get("id"))

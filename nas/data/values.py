@@ -75,9 +75,9 @@ def wholes(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
             return np.array(values, dtype=np.int64), np.ones(len(values), dtype=bool)
         except OverflowError:
             pass
-    taken = [whole(value) for value in values]
-    good = np.array([value is not None for value in taken], dtype=bool)
-    return np.array([value or 0 for value in taken], dtype=np.int64), good
+    read = [whole(value) for value in values]
+    good = np.array([value is not None for value in read], dtype=bool)
+    return np.array([value or 0 for value in read], dtype=np.int64), good
 
 
 def numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -87,18 +87,18 @@ def numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
             return np.array(values, dtype=np.float64), np.ones(len(values), dtype=bool)
         except OverflowError:
             pass
-    taken = [number(value) for value in values]
-    good = np.array([value is not None for value in taken], dtype=bool)
-    return np.array([math.nan if v is None else v for v in taken], dtype=np.float64), good
+    read = [number(value) for value in values]
+    good = np.array([value is not None for value in read], dtype=bool)
+    return np.array([math.nan if v is None else v for v in read], dtype=np.float64), good
 
 
 def flags(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Returns a column of flags as bool (N,), and where each can mean only one thing (N,)."""
     if set(map(type, values)) <= {int} and set(values) <= {0, 1}:
         return np.array(values, dtype=bool), np.ones(len(values), dtype=bool)
-    taken = [flag(value) for value in values]
-    good = np.array([value is not None for value in taken], dtype=bool)
-    return np.array([bool(value) for value in taken], dtype=bool), good
+    read = [flag(value) for value in values]
+    good = np.array([value is not None for value in read], dtype=bool)
+    return np.array([bool(value) for value in read], dtype=bool), good
 
 
 def quadruples(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:

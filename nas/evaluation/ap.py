@@ -38,10 +38,10 @@ class ClassMatches:
         """Returns the mean of precision over `RECALLS`, (D,); NaN where no box is to be found.
 
         Args:
-            threshold: position of the threshold of IoU.
+            threshold: Position of the threshold of IoU.
             weights: (D, images), how often each image counts in D redrawn splits; None counts
                 each once, D = 1.
-            area: position of the range of area.
+            area: Position of the range of area.
         """
         if weights is None:
             weights = np.ones((1, self.boxes.shape[1]))
@@ -69,8 +69,8 @@ class ClassMatches:
         """Returns the share of boxes found at each threshold, (T,); NaN where there is no box.
 
         Args:
-            most: detections that are looked at in an image.
-            area: position of the range of area.
+            most: Detections that are looked at in an image.
+            area: Position of the range of area.
         """
         total = self.boxes[area].sum()
         if not total:
@@ -85,7 +85,7 @@ class ClassMatches:
         area: int,
         total: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """At each right detection: the best precision from there on, and the RECALLS reached.
+        """Returns at each right detection the best precision from there on, and recalls reached.
 
         Both are (D, hits); the second counts how many of RECALLS the recall is at or above.
         """

@@ -55,26 +55,27 @@ def ap50_difference(
     The detections are matched once; a draw only weights the images.
 
     Args:
-        split: its order of images is taken as the order in time.
-        first, second: detections of both detectors on the same split.
-        draws: number of redrawn splits.
-        block: images in a row; None takes the square root of their number.
-        confidence: share of the draws inside the interval.
-        seed: of the draws.
+        split: Its order of images is taken as the order in time.
+        first: Detections of one detector on the split.
+        second: Detections of another one.
+        draws: Number of redrawn splits.
+        block: Images in a row; None takes the square root of their number.
+        confidence: Share of the draws inside the interval.
+        seed: Seed of the draws.
     """
-    matched = [match_classes(split, found, AREAS[:1]) for found in (first, second)]
+    matched = [match_classes(split, detections, AREAS[:1]) for detections in (first, second)]
     number = len(split.images)
     block = min(number, block or round(math.sqrt(number)))
     rng = np.random.default_rng(seed)
     drawn = np.stack([block_weights(rng, number, block) for _ in range(draws)])
-    found = np.concatenate(
+    differences = np.concatenate(
         [
             _difference(matched, drawn[start : start + _TOGETHER])
             for start in range(0, draws, _TOGETHER)
         ]
     )
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(found, [tail, 1 - tail])
+    low, high = np.nanquantile(differences, [tail, 1 - tail])
     value = _difference(matched, np.ones((1, number)))[0]
     return Difference(float(value), float(low), float(high), confidence, draws, block)
 
@@ -89,7 +90,7 @@ def block_weights(rng: np.random.Generator, number: int, block: int) -> NDArray[
 def _difference(
     matched: list[list[ClassMatches]], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """AP50 of the first minus that of the second, (D,), over classes with boxes drawn."""
+    """Returns AP50 of the first minus that of the second, (D,), over classes with boxes drawn."""
     first, second = (
         np.stack([matches.average_precision(0, weights) for matches in classes])
         for classes in matched

@@ -29,13 +29,13 @@ def evaluate(split: Split, detections: Detections, *, quick: bool = False) -> Me
     """Judges detections by the boxes of a split.
 
     Args:
-        split: crowd boxes in it are neither to be found nor wrong to be found.
-        detections: by image id: boxes (n, 4) xyxy in original pixels, labels (n,) from 1,
+        split: Crowd boxes in it are neither to be found nor wrong to be found.
+        detections: By image id: boxes (n, 4) xyxy in original pixels, labels (n,) from 1,
             scores (n,). An image without an entry has none.
-        quick: matches in numpy instead of by pycocotools: equal numbers, many times faster.
+        quick: Matches in numpy instead of by pycocotools: equal numbers, many times faster.
 
     Raises:
-        DataError: a detection of an unknown image or class, or with a number that isn't finite.
+        DataError: A detection of an unknown image or class, or with a number that isn't finite.
     """
     if quick:
         return _quick(split, match_classes(split, detections))
@@ -49,7 +49,7 @@ def evaluate(split: Split, detections: Detections, *, quick: bool = False) -> Me
 
 
 def _quick(split: Split, classes: Sequence[ClassMatches]) -> Metrics:
-    """The twelve numbers of what `match_classes` gives."""
+    """Returns the twelve numbers of what `match_classes` gives."""
     aps = np.array(
         [
             [
@@ -93,10 +93,8 @@ def _reference(split: Split, detections: Detections) -> COCOeval:
     ]
     guesses = [
         _annotation(image_id, split.categories[label - 1].id, box, score=float(score))
-        for image_id, found in detections.items()
-        for label, box, score in zip(
-            found["labels"], xywh(found["boxes"]), found["scores"], strict=True
-        )
+        for image_id, own in detections.items()
+        for label, box, score in zip(own["labels"], xywh(own["boxes"]), own["scores"], strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         judge = COCOeval(_coco(split, truths), _coco(split, guesses), "bbox")
@@ -139,7 +137,7 @@ def _coco(split: Split, annotations: list[dict[str, Any]]) -> COCO:
 
 
 def _by_class(split: Split, aps: NDArray[np.float64]) -> dict[str, Any]:
-    """What `Metrics` has by class, from average precisions (K, T)."""
+    """Returns the entries of `Metrics` by class, from average precisions (K, T)."""
     labels = [image.labels[~image.crowd] for image in split.images]
     boxes = np.bincount(np.concatenate([[0], *labels]).astype(int), minlength=len(aps) + 1)[1:]
     common = np.array(
@@ -157,6 +155,6 @@ def _absent_to_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Mean of what isn't NaN; NaN if nothing is left."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else math.nan
+    """Returns the mean of what isn't NaN; NaN if nothing is left."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else math.nan

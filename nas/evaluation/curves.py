@@ -25,8 +25,8 @@ class Curves:
     """Precision at each of `RECALLS`, (101,), as COCO counts: the best at that recall or above.
 
     Attributes:
-        per_class: at IoU 0.5, by name; a class without boxes isn't there.
-        means: over the classes with boxes, by IoU; all NaN if there is none.
+        per_class: At IoU 0.5, by name; a class without boxes isn't there.
+        means: Over the classes with boxes, by IoU; all NaN if there is none.
     """
 
     per_class: dict[str, NDArray[np.float64]]
@@ -37,7 +37,7 @@ def precision_recall(split: Split, detections: Detections) -> Curves:
     """Returns the curves of detections on a split.
 
     Raises:
-        DataError: a detection of an unknown image or class, or with a number that isn't finite.
+        DataError: A detection of an unknown image or class, or with a number that isn't finite.
     """
     named = {
         name: matches

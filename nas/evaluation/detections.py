@@ -13,9 +13,9 @@ from nas.errors import DataError
 if TYPE_CHECKING:
     from nas.data.coco import Split
 
-Found = Mapping[str, NDArray[Any]]
+ImageDetections = Mapping[str, NDArray[Any]]
 """boxes (n, 4) xyxy in original pixels, labels (n,) from 1, scores (n,)."""
-Detections = Mapping[int, Found]
+Detections = Mapping[int, ImageDetections]
 """By image id; an image without an entry has no detections."""
 
 
@@ -23,17 +23,17 @@ def check(split: Split, detections: Detections) -> None:
     """Refuses detections that can't be judged.
 
     Raises:
-        DataError: names the image and what is wrong with it.
+        DataError: Names the image and what is wrong with it.
     """
     unknown = detections.keys() - {image.id for image in split.images}
     if unknown:
         raise DataError(f"detections for image {min(unknown)}, which {split.name} doesn't hold")
     number = len(split.categories)
-    for image_id, found in detections.items():
-        labels = np.asarray(found["labels"])
+    for image_id, own in detections.items():
+        labels = np.asarray(own["labels"])
         if len(labels) and not 1 <= labels.min() <= labels.max() <= number:
             raise DataError(f"detections for image {image_id} have labels outside 1..{number}")
-        if not (np.isfinite(found["boxes"]).all() and np.isfinite(found["scores"]).all()):
+        if not (np.isfinite(own["boxes"]).all() and np.isfinite(own["scores"]).all()):
             raise DataError(f"detections for image {image_id} hold numbers that aren't finite")
 
 

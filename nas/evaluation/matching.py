@@ -29,7 +29,7 @@ MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
-class _Boxes:
+class _GroupedBoxes:
     """Boxes of a split or of detections, sorted by group; those of one group keep their order.
 
     Attributes:
@@ -48,12 +48,12 @@ class _Boxes:
     scores: NDArray[np.float64]
     crowd: NDArray[np.bool_]
 
-    def __getitem__(self, chosen: NDArray[Any]) -> _Boxes:
-        return _Boxes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+    def __getitem__(self, chosen: NDArray[Any]) -> _GroupedBoxes:
+        return _GroupedBoxes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     @property
     def ranks(self) -> NDArray[np.intp]:
-        """How many stand before each in its group."""
+        """Returns how many detections stand before each in its group."""
         return np.arange(len(self.group)) - np.searchsorted(self.group, self.group)
 
 
@@ -65,13 +65,13 @@ def match_classes(
     Of each image and class the best `MAX_DETECTIONS` are looked at.
 
     Args:
-        split: crowd boxes in it are neither to be found nor wrong to be found.
-        detections: by image id.
-        areas: smallest and largest area in square pixels; boxes and detections outside are
+        split: Crowd boxes in it are neither to be found nor wrong to be found.
+        detections: The detections of each image, by its id.
+        areas: Smallest and largest area in square pixels; boxes and detections outside are
             neither to be found nor wrong to be found.
 
     Raises:
-        DataError: a detection of an unknown image or class, or with a number that isn't finite.
+        DataError: A detection of an unknown image or class, or with a number that isn't finite.
     """
     check(split, detections)
     number = len(split.categories)
@@ -87,7 +87,8 @@ def match_classes(
     counted &= hits | ~outside[:, None]
 
     labels = guesses.group % number
-    by_score = np.lexsort((-guesses.scores, labels))  # stable
+    # Within a class by falling score; stable, so ties fall by image as COCOeval's do.
+    by_score = np.lexsort((-guesses.scores, labels))
     edges = np.searchsorted(labels[by_score], np.arange(number + 1))
     boxes = np.zeros((number, len(areas), len(split.images)), dtype=np.int64)
     for a in range(len(areas)):
@@ -102,12 +103,12 @@ def match_classes(
     ]
 
 
-def _truths(split: Split, order: Sequence[int], number: int) -> _Boxes:
+def _truths(split: Split, order: Sequence[int], number: int) -> _GroupedBoxes:
     images = [split.images[row] for row in order]
     counts = [len(image.labels) for image in images]
     places = np.repeat(np.arange(len(images)), counts)
     group = places * number + _joined([image.labels for image in images], np.int64) - 1
-    boxes = _Boxes(
+    boxes = _GroupedBoxes(
         group,
         np.repeat(np.array(order, dtype=np.int64), counts),
         xywh(_joined([image.boxes for image in images], np.float64, (0, 4))),
@@ -118,15 +119,17 @@ def _truths(split: Split, order: Sequence[int], number: int) -> _Boxes:
     return boxes[np.argsort(group, kind="stable")]
 
 
-def _guesses(split: Split, detections: Detections, order: Sequence[int], number: int) -> _Boxes:
+def _guesses(
+    split: Split, detections: Detections, order: Sequence[int], number: int
+) -> _GroupedBoxes:
     places = [place for place, row in enumerate(order) if split.images[row].id in detections]
-    found = [detections[split.images[order[place]].id] for place in places]
-    counts = [len(one["labels"]) for one in found]
+    own = [detections[split.images[order[place]].id] for place in places]
+    counts = [len(one["labels"]) for one in own]
     place = np.repeat(np.array(places, dtype=np.int64), counts)
-    group = place * number + _joined([one["labels"] for one in found], np.int64) - 1
-    boxes = xywh(_joined([one["boxes"] for one in found], np.float64, (0, 4)))
-    scores = _joined([one["scores"] for one in found], np.float64)
-    guesses = _Boxes(
+    group = place * number + _joined([one["labels"] for one in own], np.int64) - 1
+    boxes = xywh(_joined([one["boxes"] for one in own], np.float64, (0, 4)))
+    scores = _joined([one["scores"] for one in own], np.float64)
+    guesses = _GroupedBoxes(
         group,
         np.array(order, dtype=np.int64)[place],
         boxes,
@@ -157,7 +160,7 @@ class _Pairs:
     iou: NDArray[np.float64]
 
     @classmethod
-    def of(cls, guesses: _Boxes, truths: _Boxes) -> _Pairs:
+    def of(cls, guesses: _GroupedBoxes, truths: _GroupedBoxes) -> _Pairs:
         guess, truth, iou = (
             np.concatenate(part) for part in zip(*_overlaps(guesses, truths), strict=True)
         )
@@ -171,15 +174,15 @@ class _Pairs:
         return cls(turn[order], guess[order], truth[order], iou[order])
 
     def turns(self) -> Iterator[_Pairs]:
-        """Those of each turn."""
+        """Yields the pairs that are decided in each turn, in order."""
         edges = np.flatnonzero(np.diff(self.turn, prepend=-1, append=-1))
         for start, end in itertools.pairwise(edges):
             own = slice(start, end)
             yield _Pairs(self.turn[own], self.guess[own], self.truth[own], self.iou[own])
 
 
-def _overlaps(guesses: _Boxes, truths: _Boxes) -> Iterator[tuple[NDArray[Any], ...]]:
-    """All pairs of a group, group after group: detection, box, IoU."""
+def _overlaps(guesses: _GroupedBoxes, truths: _GroupedBoxes) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yields all pairs of a group, group after group: detection, box, IoU."""
     yield np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0)
     both = np.intersect1d(guesses.group, truths.group)
     crowd = truths.crowd.astype(np.uint8)
@@ -189,13 +192,13 @@ def _overlaps(guesses: _Boxes, truths: _Boxes) -> Iterator[tuple[NDArray[Any], .
         yield first.ravel() + g.start, second.ravel() + t.start, ious.ravel()
 
 
-def _slices(groups: NDArray[np.int64], wanted: NDArray[np.int64]) -> list[slice]:
-    starts, ends = (np.searchsorted(groups, wanted, side=side) for side in ("left", "right"))
+def _slices(groups: NDArray[np.int64], shared: NDArray[np.int64]) -> list[slice]:
+    starts, ends = (np.searchsorted(groups, shared, side=side) for side in ("left", "right"))
     return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
 def _matched(
-    guesses: _Boxes, truths: _Boxes, ignored: NDArray[np.bool_]
+    guesses: _GroupedBoxes, truths: _GroupedBoxes, ignored: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Gives each detection, best first, the free box of highest IoU, or else an ignored one.
 
@@ -205,26 +208,32 @@ def _matched(
     shape = len(ignored), len(IOUS)
     hits = np.zeros((*shape, len(guesses.group)), dtype=bool)
     counted = np.ones_like(hits)
-    taken = np.zeros((*shape, len(truths.group)), dtype=bool)
+    claimed = np.zeros((*shape, len(truths.group)), dtype=bool)
+    # COCO's matching is greedy within an image and a class: the k-th detection chooses when those
+    # before it have chosen. Groups don't share boxes, so the k-th of all groups choose at once.
     for pairs in _Pairs.of(guesses, truths).turns():
         number = len(pairs.truth)
         starts = np.flatnonzero(np.diff(pairs.guess, prepend=-1))
-        # Pairs of a detection stand from worst to best, and ignored boxes come after all others.
+        # Pairs of a detection stand from worst to best, so a pair's place is its rank; `number`
+        # more puts any box that counts above every ignored one, whatever their IoU.
         value = np.arange(number) + number * ~ignored[:, pairs.truth]  # (A, P)
         legal = pairs.iou >= IOUS[:, None]  # (T, P)
-        legal = legal & (truths.crowd[pairs.truth] | ~taken[:, :, pairs.truth])
+        # A box is claimed by one detection only, but a crowd by any number of them.
+        legal = legal & (truths.crowd[pairs.truth] | ~claimed[:, :, pairs.truth])
+        # The best legal pair of each detection (A, T, detections of the turn); -1 is none.
         best = np.maximum.reduceat(np.where(legal, value[:, None], -1), starts, axis=-1)
-        found = best >= 0
+        matched = best >= 0
         guess = pairs.guess[starts]
-        hits[:, :, guess] = found
-        counted[:, :, guess] = ~found | (best >= number)
-        area, threshold, one = np.nonzero(found)
-        taken[area, threshold, pairs.truth[best[area, threshold, one] % number]] = True
+        hits[:, :, guess] = matched
+        counted[:, :, guess] = ~matched | (best >= number)
+        # No two detections of a turn claim one box, as each is of a group of its own.
+        area, threshold, one = np.nonzero(matched)
+        claimed[area, threshold, pairs.truth[best[area, threshold, one] % number]] = True
     return hits, counted
 
 
 def _joined(
     arrays: Sequence[Any], kind: type[np.generic], empty: tuple[int, ...] = (0,)
 ) -> NDArray[Any]:
-    """One array of many, or of none."""
+    """Concatenates arrays, of which there may be none."""
     return np.concatenate([np.zeros(empty, kind), *(np.asarray(one, kind) for one in arrays)])

@@ -14,7 +14,7 @@ from nas.data.batches import EvalBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Image, Split
 from nas.data.resize import Placement
-from nas.evaluation.detections import Found
+from nas.evaluation.detections import ImageDetections
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,17 @@ def predict_split(
     *,
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
-) -> dict[int, Found]:
+) -> dict[int, ImageDetections]:
     """Runs `model.detect` over a split.
 
     Args:
-        model: has `detect(images (B, 3, S, S) uint8) -> [{"boxes", "labels", "scores"}]`, boxes
+        model: It has `detect(images (B, 3, S, S) uint8) -> [{"boxes", "labels", "scores"}]`, boxes
             in input pixels; it is put into evaluation mode for the while.
-        cache: pixels of `split` at the model's input size.
-        precision: for autocast; None runs as the weights are.
+        cache: Pixels of `split` at the model's input size.
+        split: The images.
+        batch_size: Images of a forward pass.
+        device: Where the model runs, and stays.
+        precision: Type of the numbers in autocast; None runs as the weights are.
 
     Returns:
         By image id: boxes (n, 4) float64 xyxy in original pixels, inside the image, labels (n,)
@@ -44,7 +47,7 @@ def predict_split(
     """
     device = torch.device(device)
     images = {image.id: image for image in split.images}
-    detections: dict[int, Found] = {}
+    detections: dict[int, ImageDetections] = {}
     was_training, lost = model.training, 0
     model.to(device).eval()
     try:
@@ -53,8 +56,10 @@ def predict_split(
                 torch.inference_mode(),
                 torch.autocast(device.type, precision, enabled=precision is not None),
             ):
-                found = model.detect(batch.images.to(device))  # type: ignore[operator]
-            for image_id, place, one in zip(batch.image_ids, batch.placements, found, strict=True):
+                outputs = model.detect(batch.images.to(device))  # type: ignore[operator]
+            for image_id, place, one in zip(
+                batch.image_ids, batch.placements, outputs, strict=True
+            ):
                 arrays = {name: tensor.cpu().numpy() for name, tensor in one.items()}
                 detections[image_id] = in_image(arrays, place, images[image_id])
                 lost += int((~_finite(arrays)).sum())
@@ -65,20 +70,20 @@ def predict_split(
     return detections
 
 
-def in_image(found: Found, place: Placement, image: Image) -> Found:
+def in_image(detections: ImageDetections, place: Placement, image: Image) -> ImageDetections:
     """Takes the detections of one input back to the pixels of its image, and clips them."""
     edge = np.array([image.width, image.height] * 2, dtype=np.float64)
-    boxes: NDArray[Any] = place.to_image(np.asarray(found["boxes"], dtype=np.float64))
+    boxes: NDArray[Any] = place.to_image(np.asarray(detections["boxes"], dtype=np.float64))
     boxes = np.clip(boxes, 0, edge)
-    scores = np.asarray(found["scores"], dtype=np.float64)
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & _finite(found)
+    scores = np.asarray(detections["scores"], dtype=np.float64)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & _finite(detections)
     return {
         "boxes": boxes[kept],
-        "labels": np.asarray(found["labels"])[kept],
+        "labels": np.asarray(detections["labels"])[kept],
         "scores": scores[kept],
     }
 
 
-def _finite(found: Found) -> NDArray[np.bool_]:
-    """Which detections (n,) have finite boxes and scores."""
-    return np.isfinite(found["boxes"]).all(axis=1) & np.isfinite(found["scores"])
+def _finite(detections: ImageDetections) -> NDArray[np.bool_]:
+    """Returns which detections (n,) have finite boxes and scores."""
+    return np.isfinite(detections["boxes"]).all(axis=1) & np.isfinite(detections["scores"])

@@ -1,4 +1,4 @@
-"""Genomes: one architecture as data, its lowering to units, and its canonical key.  No torch."""
+"""Genomes: one architecture as data, its lowering to units, and its canonical key. No torch."""
 
 from nas.genome.genome import Genome
 from nas.genome.maps import Shape

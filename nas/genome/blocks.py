@@ -41,10 +41,10 @@ class Block(Part):
     """One node of the graph.
 
     Attributes:
-        id: unique name; ``image`` is taken.
+        id: unique name; `image` is taken.
         level: nominal log2 stride of the output.
-        inputs: ordered edges from blocks that are listed earlier, or from ``image``.
-        combine: how several inputs become one; ``weighted_sum`` learns one factor per input.
+        inputs: ordered edges from blocks that are listed earlier, or from `image`.
+        combine: how several inputs become one; `weighted_sum` learns one factor per input.
         fuse_activation: applied to the combined input, before the operation.
         repeats: how many copies follow each other; copies after the first keep width and size.
         rank: position for stochastic depth, 1 to n; None never drops the block.
@@ -105,7 +105,7 @@ class Block(Part):
 
 
 class Tap(Part):
-    """A map that the neck reads; ``training_only`` maps are absent from what is shipped."""
+    """A map that the neck reads; `training_only` maps are absent from what is shipped."""
 
     block: Name
     point: Literal["out", "expand"] = "out"

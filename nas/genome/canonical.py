@@ -1,19 +1,19 @@
 """Canonical order of a labelled directed graph: equal for graphs that differ in names alone.
 
 Colour refinement with individualisation: nodes start with what they are, then learn what they read
-and who reads them, until nothing changes.  Nodes that stay alike are told apart by trying each, and
-the smallest description wins.  Written out here because a library's graph hash may change between
+and who reads them, until nothing changes. Nodes that stay alike are told apart by trying each, and
+the smallest description wins. Written out here because a library's graph hash may change between
 its versions, and keys are stored for years.
 
-A worked example: ``s`` is read by ``a`` and ``b``; ``c`` adds ``a`` and ``b``, ``d`` reads ``b``
+A worked example: `s` is read by `a` and `b`; `c` adds `a` and `b`, `d` reads `b`
 alone; all have one label.
 
     start      by depth and label           s 0   a 1   b 1   c 2   d 2
-    refined    ``a`` has one reader, ``b``
-               two; ``d`` reads one node,
-               ``c`` two                    s 0   a 1   b 2   d 3   c 4     all differ: done
+    refined    `a` has one reader, `b`
+               two; `d` reads one node,
+               `c` two                    s 0   a 1   b 2   d 3   c 4     all differ: done
 
-Without ``d``, ``a`` and ``b`` stay alike.  They read the same and are read by the same, so they are
+Without `d`, `a` and `b` stay alike. They read the same and are read by the same, so they are
 twins, and any order of the two gives one description.
 """
 

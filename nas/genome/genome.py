@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,7 +31,7 @@ SIDE = 32
 class Genome(Part):
     """A detector's architecture, from input to head, as deployed.
 
-    ``blocks`` is a listing: each block reads the picture or blocks listed before it.  A block
+    `blocks` is a listing: each block reads the picture or blocks listed before it. A block
     that no tap can be reached from stays in the listing, so that a code of decisions can be read
     back from it, and is left out of the network, its cost and its key.
 
@@ -79,9 +79,9 @@ class Genome(Part):
         """The network as it is shipped, as a graph, without blocks that reach no tap of it.
 
         Returns:
-            Nodes are block ids, and ``image``, with ``level``, ``type``, ``width`` (output
-            channels), ``size`` (pixels) and ``tap``; edges have ``resampling``, such as
-            ``down 4``, ``up 2``, ``same`` or ``direct``, and ``count``, how many times the block
+            Nodes are block ids, and `image`, with `level`, `type`, `width` (output
+            channels), `size` (pixels) and `tap`; edges have `resampling`, such as
+            `down 4`, `up 2`, `same` or `direct`, and `count`, how many times the block
             is read.
         """
         return graph(self)
@@ -95,10 +95,10 @@ class Genome(Part):
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "genome JSON") -> Genome:
-        """Reads what ``to_json`` wrote, or JSON written by hand, and validates it.
+        """Reads what `to_json` wrote, or JSON written by hand, and validates it.
 
         Raises:
-            GenomeError: in one line that names ``source`` and the field.
+            GenomeError: in one line that names `source` and the field.
         """
         if len(text) > MAX_JSON_BYTES:
             raise GenomeError(f"{source}: {len(text):,} bytes; a genome has at most 1,000,000")
@@ -114,7 +114,7 @@ class Genome(Part):
 
     @classmethod
     def from_file(cls, path: Path) -> Genome:
-        """Reads a genome's JSON file.  Raises GenomeError when it can't be read or isn't one."""
+        """Reads a genome's JSON file. Raises GenomeError when it can't be read or isn't one."""
         try:
             if path.stat().st_size > MAX_JSON_BYTES:
                 raise GenomeError(f"{path}: larger than 1 MB; give the JSON file of one genome")
@@ -140,16 +140,16 @@ class Genome(Part):
             alpha: new α of every SpineNet resampling, where there is one.
             neck_width: new width of SpineNet's endpoints, where there are any.
             head_width: new width of the head's towers, where it has any; also the endpoints'
-                when ``neck_width`` isn't given, so that the head reads its own width.
+                when `neck_width` isn't given, so that the head reads its own width.
             input_size: new side of the input in pixels.
-            input_factor: factor on the side, which becomes a multiple of ``SIDE``: so that of
+            input_factor: factor on the side, which becomes a multiple of `SIDE`: so that of
                 networks with inputs of their own one stays larger than another.
 
         Returns:
             A new genome.
 
         Raises:
-            GenomeError: a value is out of range, or both ``input_size`` and ``input_factor`` are
+            GenomeError: a value is out of range, or both `input_size` and `input_factor` are
                 given.
         """
         if input_factor is not None:
@@ -163,7 +163,7 @@ class Genome(Part):
             neck_width = head_width
         try:
             if width != 1.0:
-                changes["scale"] = self.scale.but(width=self.scale.width * width)
+                changes["scale"] = self.scale.replace(width=self.scale.width * width)
             if alpha is not None:
                 changes["blocks"] = tuple(_with_alpha(block, alpha) for block in self.blocks)
             if neck_width is not None:
@@ -171,8 +171,8 @@ class Genome(Part):
             if head_width is not None:
                 changes["head"] = self.head.with_width(head_width)
             if input_size is not None:
-                changes["input"] = self.input.but(size=input_size)
-            return self.but(**changes)
+                changes["input"] = self.input.replace(size=input_size)
+            return self.replace(**changes)
         except ValidationError as error:
             raise GenomeError(_refusal(error)) from None
 
@@ -198,17 +198,12 @@ def _json(value: Any) -> str:
         return "[" + ",".join([part.signature for part in value]) + "]"
     if isinstance(value, Part):
         return value.signature
-    return _json_of_scalar(value)
-
-
-@lru_cache(maxsize=64, typed=True)  # 1 and True are equal and look different
-def _json_of_scalar(value: str | int | None) -> str:
     return json.dumps(value)
 
 
 def _with_alpha(block: Block, alpha: float) -> Block:
-    edges = (edge.but(resample=edge.resample.with_alpha(alpha)) for edge in block.inputs)
-    return block.but(inputs=tuple(edges))
+    edges = (edge.replace(resample=edge.resample.with_alpha(alpha)) for edge in block.inputs)
+    return block.replace(inputs=tuple(edges))
 
 
 def _refusal(error: ValidationError) -> str:

@@ -1,7 +1,7 @@
 """The canonical key: one string per network, whatever its blocks are called and listed.
 
 The description that is hashed says of every block what it is, and what each of its edges does with
-which block, in the order of `nas.genome.canonical`; then input, neck, head and batch norm.  It is a
+which block, in the order of `nas.genome.canonical`; then input, neck, head and batch norm. It is a
 string of JSON inside JSON, as stored keys have it, and put together from pieces that genomes share:
 a key takes a fifth of a millisecond.
 """
@@ -12,12 +12,12 @@ import hashlib
 import json
 import operator
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nas.genome.blocks import IMAGE
 from nas.genome.canonical import Labelling, Node, quoted
-from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.memo import remembered
+from nas.genome.shapes import ResolvedBlock
 
 if TYPE_CHECKING:
     from nas.genome.genome import Genome
@@ -38,7 +38,7 @@ def canonical_order(genome: Genome) -> list[str]:
 
 
 def _canonical(genome: Genome) -> tuple[list[str], str]:
-    blocks, fits, taps, *_ = genome.layout
+    blocks, resolved, taps, *_ = genome.layout
     names = list(blocks)
     index = {name: i for i, name in enumerate(names)}
     index[IMAGE] = -1
@@ -47,41 +47,44 @@ def _canonical(genome: Genome) -> tuple[list[str], str]:
         transform = tap.transform.form if tap.transform else ""
         label = f"{position},{tap.point},{transform},{tap.training_only}"
         tapped[tap.block] = (*tapped.get(tap.block, ()), label)
-    nodes = [_node(fits[name], block.rank, tapped.get(name, ())) for name, block in blocks.items()]
+    nodes = [
+        _node(resolved[name], block.rank, tapped.get(name, ())) for name, block in blocks.items()
+    ]
     parents = [[index[parent] for parent in block.parents] for block in blocks.values()]
     order, description = Labelling(nodes, parents).smallest()
     rest = [part.whole for part in (genome.input, genome.neck, genome.head, genome.norm)]
     return [names[i] for i in order], f'[1, "{description}", [{", ".join(rest)}]]'
 
 
-@lru_cache(maxsize=512)
-def _node(fit: Fitted, rank: int | None, tapped: tuple[str, ...]) -> Node:
-    label, steps, edges = _described(fit)
+@remembered
+def _node(resolved: ResolvedBlock, rank: int | None, tapped: tuple[str, ...]) -> Node:
+    label, steps, edges = _described(resolved)
     label = f"{label},{rank}|{[*tapped]}"
     template = quoted(f"[{_filled_later(label)}, [") + edges
     return Node(label, steps, template, _arranging(steps))
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _described(fit: Fitted) -> tuple[str, tuple[str, ...], str]:
+@remembered
+def _described(resolved: ResolvedBlock) -> tuple[str, tuple[str, ...], str]:
     """What a block is but for its rank and taps, what each edge does, and a template of these."""
-    block, combine = fit.block, fit.block.combine
+    block, combine = resolved.block, resolved.block.combine
     if combine == "concat" and len(block.inputs) == 1:
         combine = "sum"  # of one map both are the map itself
     label = (
-        f"{block.op.form_on(fit.ins[0].size, block.repeats)},{fit.width},{block.level},{combine},"
+        f"{block.op.form_on(resolved.ins[0].size, block.repeats)},{resolved.width},"
+        f"{block.level},{combine},"
         f"{block.fuse_activation},{block.repeats}"
     )
     steps = []
     for position, edge in enumerate(block.inputs):
         # A sum doesn't know the order of its terms, maps beside each other have one.
         ordered = position if combine == "concat" else ""
-        steps.append(f"{_resampling(fit, position)},{edge.point},{ordered}")
+        steps.append(f"{_resampling(resolved, position)},{edge.point},{ordered}")
     edges = ", ".join(f"[{_filled_later(step)}, %d]" for step in sorted(steps))
     return label, tuple(steps), quoted(f"{edges}]]")
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def _arranging(steps: tuple[str, ...]) -> Callable[[list[int]], Any]:
     """What sorts the places of parents by the edges' steps, then by place."""
     if len(set(steps)) == len(steps):
@@ -96,9 +99,9 @@ def _filled_later(text: str) -> str:
     return json.dumps(text).replace("%", "%%")
 
 
-def _resampling(fit: Fitted, position: int) -> str:
-    part = fit.block.inputs[position].resample
+def _resampling(resolved: ResolvedBlock, position: int) -> str:
+    part = resolved.block.inputs[position].resample
     if not part.changes:
         return part.type
-    detail = part.detail(fit.sources[position].shape.size, fit.ins[position].size)
-    return f"{part.form},{fit.middles[position]},{detail}"
+    detail = part.detail(resolved.sources[position].shape.size, resolved.ins[position].size)
+    return f"{part.form},{resolved.middles[position]},{detail}"

@@ -10,7 +10,7 @@ from nas.genome.blocks import IMAGE, Block, Edge, Tap
 from nas.genome.listing import reached, resolve
 from nas.genome.maps import Map, Shape
 from nas.genome.parts import OPERATIONS
-from nas.genome.shapes import Fitted, fitted
+from nas.genome.shapes import ResolvedBlock, resolve_block
 
 if TYPE_CHECKING:
     from nas.genome.genome import Genome
@@ -21,7 +21,7 @@ class Layout(NamedTuple):
 
     Attributes:
         blocks: those that a tap reads, directly or through others, by id in the listing's order.
-        fitted: each of them among its neighbours.
+        resolved: each of them among its neighbours.
         taps: as resolved.
         tapped: per tap, the map that it reads.
         collected: per tap, the map that the neck reads.
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     """
 
     blocks: dict[str, Block]
-    fitted: dict[str, Fitted]
+    resolved: dict[str, ResolvedBlock]
     taps: tuple[Tap, ...]
     tapped: tuple[Shape, ...]
     collected: tuple[Shape, ...]
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 
 
 def make_layout(genome: Genome) -> Layout:
-    """Infers every shape of a genome; ``genome.layout`` does it once.
+    """Infers every shape of a genome; `genome.layout` does it once.
 
     Raises:
         GenomeError: when the genome isn't legal.
@@ -50,14 +50,14 @@ def make_layout(genome: Genome) -> Layout:
     blocks, taps = resolve(genome)
     scale, side = genome.scale, genome.input.size
     maps: dict[str, tuple[Map, ...]] = {IMAGE: (Map(Shape(3, side, 0), 3.0),)}
-    fits: dict[str, Fitted] = {}
+    resolved: dict[str, ResolvedBlock] = {}
     for name, block in blocks.items():
         try:
             sources = tuple([maps[parent][output] for parent, output in block.reads])
         except IndexError:
             raise _no_such_map(blocks, maps, block.inputs, f"block {name!r}") from None
-        fit = fits[name] = fitted(block, sources, scale, side)
-        maps[name] = fit.outs
+        resolved[name] = resolve_block(block, sources, scale, side)
+        maps[name] = resolved[name].outs
     try:
         tapped = tuple([maps[tap.block][tap.output].shape for tap in taps])
     except IndexError:
@@ -67,15 +67,15 @@ def make_layout(genome: Genome) -> Layout:
     training_only = [tap.training_only for tap in taps]
     genome.neck.check_taps(training_only)
     genome.head.check(offered, [i for i, only in enumerate(training_only) if only])
-    return Layout(blocks, fits, taps, tapped, collected, offered)
+    return Layout(blocks, resolved, taps, tapped, collected, offered)
 
 
-def shipped_blocks(layout: Layout) -> dict[str, Fitted]:
+def shipped_blocks(layout: Layout) -> dict[str, ResolvedBlock]:
     """The blocks of what is shipped, among their neighbours, by id."""
     if not layout.training_only:
-        return layout.fitted
+        return layout.resolved
     shipped = reached(layout.blocks, (tap for tap in layout.taps if not tap.training_only))
-    return {name: fit for name, fit in layout.fitted.items() if name in shipped}
+    return {name: block for name, block in layout.resolved.items() if name in shipped}
 
 
 def _no_such_map(

@@ -82,9 +82,9 @@ def _truncated(
     for name, block in blocks.items():
         if name not in removed:
             edges = tuple(
-                edge.but(block=moved(edge.block, edge.point, f"block {name!r}"))
+                edge.replace(block=moved(edge.block, edge.point, f"block {name!r}"))
                 for edge in block.inputs
             )
-            kept[name] = block.but(inputs=edges)
-    taps = tuple(tap.but(block=moved(tap.block, tap.point, "tap")) for tap in genome.taps)
+            kept[name] = block.replace(inputs=edges)
+    taps = tuple(tap.replace(block=moved(tap.block, tap.point, "tap")) for tap in genome.taps)
     return kept, taps

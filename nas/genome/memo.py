@@ -1,31 +1,62 @@
-"""The one way in which the genome's rooms remember what they have computed."""
+"""How genomes and spaces remember what they have computed: by arguments, or by a key.
+
+Genomes of a search share most of their parts. Who makes a part is `@remembered`, so that equal
+parts are one object, checked once, which keeps its signature and form. Where what is computed
+depends on less than the arguments, a `Memo` is asked by a key of one's own.
+
+Forgetting changes no result, only the time until it is there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from functools import lru_cache
+from typing import Generic, ParamSpec, TypeVar, cast
 
+P = ParamSpec("P")
+R = TypeVar("R")
 K = TypeVar("K")
 V = TypeVar("V")
 
+REMEMBERED = 16_384
+"""Results that are kept of one function, most of them of about a kilobyte.
 
-class Memo(dict[K, V], Generic[K, V]):
-    """Remembers what a function makes of a key, and forgets everything at a limit.
+A search meets the same blocks in thousands of genomes: about 3,000 different ones in SpineNet's
+space, and 11,000 in 1,000 mobile detectors.
+"""
 
-    Forgetting changes no result, only the time until it is there.
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a pure function of hashable arguments, which keeps its last `REMEMBERED` results.
 
     Example:
-        >>> squares = Memo(lambda n: n * n, limit=1000)
-        >>> squares[12]
+        >>> @remembered
+        ... def square(n: int) -> list[int]:
+        ...     return [n * n]
+        >>> square(12) is square(12)
+        True
+    """
+    return cast(Callable[P, R], lru_cache(maxsize=REMEMBERED)(function))
+
+
+class Memo(dict[K, V], Generic[K, V]):
+    """A dictionary that forgets everything when it has `limit` entries and gets another.
+
+    Example:
+        >>> squares: Memo[int, int] = Memo(limit=1000)
+        >>> squares.keep(12, 144)
+        144
+        >>> squares.get(12)
         144
     """
 
-    def __init__(self, make: Callable[[K], V], limit: int) -> None:
+    def __init__(self, limit: int = REMEMBERED) -> None:
         super().__init__()
-        self._make, self._limit = make, limit
+        self._limit = limit
 
-    def __missing__(self, key: K) -> V:
+    def keep(self, key: K, value: V) -> V:
+        """Keeps a value by a key and returns it."""
         if len(self) >= self._limit:
             self.clear()
-        value = self[key] = self._make(key)
+        self[key] = value
         return value

@@ -13,10 +13,10 @@ Triple = tuple[float, float, float]
 
 
 class Input(Part):
-    """What the network sees: a square of ``size`` pixels, and how a picture becomes one.
+    """What the network sees: a square of `size` pixels, and how a picture becomes one.
 
-    ``letterbox`` keeps the aspect ratio and pads right and bottom; ``stretch`` doesn't.
-    ``mean`` and ``std`` are for RGB in 0…1.
+    `letterbox` keeps the aspect ratio and pads right and bottom; `stretch` doesn't.
+    `mean` and `std` are for RGB in 0…1.
     """
 
     size: Annotated[int, Field(ge=32, le=4096)] = 640
@@ -26,14 +26,14 @@ class Input(Part):
 
 
 class BatchNorm(Part):
-    """Batch norm everywhere; ``momentum`` as PyTorch counts it (0.01 is TensorFlow's 0.99)."""
+    """Batch norm everywhere; `momentum` as PyTorch counts it (0.01 is TensorFlow's 0.99)."""
 
     eps: Positive = 1e-3
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
 
 
 class Scale(Part):
-    """How base widths become widths: ``divisor`` 1 truncates, others round to a multiple."""
+    """How base widths become widths: `divisor` 1 truncates, others round to a multiple."""
 
     width: Fraction = 1.0
     divisor: Annotated[int, Field(ge=1, le=64)] = 1
@@ -47,9 +47,9 @@ class Scale(Part):
 
 
 class Truncation(Part):
-    """Removes the blocks listed after ``after`` up to and with ``through``.
+    """Removes the blocks listed after `after` up to and with `through`.
 
-    Whoever read one of them reads ``after`` instead.
+    Whoever read one of them reads `after` instead.
     """
 
     after: Name

@@ -10,9 +10,9 @@ what their runners write keep these texts:
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple, Self, get_args
 
+from nas.genome.memo import remembered
 from nas.genome.part import Activation
 
 ACTIVATIONS = get_args(Activation)[1:]  # but for "none"
@@ -30,9 +30,9 @@ class Operator(NamedTuple):
     """One of a runtime's operators.
 
     Attributes:
-        kind: what it computes, with what no formula scales: ``conv k3 s2``, ``hard_swish``.
-        channels_in, size_in: of the map that it reads; of several, all channels for ``concat``
-            and ``join``, those of one map else.
+        kind: what it computes, with what no formula scales: `conv k3 s2`, `hard_swish`.
+        channels_in, size_in: of the map that it reads; of several, all channels for `concat`
+            and `join`, those of one map else.
         channels, size: of the map that it gives.
     """
 
@@ -49,7 +49,7 @@ class Operator(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a text.  Raises ValueError where it is none."""
+        """Reads a text. Raises ValueError where it is none."""
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ValueError(f"{text[:80]!a} is no operator, such as 'conv k3 s2 16@160 > 32@80'")
@@ -70,7 +70,7 @@ class Operator(NamedTuple):
         return places * self.channels_in if self.kind.startswith("conv") else 0
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _window(kind: str) -> tuple[int, int]:
     numbers = dict(re.findall(r" ([ks])(\d+)", kind))
     return int(numbers.get("k", 1)), int(numbers.get("s", 1))

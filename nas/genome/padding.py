@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 PaddingRule = int | Literal["same"] | None
 """Pixels on each side; TensorFlow's SAME; or, by default, `dilation * (kernel - 1) // 2`."""
 
 
-@lru_cache(maxsize=4096)
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
     """Returns the pixels with which a map of side S becomes one of side ceil(S / stride).
 

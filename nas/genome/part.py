@@ -1,8 +1,8 @@
 """What every part of a genome has: the frozen base, and the types of fields.
 
 A part is frozen data that describes itself: its fields, what becomes of shapes, and of which
-operators it consists (`nas.genome.parts`).  Its ``type`` chooses its fields, so a kernel size can't
-stand where nothing reads it.  Widths are base widths; ``Scale`` turns them into the widths of the
+operators it consists (`nas.genome.parts`). Its `type` chooses its fields, so a kernel size can't
+stand where nothing reads it. Widths are base widths; `Scale` turns them into the widths of the
 deployed network.
 """
 
@@ -76,8 +76,8 @@ class Part(BaseModel):
             GenomeError: names the field, and what would be legal.
         """
 
-    def but(self, **changes: Any) -> Self:
-        """A checked copy with other fields (``model_copy`` would keep stale cached strings)."""
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with other fields (`model_copy` would keep stale cached strings)."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
 

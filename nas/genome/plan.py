@@ -1,8 +1,8 @@
 """The one lowering: a genome becomes units, each with resolved widths, sizes and inputs.
 
 The builder makes one module per unit, cost counts each distinct unit once, and pictures read the
-same units; keys are made from the shapes beneath them.  ``lower`` keeps the published listing;
-``plan`` is the canonical listing.
+same units; keys are made from the shapes beneath them. `lower` keeps the published listing;
+`plan` is the canonical listing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def plan(genome: Genome) -> tuple[Unit, ...]:
     """The units of a genome in canonical order, each after its inputs; the head is the last.
 
-    Genomes of equal key have equal plans, names included (up to the ids in ``Unit.block``).
+    Genomes of equal key have equal plans, names included (up to the ids in `Unit.block`).
 
     Raises:
         GenomeError: when the genome isn't legal.
@@ -31,7 +31,7 @@ def plan(genome: Genome) -> tuple[Unit, ...]:
 
 
 def lower(genome: Genome, order: Sequence[str] | None = None) -> tuple[Unit, ...]:
-    """The units of a genome, blocks in ``order`` (ids); None keeps the listing's order."""
+    """The units of a genome, blocks in `order` (ids); None keeps the listing's order."""
     return tuple(Lowering(genome).units(order))
 
 
@@ -53,9 +53,11 @@ class Lowering:
         yield from self._ends()
 
     def _block(self, name: str, canonical: bool) -> Iterator[Unit]:
-        block, fit = self.layout.blocks[name], self.layout.fitted[name]
+        block, resolved = self.layout.blocks[name], self.layout.resolved[name]
         unread = name not in self.shipped
-        inputs = list(zip(block.inputs, fit.sources, fit.ins, fit.middles, strict=True))
+        inputs = list(
+            zip(block.inputs, resolved.sources, resolved.ins, resolved.middles, strict=True)
+        )
         if canonical and block.combine != "concat":
             # A sum doesn't know the order of its terms: list them by canonical parent.
             inputs.sort(key=lambda i: (self.names[i[0].block], i[0].point, i[0].resample.signature))
@@ -72,16 +74,24 @@ class Lowering:
                     (port,),
                     (source.shape,),
                     (after,),
-                    fit.width,
+                    resolved.width,
                     middle,
                     unread,
                 )
                 port = Port(f"{name}_e{index}")
             ports.append(port)
         ins = tuple([after for _, _, after, _ in inputs])
-        outs = tuple([out.shape for out in fit.outs])
+        outs = tuple([out.shape for out in resolved.outs])
         yield Unit(
-            name, "block", block.op, block, tuple(ports), ins, outs, fit.width, training_only=unread
+            name,
+            "block",
+            block.op,
+            block,
+            tuple(ports),
+            ins,
+            outs,
+            resolved.width,
+            training_only=unread,
         )
 
     def _ends(self) -> Iterator[Unit]:
@@ -112,7 +122,7 @@ class Lowering:
         )
 
     def _neck(self, ports: list[Port]) -> Iterator[Unit]:
-        """Yields the neck's units and replaces ``ports`` by what the head reads."""
+        """Yields the neck's units and replaces `ports` by what the head reads."""
         neck, ins, outs = self.genome.neck, self.layout.collected, self.layout.offered
         if neck.makes == "unit per map":
             for index, tap in enumerate(self.layout.taps):

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from nas.errors import GenomeError
 from nas.genome.blocks import IMAGE, Block, Edge
 from nas.genome.maps import Map, Shape
+from nas.genome.memo import Memo
 from nas.genome.network import Scale
 from nas.genome.tape import Tape, Value
 
-REMEMBERED = 16_384
-"""Fits that are kept, each of about a kilobyte: a search meets the same ones in thousands of
-genomes, about 3,000 different ones in SpineNet's space and 11,000 in 1,000 mobile detectors."""
-
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fitted:
+class ResolvedBlock:
     """A block among its neighbours: all that follows from the maps that it reads.
 
     Attributes:
@@ -48,10 +45,10 @@ class Fitted:
         return self.block.record(tape, values, self.width)
 
 
-_fitted: dict[tuple[object, ...], Fitted] = {}
+_resolved: Memo[tuple[object, ...], ResolvedBlock] = Memo()
 
 
-def fitted(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fitted:
+def resolve_block(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> ResolvedBlock:
     """Infers a block's shapes.
 
     While it is remembered it is the same object for equal arguments, whatever blocks are called.
@@ -66,15 +63,10 @@ def fitted(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> F
         GenomeError: names the block, what doesn't fit, and what would be legal.
     """
     key = (block.structure, sources, scale.width, scale.divisor, side)
-    cached = _fitted.get(key)
-    if cached is None:
-        if len(_fitted) >= REMEMBERED:
-            _fitted.clear()
-        cached = _fitted[key] = _fit(block, sources, scale, side)
-    return cached
+    return _resolved.get(key) or _resolved.keep(key, _resolve(block, sources, scale, side))
 
 
-def _fit(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fitted:
+def _resolve(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> ResolvedBlock:
     op = block.op
     width = op.width_at(scale)
     ins, middles = [], []
@@ -85,7 +77,7 @@ def _fit(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> Fit
     x = fused_shape(block, ins)
     out = output_shape(block, x, width)
     outs = (Map(out, op.base(out.channels)), *[Map(s, float(s.channels)) for s in op.inner(x)])
-    return Fitted(block, sources, tuple(ins), tuple(middles), width, outs)
+    return ResolvedBlock(block, sources, tuple(ins), tuple(middles), width, outs)
 
 
 def resampled_shape(block: Block, edge: Edge, width: int, side: int) -> Shape:
@@ -148,7 +140,7 @@ def output_shape(block: Block, x: Shape, width: int) -> Shape:
     """A block's output.
 
     Args:
-        block: whose operation reads ``x``.
+        block: whose operation reads `x`.
         x: the combined input.
         width: resolved base width of the operation; a max-pool has none.
 

@@ -1,17 +1,17 @@
 """The tape: which operators a part is, in the order in which they run.
 
-Every part records itself on one (``record`` of `nas.genome.parts`), and all that is counted or
+Every part records itself on one (`record` of `nas.genome.parts`), and all that is counted or
 timed is a fold over it: shapes and kernels give a device's times, what is learnt gives parameters
-and stored bits.  Batch norm has no operator, for every runtime folds it into the convolution before
-it.  What follows the raw outputs, decoding of boxes and non-maximum suppression, has none either.
+and stored bits. Batch norm has no operator, for every runtime folds it into the convolution before
+it. What follows the raw outputs, decoding of boxes and non-maximum suppression, has none either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
+from nas.genome.memo import remembered
 from nas.genome.operators import Operator
 from nas.genome.padding import PaddingRule, same_padding
 from nas.genome.part import Activation
@@ -29,7 +29,7 @@ class Learnt(NamedTuple):
     """What is learnt of an operator, and how published tables count its work.
 
     Attributes:
-        weights: of a convolution's filters; each is multiplied at every one of ``places``.
+        weights: of a convolution's filters; each is multiplied at every one of `places`.
         others: biases, batch norms' factors and offsets, and factors of other kinds.
         places: of the map that published tables take the convolution at.
         bits: that a weight is stored in; others are always stored in 32.
@@ -51,7 +51,7 @@ class Step(NamedTuple):
 
     Attributes:
         padding: pixels before and behind of a convolution or pooling.
-        ends: whether a ``flatten`` gives this many values a box; 0 of any other.
+        ends: whether a `flatten` gives this many values a box; 0 of any other.
         learnt: what is learnt of it, with the batch norm that is folded into it.
     """
 
@@ -120,7 +120,7 @@ class Tape:
             x: what is read.
             channels: that are given.
             kernel, stride, dilation: of its window.
-            activation: ``none`` records nothing.
+            activation: `none` records nothing.
             padding: on each side; None keeps the size of a map at stride 1; "same" pads as
                 TensorFlow does.
             norm, bias: what is learnt besides the weights.
@@ -181,13 +181,13 @@ class Tape:
         return out if activation == "none" else self._plain(activation, out)
 
     def activate(self, x: Value, activation: Activation) -> Value:
-        """An activation; ``none`` records nothing."""
+        """An activation; `none` records nothing."""
         return x if activation == "none" else self._plain(activation, x)
 
     def max_pool(
         self, x: Value, kernel: int, stride: int, size: int, padding: tuple[int, int]
     ) -> Value:
-        """Max-pools to ``size``; what is outside of the map never wins."""
+        """Max-pools to `size`; what is outside of the map never wins."""
         return self._step(f"max_pool k{kernel} s{stride}", [x], x.channels, size, padding)
 
     def average_pool(self, x: Value, stride: int) -> Value:
@@ -219,7 +219,7 @@ class Tape:
         return self._plain("unit_norm", x, Learnt(others=x.channels))
 
     def add(self, values: Sequence[Value]) -> Value:
-        """The sum of maps of one shape, one ``add`` for each but the first."""
+        """The sum of maps of one shape, one `add` for each but the first."""
         total = values[0]
         for value in values[1:]:
             total = self._step("add", [total, value], total.channels, total.size)
@@ -233,7 +233,7 @@ class Tape:
         return self._step("concat", values, channels, values[0].size, channels_in=channels)
 
     def flatten(self, x: Value, ends: int) -> Value:
-        """``(1, A · ends, S, S)`` to ``(1, S · S · A, ends)``, here ``A · ends`` channels at S."""
+        """`(1, A · ends, S, S)` to `(1, S · S · A, ends)`, here `A · ends` channels at S."""
         return self._step("flatten", [x], x.channels, x.size, ends=ends)
 
     def join(self, values: Sequence[Value]) -> Value:
@@ -282,6 +282,6 @@ class Tape:
         return out
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _kind(what: str, kernel: int, stride: int, dilation: int) -> str:
     return f"{what} k{kernel} s{stride}" + (f" d{dilation}" if dilation > 1 else "")

@@ -25,7 +25,7 @@ class Unit(NamedTuple):
         kind: block, edge, tap, endpoint, neck or head.
         part: what it is made from: of a kind the operation, resampling, transform, neck or head.
         block: the block it is, or feeds; None from the taps on.
-        inputs: where its inputs come from; ``image`` is the picture.
+        inputs: where its inputs come from; `image` is the picture.
         ins, outs: shapes of inputs and outputs.
         width: resolved base width of a block's operation.
         middle: channels inside a resampling.
@@ -75,7 +75,7 @@ class Unit(NamedTuple):
         return outs
 
     def check_buildable(self) -> None:
-        """Refuses what no module is built for yet.  Raises GenomeError that names it."""
+        """Refuses what no module is built for yet. Raises GenomeError that names it."""
         name = f"block {self.block.id!r}" if self.kind == "block" and self.block else self.name
         self.part.check_buildable(name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def divisible(value: float, divisor: int) -> int:
-    """The nearest multiple, at least ``divisor``, never more than a tenth below ``value``."""
+    """The nearest multiple, at least `divisor`, never more than a tenth below `value`."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
 

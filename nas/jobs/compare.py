@@ -38,7 +38,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     """Compares two runs of one kind, and prints what differs.
 
     Searches are compared by the score that they maximise: the trials that pair, the winners'
-    second looks, and the expected best of equally many trials, each with a 95 % interval.
+    re-evaluations, and the expected best of equally many trials, each with a 95 % interval.
     Trainings are compared by their numbers on ``val``; of one training each there is no interval.
 
     Args:
@@ -138,7 +138,7 @@ def _searches(one: _Kept, two: _Kept, names: tuple[str, str]) -> Comparison:
         notes.append("A trial isn't the same in both, so their scores may differ by that alone.")
     for name, found in zip(names, (first, second), strict=True):
         if not found.search.result.finalists:
-            notes.append(f"{name} has no second look: its winner is the highest of noisy scores.")
+            notes.append(f"{name} has no re-evaluation: its winner is the highest of noisy scores.")
     verdicts = [f"{row.name}: {row.verdict(names)} ({row.basis})." for row in scores]
     if not scores:
         verdicts = ["Too few trials have a score to compare them."]

@@ -134,7 +134,7 @@ def _inputs(proxy: Proxy, space: DetectorSpace) -> list[Input]:
         ConfigError: two of the space's become one, so that no trial could tell them apart.
     """
     genome = space.sample(random.Random(0))
-    scaled = [proxy.scaled(genome.but(input=source)).input for source in space.inputs]
+    scaled = [proxy.scaled(genome.replace(input=source)).input for source in space.inputs]
     sides = [source.size for source in scaled]
     if len(set(sides)) < len(sides):
         raise ConfigError(
@@ -236,7 +236,7 @@ class _Progress:
         phase = event.trial.phase
         if phase not in self.tasks:
             self.bar.update(self.tasks["search"], total=self.bar.tasks[0].completed)
-            self.tasks[phase] = self.bar.add_task("second look", total=self.plan.looks, note="")
+            self.tasks[phase] = self.bar.add_task("re-evaluation", total=self.plan.looks, note="")
         if event.kind == "told":
             self._finished(event)
 

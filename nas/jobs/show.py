@@ -28,7 +28,7 @@ def show(ref: str, other: str | None = None, *, out: Path | None = None) -> list
 
 def _named(ref: str) -> Genome:
     genome = parse(ref).genome()
-    return genome if genome.name else genome.but(name=ref)
+    return genome if genome.name else genome.replace(name=ref)
 
 
 def _file_name(ref: str) -> str:

@@ -73,7 +73,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     refuse(lacking_to_train(split, empty_images=recipe.empty_images, least=least_images(recipe)))
     show_plan(config, genome, split, val)
     model = _first_model(config, genome, split, begun=Run(folder).begun)
-    board = Board(Run(folder).tensorboard, wanted=config.tensorboard)
+    board = Board(Run(folder).tensorboard, enabled=config.tensorboard)
     if dry_run:
         look_ahead(Training(model, config, split, val, folder, config.compute.workers))
         return None

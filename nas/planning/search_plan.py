@@ -50,7 +50,7 @@ def _rows(config: SearchConfig, space: DetectorSpace, proxy: Proxy, left: str) -
         "controller": config.controller.name,
         "budget": f"{budget_text(config)}; {config.control.share:.0%} of trials are uniform draws",
         "early stopping": stopping_text(config.stopping),
-        "second look": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
+        "re-evaluation": f"{config.finalists.count} an arm × {config.finalists.repeats} seeds × "
         f"{config.finalists.length} times as long, "
         f"{'within the time for trials' if plan.is_timed else 'on top of the budget'}",
         "forecast": f"{'how many trials, and when' if plan.is_timed else 'when'} "
@@ -124,8 +124,8 @@ def plan_of(config: SearchConfig) -> Plan:
 
 
 def forecast_text(forecast: Forecast, now: datetime) -> str:
-    """``118 trials, then a second look of 24 min, over at 17:45; 3 h 12 min stay …``."""
-    look = f", then a second look of {time_text(forecast.look)}" if forecast.look else ""
+    """``118 trials, then a re-evaluation of 24 min, over at 17:45; 3 h 12 min stay …``."""
+    look = f", then a re-evaluation of {time_text(forecast.look)}" if forecast.look else ""
     kept = f"; {time_text(forecast.retrain)} stay for retraining" if forecast.retrain else ""
     return f"{forecast.trials} trials{look}, {over_text(forecast, now)}{kept}"
 

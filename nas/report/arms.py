@@ -15,7 +15,7 @@ DRAWS = 2000
 
 
 class ExpectedBest(NamedTuple):
-    """The best reward to be expected of ``trials`` draws, with a 95 % interval."""
+    """The best reward to be expected of `trials` draws, with a 95 % interval."""
 
     mean: float
     low: float
@@ -34,14 +34,14 @@ def _told(row: Record) -> int:
 
 
 def expected_best(rewards: Sequence[float], trials: int, seed: int = 0) -> ExpectedBest:
-    """Estimates the best of ``trials`` draws from the distribution that gave ``rewards``.
+    """Estimates the best of `trials` draws from the distribution that gave `rewards`.
 
     The mean is exact for draws with replacement from the rewards themselves: the k-th smallest of
     N is the best of n with probability (k/N)^n − ((k−1)/N)^n (Dodge et al., arXiv 1909.03004,
-    section 3.1).  The interval is a bootstrap's over the rewards.
+    section 3.1). The interval is a bootstrap's over the rewards.
 
     Raises:
-        ValueError: there are no rewards.
+        ValueError: There are no rewards.
     """
     if not rewards:
         raise ValueError("no rewards: there is nothing to expect")
@@ -56,7 +56,7 @@ def expected_best(rewards: Sequence[float], trials: int, seed: int = 0) -> Expec
 
 
 def comparison(records: Sequence[Record], objective: ObjectiveSettings) -> dict[Arm, ExpectedBest]:
-    """The expected best of each arm at the same number of trials: that of the smaller arm.
+    """Returns the expected best of each arm at as many trials as the smaller arm has.
 
     Empty where one of them has fewer than two.
     """

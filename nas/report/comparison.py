@@ -29,9 +29,11 @@ class Compared:
     """A number that both runs have.
 
     Attributes:
-        first, second: of each run.
-        interval: of the first minus the second; None where nothing tells how far it spreads.
-        basis: what the interval rests on, or why there is none.
+        name: What the number is.
+        first: The first run's.
+        second: The second run's.
+        interval: The first minus the second; None where nothing tells how far it spreads.
+        basis: What the interval rests on, or why there is none.
     """
 
     name: str
@@ -46,7 +48,7 @@ class Compared:
         return self.first - self.second
 
     def verdict(self, names: tuple[str, str]) -> str:
-        """What may be said, in plain words; `names` are those of the runs."""
+        """Says in plain words what may be claimed; `names` are those of the runs."""
         if self.interval is None:
             return "no verdict"
         if not self.interval.distinguishable:
@@ -59,12 +61,12 @@ class Comparison:
     """All that `nas compare` shows.
 
     Attributes:
-        names: of the runs.
-        metric: what the scores are; empty where each has a name of its own.
-        scores: each number of both.
-        costs: by name, as text, of each run.
-        settings: those that differ, by their name with dots.
-        words: sentences; the verdicts first.
+        names: The runs' names.
+        metric: What the scores are; empty where each has a name of its own.
+        scores: The numbers that both have.
+        costs: Each run's costs as text, by name.
+        settings: The settings that differ, by their name with dots.
+        words: Sentences, the verdicts first.
     """
 
     names: tuple[str, str]
@@ -84,11 +86,11 @@ class Search:
 
     @property
     def length(self) -> int:
-        """How many times as long as a trial the longest second look is."""
+        """Length of the longest re-evaluation, in trials."""
         return max((row.length for row in self._again()), default=1)
 
-    def second_look(self) -> dict[int, float]:
-        """The winner's scores by their fresh seed, of the longest look as `result` counts it."""
+    def winner_scores(self) -> dict[int, float]:
+        """Returns the winner's scores by fresh seed, of the longest re-evaluation."""
         if not self.result.finalists:
             return {}
         winner = self.result.finalists[0].record.key
@@ -99,7 +101,7 @@ class Search:
         }
 
     def costs(self) -> dict[str, str]:
-        """What was spent, and what the winner costs."""
+        """Returns what was spent, and what the winner costs."""
         own = [row for row in self.records if row.cached_from is None]
         texts = {
             "trials": str(len(self.result.trials)),
@@ -117,17 +119,17 @@ class Search:
 
 
 def search_scores(first: Search, second: Search) -> tuple[Compared, ...]:
-    """The trials that pair, the winners' second looks, and the expected best of equally many."""
-    found = (
+    """Compares trials that pair, the winners' re-evaluations and the expected best of n trials."""
+    scores = (
         same_trials(first, second),
-        second_looks(first, second),
+        reevaluations(first, second),
         expected_bests(first, second),
     )
-    return tuple(row for row in found if row is not None)
+    return tuple(row for row in scores if row is not None)
 
 
 def same_trials(first: Search, second: Search) -> Compared | None:
-    """Trials of the same architecture with the same seed; None where there are none."""
+    """Compares trials of the same architecture with the same seed; None where there are none."""
     one, two = (
         {
             (row.key, row.seed): search.result.objective.score(row)
@@ -139,12 +141,12 @@ def same_trials(first: Search, second: Search) -> Compared | None:
     return _paired("same architecture and seed", one, two)
 
 
-def second_looks(first: Search, second: Search) -> Compared | None:
-    """The winners' scores with fresh seeds; None where one run has none."""
-    one, two = first.second_look(), second.second_look()
+def reevaluations(first: Search, second: Search) -> Compared | None:
+    """Compares the winners' scores with fresh seeds; None where one run has none."""
+    one, two = first.winner_scores(), second.winner_scores()
     if not (one and two):
         return None
-    name, scores = "winner's second look", (list(one.values()), list(two.values()))
+    name, scores = "winner re-evaluated", (list(one.values()), list(two.values()))
     if first.length != second.length:
         basis = f"{first.length} and {second.length} times as long as a trial"
         return Compared(name, fmean(scores[0]), fmean(scores[1]), None, basis)
@@ -158,7 +160,7 @@ def second_looks(first: Search, second: Search) -> Compared | None:
 
 
 def expected_bests(first: Search, second: Search) -> Compared | None:
-    """The expected best of as many trials as the smaller run has; None below two.
+    """Compares the expected best of as many trials as the smaller run has; None below two.
 
     Trials of both arms count. Each estimate is a little low, the smaller run's the more
     (`nas.report.arms.expected_best` draws with replacement).
@@ -181,14 +183,14 @@ def differing(
     first: Mapping[Any, Any], second: Mapping[Any, Any], within: str = ""
 ) -> dict[str, tuple[Any, Any]]:
     """Settings that differ, by their name with dots; what isn't there is "not set"."""
-    found: dict[str, tuple[Any, Any]] = {}
+    differences: dict[str, tuple[Any, Any]] = {}
     for key in sorted(first.keys() | second.keys(), key=str):
         one, two = first.get(key, "not set"), second.get(key, "not set")
         if isinstance(one, Mapping) and isinstance(two, Mapping):
-            found |= differing(one, two, f"{within}{key}.")
+            differences |= differing(one, two, f"{within}{key}.")
         elif one != two:
-            found[f"{within}{key}"] = one, two
-    return found
+            differences[f"{within}{key}"] = one, two
+    return differences
 
 
 def shown(comparison: Comparison) -> Group:
@@ -221,8 +223,8 @@ def _paired(name: str, first: Mapping[Any, float], second: Mapping[Any, float]) 
 
 def _score_cells(row: Compared) -> tuple[str, ...]:
     values = number_text(row.first), number_text(row.second), f"{row.difference:+.4f}"
-    found = row.interval
-    return (row.name, *values, f"{found.low:+.4f} to {found.high:+.4f}" if found else "–")
+    interval = row.interval
+    return (row.name, *values, f"{interval.low:+.4f} to {interval.high:+.4f}" if interval else "–")
 
 
 def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -29,7 +29,7 @@ def curves(
     objective: ObjectiveSettings,
     finalists: Sequence[Finalist] = (),
 ) -> bytes:
-    """Two panels, 1200 × 480 pixels: best so far, and every trial beside the second looks."""
+    """Draws two panels, 1200 × 480 pixels: best so far, and all trials beside re-evaluations."""
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(12, 4.8), dpi=100, facecolor="white", layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))

@@ -20,12 +20,12 @@ ARMS: Mapping[Arm, str] = {"controller": "controller", "control": "random"}
 
 
 def number_text(value: float | None) -> str:
-    """Returns a score: ``0.375``, or a dash."""
+    """Returns a score: `0.375`, or a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def time_text(seconds: float) -> str:
-    """Returns a time as one reads it: ``84 s``, ``12 min``, ``3 h 05 min``."""
+    """Returns a time as one reads it: `84 s`, `12 min`, `3 h 05 min`."""
     if not math.isfinite(seconds) or seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -33,7 +33,7 @@ def time_text(seconds: float) -> str:
 
 
 def cost_text(name: str, value: float | None) -> str:
-    """Returns a cost with its unit: ``28.5 M``; a number too small for that as it is: ``5``."""
+    """Returns a cost with its unit: `28.5 M`; a number too small for that as it is: `5`."""
     if value is None:
         return "–"
     unit, sign = UNITS.get(name, (1.0, ""))
@@ -45,7 +45,7 @@ def cost_text(name: str, value: float | None) -> str:
 
 
 def objective_text(objective: ObjectiveSettings) -> str:
-    """Returns what is searched for: ``ap50 · (macs / 30 G)^-0.07``."""
+    """Returns what is searched for: `ap50 · (macs / 30 G)^-0.07`."""
     shape = objective.shape
     if shape is None:
         ways = f" against {', '.join(objective.axes)}" if objective.spread else ""

@@ -20,16 +20,16 @@ def front_rows(result: Result) -> tuple[list[str], list[list[str]]]:
         return heads, []
     rows = []
     for row in sorted(result.pareto, key=objective.point, reverse=True):
-        known = {**row.costs, **row.metrics}
-        costs = [cost_text(name, known.get(name)) for name in objective.axes]
+        values = {**row.costs, **row.metrics}
+        costs = [cost_text(name, values.get(name)) for name in objective.axes]
         rows.append(
-            [str(row.number), proposed_by(row), number_text(known[objective.maximize]), *costs]
+            [str(row.number), proposed_by(row), number_text(values[objective.maximize]), *costs]
         )
     return heads, rows
 
 
 def growth(records: Sequence[Record], objective: ObjectiveSettings) -> str:
-    """One sentence: the hypervolume after each quarter of the trials, and where it begins."""
+    """Says in one sentence how the hypervolume grew over each quarter of the trials."""
     origin = reference_point(records, objective)
     course = hypervolume_over_time(records, objective, origin)
     if not course or not all(map(math.isfinite, origin)):

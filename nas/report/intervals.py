@@ -26,10 +26,10 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of independent values by Student's t; of paired values, give the differences.
+    """Returns the mean of independent values by Student's t; of pairs, give the differences.
 
     Raises:
-        ValueError: there are fewer than two.
+        ValueError: There are fewer than two.
     """
     if len(values) < 2:
         raise ValueError(f"{len(values)} values: a spread takes at least two")
@@ -38,12 +38,12 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def welch_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """The mean of ``first`` minus that of ``second``, of independent values that don't pair.
+    """Returns the mean of `first` minus that of `second`, of values that don't pair.
 
     The spreads may differ (Welch 1947, Biometrika 34:28).
 
     Raises:
-        ValueError: one of them has fewer than two.
+        ValueError: One of them has fewer than two.
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"{len(first)} and {len(second)} values: a spread takes at least two")
@@ -57,7 +57,7 @@ def welch_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
 
 
 def difference(first: ExpectedBest, second: ExpectedBest) -> Interval:
-    """The difference of two independent estimates, from the interval of each.
+    """Returns the difference of two independent estimates, from the interval of each.
 
     Its ends are Zou and Donner's (2008, Statistics in Medicine 27:1693), which let an interval
     be longer on one side: that of a maximum is.
@@ -71,14 +71,14 @@ def difference(first: ExpectedBest, second: ExpectedBest) -> Interval:
 
 
 def t_quantile(probability: float, freedom: float) -> float:
-    """Returns the quantile of Student's t: below it t lies with ``probability``.
+    """Returns the quantile of Student's t: below it t lies with `probability`.
 
     Args:
-        probability: from 0.5 to below 1.
-        freedom: degrees of freedom, at least 1; Welch's needn't be whole.
+        probability: From 0.5 to below 1.
+        freedom: Degrees of freedom, at least 1; Welch's needn't be whole.
 
     Raises:
-        ValueError: one of them is out of range.
+        ValueError: One of them is out of range.
     """
     if not (0.5 <= probability < 1 <= freedom < math.inf):
         raise ValueError(f"probability {probability}, {freedom} degrees of freedom: out of range")

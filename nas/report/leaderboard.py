@@ -29,10 +29,11 @@ NAMED = 3
 
 
 def leaderboard(result: Result, count: int = 10) -> Table:
-    """The best architectures of a search, best first; those looked at twice come before others.
+    """Lists the best architectures of a search, re-evaluated ones before the others.
 
     Args:
-        count: rows at most.
+        result: What the search came to.
+        count: Rows at most.
     """
     seconds = bool(result.finalists)
     ranked = ranking(result)[:count]
@@ -54,13 +55,13 @@ def leaderboard(result: Result, count: int = 10) -> Table:
         padding=(0, 1 if roomy else 0, 0, 0),  # a row fits a terminal of 80 columns
         pad_edge=False,
     )
-    heads = ["#", "trial", "arm", "second look" if seconds else "", objective.score_name, extra]
+    heads = ["#", "trial", "arm", "re-evaluated" if seconds else "", objective.score_name, extra]
     for head in (*heads, *(name.removesuffix("_ms") for name in costs), "time"):
         if head:
             table.add_column(head, justify="left" if head == "arm" else "right", no_wrap=True)
     for place, (row, again) in enumerate(ranked, start=1):
         cells = [str(place), str(row.number), proposed_by(row)]
-        cells += [_second_look(again)] if seconds else []
+        cells += [_reevaluation_text(again)] if seconds else []
         cells.append(number_text(objective.score(row)))
         cells += [number_text(row.metrics.get(extra))] if extra else []
         cells += [cost_text(name, row.costs.get(name)) for name in costs]
@@ -68,7 +69,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
     if not ranked:
         table.caption = "no trial has a score yet"
     elif seconds:
-        table.caption = "second look: mean ± spread over fresh seeds; it decides the order"
+        table.caption = "re-evaluated: mean ± spread over fresh seeds; it decides the order"
     return table
 
 
@@ -84,10 +85,10 @@ def ranking(result: Result) -> list[tuple[Record, Finalist | None]]:
 
 
 def top(path: Path, count: int = 10) -> RenderableType:
-    """`nas top`: the leaderboard of a run's folder, finished or under way, and how it stands.
+    """Shows the leaderboard of a run's folder, finished or under way, and how it stands.
 
     Raises:
-        RunError: there is no search in that folder.
+        RunError: There is no search in that folder.
     """
     records, objective = Run(path).read_search()
     result = result_of(records, objective)
@@ -95,7 +96,7 @@ def top(path: Path, count: int = 10) -> RenderableType:
 
 
 def standing(records: Sequence[Record]) -> str:
-    """One line: how many trials are done, stopped early, under way, failed, or from the cache."""
+    """Counts in one line the trials that are done, stopped, under way, failed or cached."""
     search = [row for row in records if row.phase == "search"]
     own = [row for row in search if row.cached_from is None]
     parts = [f"{amount(sum(row.status is Status.DONE for row in own), 'trial')} scored"]
@@ -105,9 +106,9 @@ def standing(records: Sequence[Record]) -> str:
     if under_way:
         parts.append(f"{under_way} under way")
     parts += [f"{count} × {kind}" for kind, count in failures(own).items()]
-    known = len(search) - len(own)
-    if known:
-        parts.append(f"{known} proposed again, and not run twice")
+    repeats = len(search) - len(own)
+    if repeats:
+        parts.append(f"{repeats} proposed again, and not run twice")
     earlier = sum(row.phase == "earlier" for row in records)
     if earlier:
         parts.append(f"{earlier} known from an earlier run")
@@ -115,7 +116,7 @@ def standing(records: Sequence[Record]) -> str:
 
 
 def stopped(records: Sequence[Record]) -> list[Record]:
-    """The search's own trials that were ended early; they have reports, but no score."""
+    """Returns the search's own trials that were ended early; they have reports, but no score."""
     return [
         row
         for row in records
@@ -124,7 +125,7 @@ def stopped(records: Sequence[Record]) -> list[Record]:
 
 
 def failures(records: Sequence[Record]) -> dict[str, int]:
-    """How many rows failed, by kind in plain words, the most frequent first."""
+    """Counts failed rows by kind in plain words, the most frequent first."""
     counts: dict[str, int] = {}
     for row in records:
         if row.failure is not None and row.cached_from is None:
@@ -134,7 +135,7 @@ def failures(records: Sequence[Record]) -> dict[str, int]:
 
 
 def failed_lines(records: Sequence[Record]) -> list[str]:
-    """Which trials failed and why, a line for each reason: the most frequent ones first.
+    """Says which trials failed and why, a line a reason, the most frequent first.
 
     What is over a limit isn't run, and so no failure: its number says enough.
     """
@@ -158,7 +159,7 @@ def failed_lines(records: Sequence[Record]) -> list[str]:
 
 
 def _trials_text(numbers: Sequence[int]) -> str:
-    """The trials as one says them: ``trial 4``, ``trials 0, 1, 2 and 5 more``."""
+    """Names trials as one says them: `trial 4`, `trials 0, 1, 2 and 5 more`."""
     if len(numbers) == 1:
         return f"trial {numbers[0]}"
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
@@ -166,12 +167,12 @@ def _trials_text(numbers: Sequence[int]) -> str:
 
 
 def closing(path: Path, result: Result, data: Path | None = None) -> RenderableType:
-    """The last lines of a search: where it is, what won, and what to type next."""
+    """Returns the last lines of a search: where it is, what won, and what to type next."""
     lines = [f"run: {path}"]
     if result.best is not None:
         again = next((f for f in result.finalists if f.record is result.best), None)
         score = (
-            f"{_second_look(again)} on a second look"
+            f"{_reevaluation_text(again)} re-evaluated"
             if again
             else number_text(result.objective.score(result.best))
         )
@@ -195,7 +196,7 @@ def _lines(lines: Sequence[str]) -> Text:
 
 
 def _off_target(best: Record, objective: ObjectiveSettings) -> list[str]:
-    """A note where a search didn't land on its target."""
+    """Returns a note where a search didn't land on its target."""
     shape = objective.shape
     if shape is None or shape.kind != "absolute":
         return []
@@ -211,13 +212,13 @@ def _off_target(best: Record, objective: ObjectiveSettings) -> list[str]:
 
 
 def next_commands(path: Path, data: Path | None = None) -> list[str]:
-    """What to type after a search."""
+    """Returns the commands that one types after a search."""
     run, final = shlex.quote(str(path)), shlex.quote(f"{path}-final")
     place = f" --data {shlex.quote(str(data))}" if data is not None else ""
     return [f"nas train --genome {run}{place} --run {final}", f"nas report {run}"]
 
 
-def _second_look(finalist: Finalist | None) -> str:
+def _reevaluation_text(finalist: Finalist | None) -> str:
     if finalist is None:
         return "–"
     if len(finalist.rewards) < 2:

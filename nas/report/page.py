@@ -1,7 +1,7 @@
 """`nas report`: one HTML file that tells a search to somebody who wasn't there.
 
 Everything is inside the file: pictures as SVG or base64, style as text, no script, no network. Its
-words stand in ``page.html.j2``; here is what they are about.
+words stand in `page.html.j2`; here is what they are about.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Rows(NamedTuple):
 
 
 def write_page(path: Path, out: Path | None = None) -> Path:
-    """Writes a search's page to ``RUN/report/index.html``, or into the folder ``out``.
+    """Writes a search's page to `RUN/report/index.html`, or into the folder `out`.
 
     Raises:
-        RunError: there is no search in that folder, or the page can't be written.
+        RunError: There is no search in that folder, or the page can't be written.
     """
     run = Run.open(path)
     target = (out or run.report) / "index.html"
@@ -82,7 +82,7 @@ def page(run: Run) -> str:
 
 
 def _contents(run: Run) -> dict[str, Any]:
-    """What the template tells, by its names there."""
+    """Returns what the template tells, by its names there."""
     records, objective = run.read_search()
     result = result_of(records, objective)
     bests = comparison(records, objective)
@@ -96,7 +96,7 @@ def _contents(run: Run) -> dict[str, Any]:
         "drawn": {arm: sum(row.arm == arm for row in result.trials) for arm in ARMS},
         "tiles": _tiles(records, result),
         "winner": result.best,
-        "looked_again": bool(result.finalists),
+        "re_evaluated": bool(result.finalists),
         "picture": result.best and _picture(result.best),
         "leaderboard": _leaderboard(result),
         "front": Rows(heads, front) if has_front else None,
@@ -126,18 +126,18 @@ def _tiles(records: Sequence[Record], result: Result) -> list[tuple[str, str]]:
         name = f"highest single {objective.score_name}"
         tiles.append((number_text(objective.score(result.best_observed)), name))
     if result.finalists:
-        name = f"the winner's mean {objective.score_name} on a second look"
+        name = f"the winner's mean {objective.score_name} re-evaluated"
         tiles.append((number_text(result.finalists[0].mean), name))
     return tiles
 
 
 def _picture(best: Record) -> Markup | None:
-    """The network as SVG; None in a search over something else than networks."""
+    """Draws the network as SVG; None in a search over something else than networks."""
     try:
         genome = Genome.from_json(best.candidate_json)
     except NasError:
         return None
-    picture = drawing.svg(genome.but(name=genome.name or f"trial {best.number}"))
+    picture = drawing.svg(genome.replace(name=genome.name or f"trial {best.number}"))
     return Markup(picture[picture.index("<svg") :])  # noqa: S704  the drawing escapes its names
 
 
@@ -149,7 +149,7 @@ def _leaderboard(result: Result) -> Rows | None:
     beside = [] if objective.shape is None else [objective.maximize]
     heads = ["#", "trial", "proposed by", objective.score_name, *beside, *costs, "time"]
     if result.finalists:
-        heads.insert(3, "second look")
+        heads.insert(3, "re-evaluated")
     rows = []
     for place, (row, again) in enumerate(ranked[:ROWS], start=1):
         cells = [str(place), str(row.number), proposed_by(row), number_text(objective.score(row))]
@@ -204,7 +204,7 @@ def _without_score(records: Sequence[Record], objective: ObjectiveSettings) -> R
 
 
 def _free(records: Sequence[Record]) -> int:
-    """How many failed trials cost no budget."""
+    """Counts the failed trials that cost no budget."""
     failed = [row.failure for row in records if row.failure and row.cached_from is None]
     return sum(not RULES[failure.kind].charged for failure in failed)
 
@@ -219,7 +219,7 @@ def _commands(run: Run) -> list[str]:
 
 
 def _data_of(run: Run) -> Path | None:
-    """The data folder, as the resolved config has it."""
+    """Returns the data folder, as the resolved config has it."""
     try:
         data = yamlfile.read_table(run.config).get("data_dir")
     except ConfigError:
@@ -232,7 +232,7 @@ def _text(path: Path) -> str | None:
 
 
 def _machine(run: Run) -> str | None:
-    """What is known of the last start."""
+    """Describes the machine of the last start."""
     if not run.environment.is_file():
         return None
     try:

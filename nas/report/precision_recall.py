@@ -21,7 +21,7 @@ _SETTINGS = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "f
 
 
 def precision_recall_png(curves: Curves) -> bytes:
-    """Two panels, 1200 × 520 pixels; where nothing can be said there is no line."""
+    """Draws two panels, 1200 × 520 pixels; a class without boxes has no line."""
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(12, 5.2), dpi=100, facecolor="white", layout="constrained")
         left, right = figure.subplots(1, 2)

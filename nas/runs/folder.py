@@ -48,11 +48,6 @@ class Run:
         return self.path / "genome.json"
 
     @property
-    def finals(self) -> Path:
-        """A search's finalists: what their longer trainings leave behind."""
-        return self.path / "finals"
-
-    @property
     def checkpoints(self) -> Path:
         """A training's last states, to go on from."""
         return self.path / "checkpoints"
@@ -92,7 +87,7 @@ class Run:
         """Makes the folder, or takes one that a run has written before.
 
         Raises:
-            RunError: the folder holds something else, or can't be made.
+            RunError: The folder holds something else, or can't be made.
         """
         run = cls(path)
         try:
@@ -111,12 +106,12 @@ class Run:
         """Returns the run in a folder.
 
         Raises:
-            RunError: the folder isn't there, or holds no run; names the nearest run beside it.
+            RunError: The folder isn't there, or holds no run; names the nearest run beside it.
         """
         run = cls(path)
         if not run.exists():
-            met = "holds no run" if path.is_dir() else "there is no such run"
-            raise RunError(f"{path}: {met}{near_runs(path)}")
+            state = "holds no run" if path.is_dir() else "there is no such run"
+            raise RunError(f"{path}: {state}{near_runs(path)}")
         return run
 
     def exists(self) -> bool:
@@ -127,7 +122,7 @@ class Run:
         """Returns the rows of a search, and what it maximises.
 
         Raises:
-            RunError: there is no search in that folder.
+            RunError: There is no search in that folder.
         """
         kept = self.config.is_file() and not self.store.is_file()
         if kept and yamlfile.read_table(self.config).get("job") == "train":
@@ -180,6 +175,7 @@ def unused(name: str, root: Path = RUNS) -> Path:
 
 
 def near_runs(path: Path) -> str:
+    """Returns a hint at the run beside `path` whose name is nearest; empty where there is none."""
     folder = path.parent
     try:
         runs = [p.name for p in sorted(folder.iterdir())[:1000] if Run(p).exists()]

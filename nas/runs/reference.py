@@ -36,9 +36,10 @@ class Reference:
     """What a reference on the command line names.
 
     Attributes:
-        text: as it was typed.
-        path: of the genome's JSON, the run's folder, or the checkpoint.
-        trial: the number in `RUN:17`.
+        text: The reference as it was typed.
+        kind: What it names.
+        path: The genome's JSON, the run's folder, or the checkpoint.
+        trial: The number in `RUN:17`.
     """
 
     text: str
@@ -59,7 +60,7 @@ class Reference:
         """Returns the architecture.
 
         Raises:
-            NasError: the file, run or trial has none that can be read.
+            NasError: The file, run or trial has none that can be read.
         """
         if self.path is None:
             from search_spaces import zoo
@@ -76,7 +77,7 @@ def parse(text: str) -> Reference:
     """Returns what a reference names, without reading it.
 
     Raises:
-        RunError: it is no zoo name, file or run; names the nearest that is.
+        RunError: It is no zoo name, file or run; names the nearest that is.
     """
     path = Path(text).expanduser()
     if path.is_dir():
@@ -129,7 +130,7 @@ def _best(run: Run, records: list[Record], settings: dict[str, Any]) -> Record:
     try:
         objective = ObjectiveSettings.model_validate(settings["objective"])
     except (LookupError, ValidationError):
-        raise RunError(f"{run.store}: says not what it searches for; it is damaged") from None
+        raise RunError(f"{run.store}: doesn't say what it searches for; it is damaged") from None
     best = result_of(records, objective).best
     if best is None:
         raise RunError(f"{run.path}: no trial has a score yet; wait, or type nas resume {run.path}")

@@ -284,7 +284,7 @@ class Study:
         self._phase = "finalist"
         self._times.begin_second_look(settings.length)
         if self.end_if_late():
-            log.warning("no time is left for a second look")
+            log.warning("no time is left for a re-evaluation")
             return 0
         for best, repeat in looks_due(self._ledger, settings):
             number = len(self.records)

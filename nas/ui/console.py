@@ -53,7 +53,7 @@ class Screen(Console):
 
     @property
     def has_bars(self) -> bool:
-        """Whether lines can be drawn over; a terminal that is ``dumb`` can't."""
+        """Whether lines can be drawn over; a terminal that is `dumb` can't."""
         return self.is_terminal and not self.is_dumb_terminal
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -118,7 +118,7 @@ Step = Callable[[int, int], None]
 
 
 def progress_bar() -> Progress:
-    """Description, bar, count, time spent and time left, then ``fields["note"]``, as fit."""
+    """Makes a bar of description, count, times and `fields["note"]`, as many as fit."""
     width = console.width
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
     columns += [BarColumn(bar_width=24)] if width >= 80 else []
@@ -134,7 +134,7 @@ def progress_bar() -> Progress:
 
 @contextmanager
 def counted(description: str) -> Iterator[Step]:
-    """A bar that appears with the first step and goes when the work is done."""
+    """Shows a bar that appears with the first step and goes when the work is done."""
     bar = progress_bar()
     bar.live.transient = True
     task = bar.add_task(description, total=None, note="")
@@ -172,7 +172,7 @@ class _Once(logging.Filter):
         self.shown = set[str]()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the message is new."""
+        """Returns whether the message is new."""
         message = record.getMessage()
         is_new = message not in self.shown
         self.shown.add(message)

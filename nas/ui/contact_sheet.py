@@ -70,7 +70,7 @@ def contact_sheet(
 
 
 def side_by_side(tiles: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
-    """One picture of equal squares uint8 (S, S, 3), row by row on dark grey."""
+    """Puts equal squares uint8 (S, S, 3) side by side, row by row on dark grey."""
     size = len(tiles[0])
     rows = -(-len(tiles) // columns)
     sheet = np.full((rows * size, min(columns, len(tiles)) * size, 3), 32, dtype=np.uint8)
@@ -104,7 +104,7 @@ def write_png(picture: np.ndarray, path: Path | str, software: str = "") -> Path
 
 
 def _tile(split: Split, image: Image, size: int) -> np.ndarray:
-    """uint8 (size, size, 3) of one image; crowd boxes are marked as such."""
+    """Draws one image as uint8 (size, size, 3); crowd boxes are marked as such."""
     square, place = resize(read_rgb(image.path), size, "letterbox")
     names = [split.categories[label - 1].name for label in image.labels]
     texts = [f"{n} (crowd)" if c else n for n, c in zip(names, image.crowd, strict=True)]

@@ -13,7 +13,7 @@ _GOLDEN = 0.618034
 
 
 def colour_of(label: int) -> tuple[int, int, int]:
-    """A bright RGB colour; neighbouring labels get hues that lie far apart."""
+    """Returns a bright RGB colour; neighbouring labels get hues that lie far apart."""
     red, green, blue = colorsys.hsv_to_rgb((label * _GOLDEN) % 1.0, 0.85, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: what a training came to so far, a JSON object a line, by step."""
+"""`metrics.jsonl`: what a training came to so far, a JSON object a line, by step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nas.files import write_text
 
 
 class MetricsFile:
-    """Rows of a training, each with the ``step`` after which it was written.
+    """Rows of a training, each with the `step` after which it was written.
 
     A training that was stopped goes on from its last checkpoint, and may make steps again that
     have a row already: such rows are dropped, so that every step stands in the file once.
 
     Args:
-        path: of the file; what is in it an earlier start stays, but for a line cut short.
+        path: The file; rows of an earlier start stay in it, but for a line cut short.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,10 +26,10 @@ class MetricsFile:
         self._before: list[dict[str, Any]] | None = rows  # until the first row of this start
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Appends a row; those of its own step, and of later ones, that an earlier start left go.
+        """Appends a row, and drops an earlier start's rows of its own step and of later ones.
 
         Args:
-            row: JSON values; ``step`` counts the updates made.
+            row: JSON values; `step` counts the updates made.
         """
         if self._before is not None:
             kept = [json.dumps(old) + "\n" for old in self._before if old["step"] < row["step"]]

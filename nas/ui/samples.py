@@ -22,11 +22,11 @@ SCORE = 0.3
 
 
 def learnt_from(batch: Batch, categories: Sequence[Category]) -> np.ndarray:
-    """The first pictures of a training batch with their boxes, both as augmented.
+    """Draws the first pictures of a training batch with their boxes, both as augmented.
 
     Args:
-        batch: as the training gets it.
-        categories: label k is ``categories[k - 1]``.
+        batch: A batch as the training gets it.
+        categories: Label k is `categories[k - 1]`.
 
     Returns:
         A sheet uint8 (H, W, 3).
@@ -46,11 +46,11 @@ def learnt_from(batch: Batch, categories: Sequence[Category]) -> np.ndarray:
 
 
 def found_on(split: Split, detections: Detections) -> np.ndarray:
-    """Images of a split, evenly over it, with what was found on them.
+    """Draws images of a split, spread evenly over it, with their detections.
 
     Args:
-        split: usually `val`.
-        detections: by image id, boxes xyxy in original pixels.
+        split: Usually `val`.
+        detections: By image id, boxes xyxy in original pixels.
 
     Returns:
         A sheet uint8 (H, W, 3).
@@ -59,12 +59,12 @@ def found_on(split: Split, detections: Detections) -> np.ndarray:
     places = np.linspace(0, len(shown) - 1, min(COUNT, len(shown))).round().astype(int)
     tiles = []
     for image in (shown[place] for place in places):
-        found = detections[image.id]
-        sure = np.asarray(found["scores"]) >= SCORE
-        boxes, labels = np.asarray(found["boxes"])[sure], np.asarray(found["labels"])[sure]
+        own = detections[image.id]
+        sure = np.asarray(own["scores"]) >= SCORE
+        boxes, labels = np.asarray(own["boxes"])[sure], np.asarray(own["labels"])[sure]
         texts = [
             f"{split.categories[label - 1].name} {score:.2f}"
-            for label, score in zip(labels, np.asarray(found["scores"])[sure], strict=True)
+            for label, score in zip(labels, np.asarray(own["scores"])[sure], strict=True)
         ]
         square, place = resize(read_rgb(image.path), TILE, "letterbox")
         tiles.append(draw_boxes(square, place.to_input(boxes), texts, labels))

@@ -30,7 +30,7 @@ _WORST, _BEST = 10, 5
 
 
 def numbers_table(metrics: Metrics, title: str) -> Table:
-    """COCO's twelve numbers and AP common, each with its meaning; what can't be said is a dash."""
+    """Tabulates COCO's twelve numbers and AP common with their meanings; a dash for what is NaN."""
     table = Table(title=title, title_justify="left")
     table.add_column("number")
     table.add_column("value", justify="right")
@@ -41,20 +41,20 @@ def numbers_table(metrics: Metrics, title: str) -> Table:
 
 
 def classes_table(metrics: Metrics) -> Table:
-    """The classes that have boxes, the worst first; of many only the ends."""
-    known = [(name, own) for name, own in metrics.per_class.items() if own.boxes]
-    known.sort(key=lambda item: item[1].ap)
-    without, many = len(metrics.per_class) - len(known), len(known) > _MOST
+    """Tabulates the classes that have boxes, the worst first; of many only the ends."""
+    judged = [(name, own) for name, own in metrics.per_class.items() if own.boxes]
+    judged.sort(key=lambda item: item[1].ap)
+    without, many = len(metrics.per_class) - len(judged), len(judged) > _MOST
     title = "classes, the worst first" + (f"; {without} have no box" if without else "")
-    caption = f"of {len(known)}; --out DIR writes all" if many else None
+    caption = f"of {len(judged)}; --out DIR writes all" if many else None
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("class")
     for name in ("boxes", "AP", "AP50"):
         table.add_column(name, justify="right")
-    if any(own.boxes < COMMON for _, own in known):
+    if any(own.boxes < COMMON for _, own in judged):
         table.add_column("", style="dim")
-    for place, (name, own) in enumerate(known):
-        if many and _WORST <= place < len(known) - _BEST:
+    for place, (name, own) in enumerate(judged):
+        if many and _WORST <= place < len(judged) - _BEST:
             if place == _WORST:
                 table.add_row("…")
             continue

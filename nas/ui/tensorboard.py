@@ -14,21 +14,21 @@ from nas.evaluation.metrics import Metrics
 
 
 class Board:
-    """Writes into a folder that ``tensorboard --logdir`` reads.
+    """Writes into a folder that `tensorboard --logdir` reads.
 
     A training that goes on makes some steps again: what an earlier start wrote of these is hidden.
 
     Args:
-        folder: made with the first thing to write.
-        wanted: without it nothing is ever written.
+        folder: Made with the first thing to write.
+        enabled: Without it nothing is ever written.
 
     Raises:
-        ConfigError: it is wanted, and the package isn't installed.
+        ConfigError: It is enabled, and the package isn't installed.
     """
 
-    def __init__(self, folder: Path, *, wanted: bool) -> None:
+    def __init__(self, folder: Path, *, enabled: bool) -> None:
         self.folder = folder
-        self._make = _writer_class() if wanted else None
+        self._make = _writer_class() if enabled else None
         self._writer: Any = None
 
     def __enter__(self) -> Self:
@@ -44,19 +44,19 @@ class Board:
             self._writer.close()
 
     def scalars(self, group: str, values: Mapping[str, float | None], step: int) -> None:
-        """Numbers by name after ``step`` updates, together under ``group``; None is left out."""
+        """Writes numbers by name after `step` updates, under `group`; None is left out."""
         if writer := self._at(step):
             for name, value in values.items():
                 if value is not None:
                     writer.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
-        """A picture uint8 (H, W, 3) after ``step`` updates."""
+        """Writes a picture uint8 (H, W, 3) after `step` updates."""
         if writer := self._at(step):
             writer.add_image(name, picture, step, dataformats="HWC")
 
     def judged(self, metrics: Metrics, drawn: np.ndarray, step: int) -> None:
-        """The numbers on `val`, and a picture of what was found, after the last update."""
+        """Writes the numbers on `val` and a picture of detections, after the last update."""
         numbers = {k: v for k, v in metrics.to_dict().items() if not isinstance(v, dict)}
         self.scalars("val", numbers, step)
         self.picture("val", drawn, step)

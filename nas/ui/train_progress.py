@@ -1,4 +1,4 @@
-"""What a training shows while it runs: the bar, lines in logs, ``metrics.jsonl``, TensorBoard."""
+"""What a training shows while it runs: the bar, lines in logs, `metrics.jsonl`, TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ RECENT = 20
 
 
 class Follow:
-    """Told about every update and every epoch of a training.
+    """Shows and records every update and every epoch of a training.
 
     Args:
-        bar: on which the training gets a line.
-        run: whose ``metrics.jsonl`` gets the rows.
+        bar: The bars among which the training gets a line.
+        run: The run whose `metrics.jsonl` gets the rows.
         board: TensorBoard's files.
-        epochs: of the whole training; steps: updates an epoch; images: that an update sees.
+        epochs: Epochs of the whole training.
+        steps: Updates of an epoch.
+        images: Images of an update.
     """
 
     def __init__(
@@ -39,20 +41,20 @@ class Follow:
         self.task = bar.add_task("training", total=epochs * steps, note="")
 
     def step(self, number: int, lr: float, loss: float) -> None:
-        """After each update, ``number`` counted from 0."""
+        """Shows an update that was done, `number` counted from 0."""
         self._times.append(time.perf_counter())
-        rate, made = self._rate(), number + 1
+        rate, done = self._rate(), number + 1
         shown = "" if rate is None else f"  {rate:.3g} images/s"
         note = f"epoch {number // self.steps + 1}/{self.epochs}  loss {loss:.3f}{shown}"
-        self.bar.update(self.task, completed=made, note=note)
-        if made % EVERY or made % self.steps == 0:
+        self.bar.update(self.task, completed=done, note=note)
+        if done % EVERY or done % self.steps == 0:
             return
         row = {"loss": loss, "lr": lr, "images_per_second": rate}
-        self._rows.add({"step": made, **row})
-        self.board.scalars("train", row, made)
+        self._rows.add({"step": done, **row})
+        self.board.scalars("train", row, done)
 
     def epoch(self, epoch: Epoch) -> None:
-        """After each epoch."""
+        """Shows and records an epoch that has ended."""
         rate = epoch.images / max(epoch.seconds, 1e-9)
         row = {"lr": epoch.lr, **epoch.losses, "loss": epoch.loss, "images_per_second": rate}
         self._rows.add({"epoch": epoch.number, "step": epoch.step, **row})
@@ -62,6 +64,6 @@ class Follow:
         )
 
     def _rate(self) -> float | None:
-        """Images a second over the last updates, with all that came between them."""
+        """Returns images a second over the last updates, with all that came between them."""
         seconds = self._times[-1] - self._times[0]
         return (len(self._times) - 1) * self.images / seconds if seconds > 0 else None

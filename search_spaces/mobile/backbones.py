@@ -1,6 +1,6 @@
 """Published backbones as torchvision has them, so that its ImageNet weights fit their rows.
 
-Row *i* is ``features[i]`` of torchvision's model.  Source: torchvision, models/mobilenetv2.py and
+Row *i* is `features[i]` of torchvision's model. Source: torchvision, models/mobilenetv2.py and
 models/mobilenetv3.py.
 """
 
@@ -13,7 +13,7 @@ from nas.errors import GenomeError
 from nas.genome.blocks import Block
 from nas.genome.parts import SqueezeExcite
 from nas.space import Code, Decision
-from search_spaces.mobile.listing import Layer, Row, Style, stage
+from search_spaces.mobile.listing import BlockStyle, ChainBlock, LayerSpec, stage
 from search_spaces.mobile.zoo import ibn, mobilenetv2_rows, mobilenetv3_large_rows, stem
 
 BackboneName = Literal["mobilenetv2-1.0", "mobilenetv3-large", "mobilenetv3-small"]
@@ -23,22 +23,22 @@ NAMES: tuple[BackboneName, ...] = get_args(BackboneName)
 class Backbone(NamedTuple):
     """Rows from the stem on, and the settings that its weights were trained with."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ChainBlock, ...]
     deploy: dict[str, Any]
 
 
-def mobilenetv3_small_rows() -> tuple[Row, ...]:
-    """MobileNetV3-Small up to its last 1×1."""
-    plain, hard, excite = Style("relu"), Style("hard_swish"), SqueezeExcite()
-    plain_excited, hard_excited = Style("relu", excite), Style("hard_swish", excite)
+def mobilenetv3_small_rows() -> tuple[ChainBlock, ...]:
+    """Returns MobileNetV3-Small up to its last 1×1."""
+    plain, hard, excite = BlockStyle("relu"), BlockStyle("hard_swish"), SqueezeExcite()
+    plain_excited, hard_excited = BlockStyle("relu", excite), BlockStyle("hard_swish", excite)
     return (
         stem(16, hard),
-        Row(ibn(1), 16, 2, style=plain_excited),
+        ChainBlock(ibn(1), 16, 2, style=plain_excited),
         *stage((ibn(72 / 16), ibn(88 / 24)), 24, 2, plain),
         *stage((ibn(4, 5), ibn(6, 5), ibn(6, 5)), 40, 2, hard_excited),
         *stage((ibn(3, 5), ibn(3, 5)), 48, 1, hard_excited),
         *stage((ibn(6, 5),) * 3, 96, 2, hard_excited),
-        Row(Layer("conv", 1), 576, style=hard),
+        ChainBlock(LayerSpec("conv", 1), 576, style=hard),
     )
 
 
@@ -53,7 +53,7 @@ BACKBONES: dict[BackboneName, Backbone] = {
 
 
 class FixedBackbone:
-    """A published backbone, of which only the truncation is decided: ``last`` is its last row.
+    """A published backbone, of which only the truncation is decided: `last` is its last row.
 
     The last row of stride 16 and each one behind it may be the last.
     """
@@ -68,22 +68,22 @@ class FixedBackbone:
         self.decisions = (Decision("last", tuple(range(self._end, len(self.whole)))),)
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
-        """All choices."""
+        """Returns the mask over the choices: all are legal."""
         return (True,) * len(self.decisions[0].choices)
 
-    def rows(self, code: Sequence[int]) -> tuple[Row, ...]:
-        """The chain, up to its last row."""
+    def rows(self, code: Sequence[int]) -> tuple[ChainBlock, ...]:
+        """Returns the chain, up to its last row."""
         return self.whole[: self._end + code[0] + 1]
 
     def reaches_32(self, code: Sequence[int]) -> bool:
-        """Whether the chain has maps of stride 32."""
+        """Tells whether the chain has maps of stride 32."""
         return code[0] > 0
 
     def encode(self, blocks: Sequence[Block]) -> Code:
-        """The code of a chain, by its length.
+        """Returns the code of a chain, which is its length.
 
         Raises:
-            GenomeError: it is too short, or too long.
+            GenomeError: if it is too short, or too long.
         """
         shortest, longest = self._end + 1, len(self.whole)
         if not shortest <= len(blocks) <= longest:
@@ -94,5 +94,5 @@ class FixedBackbone:
         return (len(blocks) - shortest,)
 
     def sizes(self) -> tuple[int, int]:
-        """Numbers of codes that reach stride 32, and that don't."""
+        """Returns how many codes reach stride 32, and how many don't."""
         return len(self.whole) - self._end - 1, 1

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from nas.genome import Genome
-from nas.genome.memo import Memo
-from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.memo import remembered
+from nas.genome.shapes import ResolvedBlock
 from nas.genome.tally import Tally
 
 LEVELS = range(1, 6)
@@ -22,7 +22,7 @@ _COUNTED = (
 
 
 class _Described(NamedTuple):
-    """A block: what it counts as; level; weights and multiply-adds of its convolutions."""
+    """What is counted of a block; weights and multiply-adds are those of its convolutions."""
 
     counts: tuple[str, ...]
     level: int
@@ -31,27 +31,27 @@ class _Described(NamedTuple):
 
 
 def features(genome: Genome) -> dict[str, float]:
-    """Counts of layers; and log2 of work, weights, channels and sides.
+    """Returns counts of layers, and log2 of work, weights, channels and sides.
 
-    ``work{level}`` is of a level's multiply-adds in the backbone, ``weights`` of backbone and extra
-    blocks, ``channels{level}`` of a map that the head reads; 0 where there is none.  They are for
+    `work{level}` is of a level's multiply-adds in the backbone, `weights` of backbone and extra
+    blocks, `channels{level}` of a map that the head reads; 0 where there is none. They are for
     telling networks apart: squeeze-excite and head are left out, and costs count exactly.
     """
-    found = genome.layout
+    layout = genome.layout
     counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
     macs, weights = dict.fromkeys(LEVELS, 0), 0
-    for fit in found.fitted.values():
-        block = _described[fit]
+    for resolved in layout.resolved.values():
+        block = _describe(resolved)
         counts.update(block.counts)
         weights += block.weights
         if block.counts != ("extras",):
             macs[block.level] += block.macs
     channels = dict.fromkeys(LEVELS[2:], 0)
-    channels |= {shape.level: shape.channels for shape in found.offered if shape.level in channels}
-    places = sum(shape.size**2 for shape in found.offered)
+    channels |= {shape.level: shape.channels for shape in layout.offered if shape.level in channels}
+    places = sum(shape.size**2 for shape in layout.offered)
     neck = genome.neck
     return {
-        **{name: float(count) for name, count in sorted(counts.items())},
+        **{name: float(counts[name]) for name in sorted(_COUNTED)},
         **{f"work{level}": _log2(count) for level, count in macs.items()},
         **{f"channels{level}": _log2(count) for level, count in channels.items()},
         "work": _log2(sum(macs.values())),
@@ -67,23 +67,21 @@ def _log2(value: float) -> float:
     return math.log2(value) if value else 0.0
 
 
-def _describe(fit: Fitted) -> _Described:
-    op, source = fit.block.op, fit.ins[0]
+@remembered
+def _describe(resolved: ResolvedBlock) -> _Described:
+    op, source = resolved.block.op, resolved.ins[0]
     if getattr(op, "squeeze_excite", None) is not None:
-        op = op.but(squeeze_excite=None)
+        op = op.replace(squeeze_excite=None)
     tally = Tally()
-    op.record(tally, tally.value(source.channels, source.size), fit.width, op.window.stride)
-    return _Described(_counts(fit), fit.block.level, tally.weights, tally.macs)
+    op.record(tally, tally.value(source.channels, source.size), resolved.width, op.window.stride)
+    return _Described(_counts(resolved), resolved.block.level, tally.weights, tally.macs)
 
 
-_described = Memo(_describe, REMEMBERED)
-
-
-def _counts(fit: Fitted) -> tuple[str, ...]:
-    op = fit.block.op
+def _counts(resolved: ResolvedBlock) -> tuple[str, ...]:
+    op = resolved.block.op
     if getattr(op, "project_activation", "none") != "none":
         return ("extras",)
-    counts = [f"layers{fit.block.level}", *([op.type] if op.type in _COUNTED else [])]
+    counts = [f"layers{resolved.block.level}", op.type]
     counts += ["kernel5"] * (getattr(op, "kernel", 1) == 5)
     counts += ["squeeze_excite"] * (getattr(op, "squeeze_excite", None) is not None)
     counts += ["hard_swish"] * (getattr(op, "activation", "none") == "hard_swish")

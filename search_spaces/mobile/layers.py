@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from typing import Literal
 
 from nas.errors import GenomeError
 from nas.genome.blocks import Block
+from nas.genome.memo import remembered
 from nas.genome.part import Activation, Stride
 from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
 from nas.genome.widths import compressed
-from search_spaces.mobile.listing import Layer, Style
+from search_spaces.mobile.listing import BlockStyle, LayerSpec
 
 Variant = Literal["ibn", "ibn+fused", "ibn+fused+tucker"]
 Activations = Literal["relu6", "hard_swish", "mixed"]
@@ -51,18 +51,18 @@ MULTIPLIERS = (None, *SPACE.multipliers)
 """The choices of a width; None is for a stage that isn't there."""
 
 _SIZED = tuple(product(SPACE.kernels, SPACE.expansions))
-IBN = tuple(Layer("inverted_residual", k, e) for k, e in _SIZED)
-FUSED = tuple(Layer("fused_inverted_residual", k, e) for k, e in _SIZED)
-TUCKER = tuple(Layer("tucker", 3, ratios=r) for r in product(SPACE.ratios, SPACE.ratios))
-UNEXPANDED = tuple(Layer("inverted_residual", k, 1.0) for k in SPACE.kernels)
+IBN = tuple(LayerSpec("inverted_residual", k, e) for k, e in _SIZED)
+FUSED = tuple(LayerSpec("fused_inverted_residual", k, e) for k, e in _SIZED)
+TUCKER = tuple(LayerSpec("tucker", 3, ratios=r) for r in product(SPACE.ratios, SPACE.ratios))
+UNEXPANDED = tuple(LayerSpec("inverted_residual", k, 1.0) for k in SPACE.kernels)
 """Stage 1's only layer, where it isn't a Tucker block, in all published networks."""
 
-LAYERS: dict[Variant, tuple[Layer, ...]] = {
+LAYERS: dict[Variant, tuple[LayerSpec, ...]] = {
     "ibn": IBN,
     "ibn+fused": IBN + FUSED,
     "ibn+fused+tucker": IBN + FUSED + TUCKER,
 }
-FIRST_LAYERS: dict[Variant, tuple[Layer, ...]] = {
+FIRST_LAYERS: dict[Variant, tuple[LayerSpec, ...]] = {
     "ibn": UNEXPANDED,
     "ibn+fused": UNEXPANDED,
     "ibn+fused+tucker": UNEXPANDED + TUCKER,
@@ -70,26 +70,26 @@ FIRST_LAYERS: dict[Variant, tuple[Layer, ...]] = {
 
 
 def channels(base: int, index: int) -> int:
-    """Base channels times a multiplier, by its index in ``MULTIPLIERS``; None's has none."""
+    """Returns base channels times a multiplier, by its index in `MULTIPLIERS`; 0 for None."""
     multiplier = MULTIPLIERS[index]
     return 0 if multiplier is None else compressed(base, multiplier)
 
 
-@cache
+@remembered
 def distinct(base: int) -> tuple[int, ...]:
-    """The different channels that a base has under the multipliers, ascending."""
+    """Returns the different channels that a base has under the multipliers, ascending."""
     return tuple(dict.fromkeys(channels(base, i) for i in range(1, len(MULTIPLIERS))))
 
 
-@cache
+@remembered
 def width_mask(base: int) -> tuple[bool, ...]:
-    """Which multipliers are the first to give their channels; None isn't one."""
+    """Returns a mask of the multipliers that are the first to give their channels."""
     widths = [channels(base, i) for i in range(len(MULTIPLIERS))]
     return tuple(width > 0 and width not in widths[:i] for i, width in enumerate(widths))
 
 
 def multiplier_index(block: Block, base: int) -> int:
-    """The index of the first multiplier that gives a block's width.
+    """Returns the index of the first multiplier that gives a block's width.
 
     Raises:
         GenomeError: names the block, and the widths that there are.
@@ -101,16 +101,18 @@ def multiplier_index(block: Block, base: int) -> int:
     raise GenomeError(f"block {block.id!r} is {width} wide; the space has {distinct(base)}")
 
 
-def layer_mask(choices: Sequence[Layer | None], source: int, width: int) -> tuple[bool, ...]:
-    """Which layers aren't None, and don't repeat an earlier one where they stand.
+def layer_mask(choices: Sequence[LayerSpec | None], source: int, width: int) -> tuple[bool, ...]:
+    """Returns a mask of the layers that aren't None and don't repeat an earlier one.
 
-    With 8 channels both ratios of a Tucker block come to the same.
+    Two layers repeat each other where they come to the same network: of a map of 8 channels both
+    ratios of a Tucker block leave 8, the least there are.
 
     Args:
-        choices: of a layer.
-        source, width: channels that it reads and gives.
+        choices: The layers that there are at this place.
+        source: Channels that the layer reads.
+        width: Channels that it gives.
     """
-    seen: set[tuple[Layer, int, int]] = set()
+    earlier: set[tuple[LayerSpec, int, int]] = set()
     mask = []
     for layer in choices:
         if layer is None or not layer.narrows:
@@ -118,37 +120,37 @@ def layer_mask(choices: Sequence[Layer | None], source: int, width: int) -> tupl
             continue
         into, out = layer.ratios
         hidden = (layer._replace(ratios=(0, 0)), compressed(source, into), compressed(width, out))
-        mask.append(hidden not in seen)
-        seen.add(hidden)
+        mask.append(hidden not in earlier)
+        earlier.add(hidden)
     return tuple(mask)
 
 
-def layer_of(block: Block) -> Layer | None:
-    """What a block does, but for its width and stride; None for what no layer is."""
+def layer_of(block: Block) -> LayerSpec | None:
+    """Returns what a block does, but for its width and stride; None where it is no layer."""
     op = block.op
     if isinstance(op, InvertedResidual | FusedInvertedResidual):
-        return Layer(op.type, op.kernel, op.expansion)
+        return LayerSpec(op.type, op.kernel, op.expansion)
     if isinstance(op, Tucker):
-        return Layer(op.type, op.kernel, ratios=(op.input_ratio, op.output_ratio))
+        return LayerSpec(op.type, op.kernel, ratios=(op.input_ratio, op.output_ratio))
     return None
 
 
-def said(layer: Layer) -> str:
-    """A layer in words: ``inverted_residual k5 e4``, ``tucker k3 0.25/0.75``."""
+def layer_text(layer: LayerSpec) -> str:
+    """Returns a layer in words: `inverted_residual k5 e4`, `tucker k3 0.25/0.75`."""
     into, out = layer.ratios
     rest = f"{into:g}/{out:g}" if layer.narrows else f"e{layer.expansion:g}"
     return f"{layer.type} k{layer.kernel} {rest}"
 
 
-@cache
-def style(activations: Activations, coarse: bool, excite: bool) -> Style:
-    """Activation and squeeze-excite; inside, that is MobileDet-CPU's.
+@remembered
+def style(activations: Activations, coarse: bool, excite: bool) -> BlockStyle:
+    """Returns the style of a stage; squeeze-excite is built as MobileDet-CPU's.
 
     Args:
-        activations: of the network; ``mixed`` is ReLU6 and, on coarse maps, hard-swish.
-        coarse: whether the stride is 16 or more.
-        excite: whether there is squeeze-excite.
+        activations: Of the network; `mixed` is ReLU6 and, on coarse maps, hard-swish.
+        coarse: Whether the stride is 16 or more.
+        excite: Whether there is squeeze-excite.
     """
     mixed: Activation = "hard_swish" if coarse else "relu6"
     chosen: Activation = mixed if activations == "mixed" else activations
-    return Style(chosen, SqueezeExcite(activation=chosen, gate="sigmoid") if excite else None)
+    return BlockStyle(chosen, SqueezeExcite(activation=chosen, gate="sigmoid") if excite else None)

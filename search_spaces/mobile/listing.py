@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from pydantic import Field
 from nas.errors import GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE, Block, Edge, Tap
+from nas.genome.memo import remembered
 from nas.genome.network import BatchNorm, Input, Scale, Triple, Truncation
 from nas.genome.part import Activation, Positive, Stride
 from nas.genome.parts import (
@@ -34,7 +34,7 @@ from nas.genome.parts import (
     SSDHead,
     Tucker,
 )
-from nas.settings import Settings
+from search_spaces.base import DeploySettings
 
 LayerType = Literal["conv", "inverted_residual", "fused_inverted_residual", "tucker"]
 Point = Literal["out", "expand"]
@@ -43,7 +43,7 @@ EXTRAS = (512, 256, 256, 128)
 """Widths of SSDlite's extra blocks, each of which halves the map once more."""
 
 
-class Layer(NamedTuple):
+class LayerSpec(NamedTuple):
     """What a block does, but for its width and stride.
 
     Attributes:
@@ -60,11 +60,11 @@ class Layer(NamedTuple):
 
     @property
     def narrows(self) -> bool:
-        """Whether it has hidden channels by ``ratios``, and no squeeze-excite."""
+        """Tells whether it has hidden channels by `ratios`, and no squeeze-excite."""
         return self.type == "tucker"
 
 
-class Style(NamedTuple):
+class BlockStyle(NamedTuple):
     """What a network's blocks share: their activation, and squeeze-excite or None.
 
     A conv and a tucker block have no squeeze-excite, whatever the style says.
@@ -74,7 +74,7 @@ class Style(NamedTuple):
     squeeze_excite: SqueezeExcite | None = None
 
 
-class Row(NamedTuple):
+class ChainBlock(NamedTuple):
     """One block of a chain, reading the row before it; the first row reads the picture.
 
     Attributes:
@@ -86,11 +86,11 @@ class Row(NamedTuple):
         scalable: False leaves the width of a conv as it is, whatever the factor.
     """
 
-    layer: Layer
+    layer: LayerSpec
     width: int
     stride: Stride = 1
     shortcut: bool = False
-    style: Style = Style()
+    style: BlockStyle = BlockStyle()
     scalable: bool = True
 
 
@@ -102,17 +102,16 @@ class Tapped(NamedTuple):
     pool: Stride = 1
 
 
-class DeploySettings(Settings):
+class MobileDeploySettings(DeploySettings):
     """How a chain is deployed; the defaults are torchvision's SSDlite320.
 
     Attributes:
-        width: factor on all widths, which are rounded to multiples of ``divisor``.
-        input_size, resize, mean, std: see ``nas.genome.network.Input``; one value for all colours,
+        width: factor on all widths, which are rounded to multiples of `divisor`.
+        input_size, resize, mean, std: see `nas.genome.network.Input`; one value for all colours,
             or three.
         eps, momentum: of batch norm, momentum as PyTorch counts it.
     """
 
-    width: float = Field(default=1.0, gt=0, le=16)
     divisor: int = Field(default=8, ge=1, le=64)
     input_size: int = Field(default=320, ge=32, le=4096)
     resize: Literal["letterbox", "stretch"] = "stretch"
@@ -123,31 +122,31 @@ class DeploySettings(Settings):
 
 
 def stage(
-    layers: Sequence[Layer], width: int, stride: Stride, style: Style | None = None
-) -> tuple[Row, ...]:
-    """Blocks of one width: the first has the stride and no shortcut, all others a shortcut.
+    layers: Sequence[LayerSpec], width: int, stride: Stride, style: BlockStyle | None = None
+) -> tuple[ChainBlock, ...]:
+    """Returns rows of one width: the first has the stride and no shortcut, all others a shortcut.
 
     MobileDets' rule: at the head of a stage there is none even where shapes are equal.
     """
-    shared = style or Style()
+    shared = style or BlockStyle()
     return tuple(
-        Row(layer, width, 1 if i else stride, shortcut=i > 0, style=shared)
+        ChainBlock(layer, width, 1 if i else stride, shortcut=i > 0, style=shared)
         for i, layer in enumerate(layers)
     )
 
 
-def genome_from_rows(
-    rows: Sequence[Row],
+def genome_from_listing(
+    rows: Sequence[ChainBlock],
     taps: Sequence[Tapped],
     head: HeadPart,
     *,
     extras: Sequence[int] = (),
     neck: Neck | None = None,
-    deploy: DeploySettings | None = None,
+    deploy: MobileDeploySettings | None = None,
     truncation: tuple[int, int] | None = None,
     name: str = "",
 ) -> Genome:
-    """Makes the genome of a mobile detector; row *i* becomes the block of id ``str(i)``.
+    """Makes the genome of a mobile detector; row *i* becomes the block of id `str(i)`.
 
     Args:
         rows: the chain, from the stem on.
@@ -162,7 +161,7 @@ def genome_from_rows(
     Raises:
         GenomeError: for no rows, or a tap of a row that there isn't.
     """
-    deploy = deploy or DeploySettings()
+    deploy = deploy or MobileDeploySettings()
     if not rows or any(not 0 <= tap.row < len(rows) for tap in taps):
         raise GenomeError(
             f"taps read the rows {[tap.row for tap in taps]} of {len(rows)}; "
@@ -189,12 +188,12 @@ def genome_from_rows(
 def ssdlite_head(
     anchors: Sequence[DefaultBoxes], postprocess: Postprocess | None = None
 ) -> SSDHead:
-    """SSDlite's separable head on maps with these boxes; constants are torchvision's."""
+    """Returns SSDlite's separable head for these boxes; its constants are torchvision's."""
     head = SSDHead(separable=True, anchors=tuple(anchors))
-    return head if postprocess is None else head.but(postprocess=postprocess)
+    return head if postprocess is None else head.replace(postprocess=postprocess)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def default_boxes(
     levels: int,
     smallest: float = 0.2,
@@ -204,15 +203,17 @@ def default_boxes(
     three_on_first: bool = False,
     clip: bool = True,
 ) -> tuple[DefaultBoxes, ...]:
-    """SSD's boxes for maps from fine to coarse, their scales evenly spaced.
+    """Returns SSD's boxes for maps from fine to coarse, their scales evenly spaced.
 
     Args:
-        levels: number of maps.
-        smallest, largest: scale on the first and on the last map, over the input's side.
-        ratios: width over height of each pair; the second of a pair has the inverse.
-        three_on_first: TensorFlow's first map: a square of scale 0.1 and one pair of ratio 2,
-            so 3 boxes a place.  (On other maps TensorFlow lists the second square last.)
-        clip: whether sides end at the picture's (torchvision's do, TensorFlow's don't).
+        levels: Number of maps.
+        smallest: Scale on the first map, a share of the input's side.
+        largest: Scale on the last map.
+        ratios: Width over height of each pair; the second of a pair has the inverse.
+        three_on_first: Whether the first map is as TensorFlow has it: a square of scale 0.1 and
+            one pair of ratio 2, so 3 boxes a place. (On other maps TensorFlow lists the second
+            square last.)
+        clip: Whether sides end at the picture's (torchvision's do, TensorFlow's don't).
 
     Source: torchvision, models/detection/anchor_utils.py; tensorflow/models,
     research/object_detection/anchor_generators/multiple_grid_anchor_generator.py.
@@ -224,14 +225,14 @@ def default_boxes(
         for scale, following in itertools.pairwise(scales)
     ]
     if three_on_first and boxes:
-        boxes[0] = boxes[0].but(ratios=(2.0,), squares=(0.1,))
+        boxes[0] = boxes[0].replace(ratios=(2.0,), squares=(0.1,))
     return tuple(boxes)
 
 
 # --- blocks, made and validated once: genomes share them and their cached signatures -------------
 
 
-def _chain(rows: Sequence[Row]) -> tuple[Block, ...]:
+def _chain(rows: Sequence[ChainBlock]) -> tuple[Block, ...]:
     blocks, level, parent = [], 0, IMAGE
     for i, row in enumerate(rows):
         level += int(math.log2(row.stride))
@@ -240,17 +241,17 @@ def _chain(rows: Sequence[Row]) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-@lru_cache(maxsize=16_384)
-def _block(name: str, level: int, row: Row, parent: str) -> Block:
+@remembered
+def _block(name: str, level: int, row: ChainBlock, parent: str) -> Block:
     return Block(id=name, level=level, op=_operation(row), inputs=(Edge(block=parent),))
 
 
-@lru_cache(maxsize=4096)
-def _operation(row: Row) -> Operation:
+@remembered
+def _operation(row: ChainBlock) -> Operation:
     return _OPERATIONS[row.layer.type](row)
 
 
-def _shared(row: Row) -> dict[str, Any]:
+def _shared(row: ChainBlock) -> dict[str, Any]:
     return {
         "width": row.width,
         "kernel": row.layer.kernel,
@@ -259,23 +260,23 @@ def _shared(row: Row) -> dict[str, Any]:
     }
 
 
-def _conv(row: Row) -> Conv:
+def _conv(row: ChainBlock) -> Conv:
     shortcut: Literal["identity", "none"] = "identity" if row.shortcut else "none"
     return Conv(**_shared(row), shortcut=shortcut, scalable=row.scalable)
 
 
-def _tucker(row: Row) -> Tucker:
+def _tucker(row: ChainBlock) -> Tucker:
     into, out = row.layer.ratios
     return Tucker(**_shared(row), shortcut=row.shortcut, input_ratio=into, output_ratio=out)
 
 
-def _expanding(row: Row) -> dict[str, Any]:
+def _expanding(row: ChainBlock) -> dict[str, Any]:
     expansion, attention = row.layer.expansion, row.style.squeeze_excite
     fields = {"shortcut": row.shortcut, "expansion": expansion, "squeeze_excite": attention}
     return _shared(row) | fields
 
 
-_OPERATIONS: dict[LayerType, Callable[[Row], Operation]] = {
+_OPERATIONS: dict[LayerType, Callable[[ChainBlock], Operation]] = {
     "conv": _conv,
     "tucker": _tucker,
     "inverted_residual": lambda row: InvertedResidual(**_expanding(row)),
@@ -284,7 +285,7 @@ _OPERATIONS: dict[LayerType, Callable[[Row], Operation]] = {
 
 
 def _extras(widths: Sequence[int], last: Block, channels: int) -> tuple[Block, ...]:
-    """SSDlite's extra blocks: 1×1 to half their width, depthwise of stride 2, 1×1, all ReLU6."""
+    """Returns SSDlite's extra blocks: 1×1 to half the width, depthwise of stride 2, 1×1; ReLU6."""
     blocks, parent = [], last.id
     for i, width in enumerate(widths):
         blocks.append(_extra(i, last.level + i + 1, width, channels, parent))
@@ -292,7 +293,7 @@ def _extras(widths: Sequence[int], last: Block, channels: int) -> tuple[Block, .
     return tuple(blocks)
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _extra(index: int, level: int, width: int, channels: int, parent: str) -> Block:
     operation = InvertedResidual(
         width=width,
@@ -305,14 +306,14 @@ def _extra(index: int, level: int, width: int, channels: int, parent: str) -> Bl
     return Block(id=f"extra{index}", level=level, op=operation, inputs=(Edge(block=parent),))
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _tap(row: int, point: Point, pool: Stride) -> Tap:
     transform = Pool(stride=pool) if pool > 1 else None
     return Tap(block=str(row), point=point, transform=transform)
 
 
-@lru_cache(maxsize=64)
-def _input(deploy: DeploySettings) -> Input:
+@remembered
+def _input(deploy: MobileDeploySettings) -> Input:
     return Input(
         size=deploy.input_size,
         resize=deploy.resize,
@@ -325,11 +326,11 @@ def _triple(value: float | Triple) -> Triple:
     return value if isinstance(value, tuple) else (value,) * 3
 
 
-@lru_cache(maxsize=64)
-def _norm(deploy: DeploySettings) -> BatchNorm:
+@remembered
+def _norm(deploy: MobileDeploySettings) -> BatchNorm:
     return BatchNorm(eps=deploy.eps, momentum=deploy.momentum)
 
 
-@lru_cache(maxsize=64)
-def _scale(deploy: DeploySettings) -> Scale:
+@remembered
+def _scale(deploy: MobileDeploySettings) -> Scale:
     return Scale(width=deploy.width, divisor=deploy.divisor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -11,13 +10,14 @@ from pydantic import Field, model_validator
 from nas.errors import GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import Block
+from nas.genome.memo import remembered
 from nas.genome.parts import RFCR, DefaultBoxes, InvertedResidual, SSDHead
 from nas.settings import Settings
 from nas.space import Code, Decision
 from search_spaces.mobile.listing import (
     EXTRAS,
+    ChainBlock,
     Point,
-    Row,
     Tapped,
     default_boxes,
     ssdlite_head,
@@ -35,7 +35,7 @@ class BoxSettings(Settings):
 
     Attributes:
         smallest, largest: scale on the map of stride 16 and on the last one, as a share of the
-            input's side. A map of stride 8 has half of ``smallest``, as SSD's conv4_3 has.
+            input's side. A map of stride 8 has half of `smallest`, as SSD's conv4_3 has.
         three_on_first: TensorFlow's three boxes a place on the first map, not six.
         clip: whether a box's sides end at the picture's.
     """
@@ -53,7 +53,7 @@ class BoxSettings(Settings):
 
 
 class Maps(NamedTuple):
-    """What was chosen.
+    """The choices of one code.
 
     Attributes:
         finest: stride of the finest map.
@@ -72,13 +72,13 @@ class MapDecisions:
     """Decisions that come after any backbone.
 
     Without a neck the head reads the backbone's last maps and those of extra blocks, as SSDlite
-    does.  An RFCR neck gives it the backbone's maps alone, as YOLO-ReT's does, and reads the map
+    does. An RFCR neck gives it the backbone's maps alone, as YOLO-ReT's does, and reads the map
     of stride 4 too; a backbone that ends at stride 16 can't have it.
 
     Args:
-        point: where a map is tapped that isn't the last: ``out``, the last block of its stride,
-            as MobileDets have it; or ``expand``, the expansion in the block behind that one, as
-            SSDlite on MobileNets has it.  RFCR reads outputs.
+        point: where a map is tapped that isn't the last: `out`, the last block of its stride,
+            as MobileDets have it; or `expand`, the expansion in the block behind that one, as
+            SSDlite on MobileNets has it. RFCR reads outputs.
         boxes: the default boxes.
     """
 
@@ -93,7 +93,7 @@ class MapDecisions:
         self.point, self.boxes = point, boxes
 
     def legal(self, prefix: Sequence[int], reaches_32: bool) -> tuple[bool, ...]:
-        """The mask over the choices of the decision that follows a legal prefix.
+        """Returns the mask over the choices of the decision that follows a legal prefix.
 
         Args:
             prefix: choices among these decisions.
@@ -107,13 +107,13 @@ class MapDecisions:
         return not extras, *(extras for _ in self.decisions[len(prefix)].choices[1:])
 
     def sizes(self) -> tuple[int, int]:
-        """Numbers of legal codes behind a backbone that reaches stride 32, and that doesn't."""
+        """Returns how many codes follow a backbone that reaches stride 32, and one that doesn't."""
         finest, necks, extras, widths = (len(decision.choices) for decision in self.decisions)
         plain = finest * (extras - 1) * (widths - 1)
         return plain + finest * (necks - 1), plain
 
-    def parts(self, code: Sequence[int], rows: Sequence[Row]) -> dict[str, Any]:
-        """What ``genome_from_rows`` takes besides the rows."""
+    def parts(self, code: Sequence[int], rows: Sequence[ChainBlock]) -> dict[str, Any]:
+        """Returns what `genome_from_listing` takes besides the rows."""
         maps = Maps(
             *[decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
         )
@@ -131,7 +131,7 @@ class MapDecisions:
         return {"taps": (*others, stride_4._replace(pool=4)), "neck": neck, "head": head}
 
     def encode(self, genome: Genome, reaches_32: bool) -> Code:
-        """The code of a genome's taps, neck and extra blocks, as far as it can be read off them.
+        """Returns the code of taps, neck and extra blocks, as far as it can be read off them.
 
         Raises:
             GenomeError: names the decision, what it is, and what would be legal.
@@ -149,7 +149,7 @@ class MapDecisions:
 
 
 def is_extra(block: Block) -> bool:
-    """Whether a block is one of SSDlite's extra ones: they activate their projection."""
+    """Tells whether a block is one of SSDlite's extra ones: they activate their projection."""
     return isinstance(block.op, InvertedResidual) and block.op.project_activation != "none"
 
 
@@ -159,22 +159,25 @@ def _index(decision: Decision, value: object) -> int:
     return decision.choices.index(value)
 
 
-def _taps(rows: Sequence[Row], point: Point) -> tuple[Tapped, ...]:
-    """The last map of each stride from 4 on."""
+def _taps(rows: Sequence[ChainBlock], point: Point) -> tuple[Tapped, ...]:
+    """Returns the last map of each stride from 4 on."""
     strided = [i for i, row in enumerate(rows) if row.stride == 2]
     taps = [Tapped(i if point == "expand" else i - 1, point) for i in strided[2:]]
     return *taps, Tapped(len(rows) - 1)
 
 
-@lru_cache(maxsize=16)
+@remembered
 def _rfcr(collect: int, fine: bool) -> RFCR:
-    """Of the maps of strides 8, 16, 32 and 4, it gives back the first three, or two of them."""
+    """Returns the neck that reads maps of strides 8, 16, 32 and 4, and gives back the first three.
+
+    Where the finest map has stride 16, it gives back those of strides 16 and 32 alone.
+    """
     return RFCR(collect=collect, fuse=2 * collect, target=1, outputs=(0, 1, 2) if fine else (1, 2))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _head(maps: int, fine: bool, boxes: BoxSettings) -> SSDHead:
-    """A head for ``maps`` maps; the first has stride 8 if they are ``fine``."""
+    """Returns a head for `maps` maps; the first has stride 8 if they are `fine`."""
     first = boxes.three_on_first
     if not fine:
         scales = boxes.smallest, boxes.largest
@@ -183,5 +186,5 @@ def _head(maps: int, fine: bool, boxes: BoxSettings) -> SSDHead:
     half = boxes.smallest / 2
     finest = DefaultBoxes(scale=half, next_scale=boxes.smallest, clip=boxes.clip)
     if first:
-        finest = finest.but(ratios=(2.0,), squares=(half / 2,))
+        finest = finest.replace(ratios=(2.0,), squares=(half / 2,))
     return ssdlite_head((finest, *rest))

@@ -20,7 +20,7 @@ from search_spaces.base import DetectorSpace, SpaceSettings
 from search_spaces.mobile.backbones import BACKBONES, BackboneName, FixedBackbone
 from search_spaces.mobile.features import features
 from search_spaces.mobile.layers import Variant
-from search_spaces.mobile.listing import DeploySettings, Point, genome_from_rows
+from search_spaces.mobile.listing import MobileDeploySettings, Point, genome_from_listing
 from search_spaces.mobile.maps import BoxSettings, MapDecisions, is_extra
 from search_spaces.mobile.stages import SearchedBackbone
 
@@ -33,10 +33,10 @@ class MobileSpaceSettings(SpaceSettings):
     """What may be chosen, and how what is found is deployed.
 
     Attributes:
-        backbone: ``searched``, or a published one, which is only truncated: torchvision's ImageNet
+        backbone: `searched`, or a published one, which is only truncated: torchvision's ImageNet
             weights fit what is left of it.
         variant: blocks of a searched backbone; each variant's networks are in the later ones too.
-        input_factors: of ``deploy.input_size``; the sides are rounded to multiples of 32.
+        input_factors: of `deploy.input_size`; the sides are rounded to multiples of 32.
         boxes: default boxes of the head.
         deploy: width, input and batch norm; of a published backbone, by default as its weights
             were trained.
@@ -47,7 +47,7 @@ class MobileSpaceSettings(SpaceSettings):
     variant: Variant = "ibn+fused+tucker"
     input_factors: tuple[Factor, ...] = Field(default=(0.6, 0.8, 1.0, 1.2), min_length=1)
     boxes: BoxSettings = BoxSettings()
-    deploy: DeploySettings = DeploySettings()
+    deploy: MobileDeploySettings = MobileDeploySettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -55,18 +55,18 @@ class MobileSpaceSettings(SpaceSettings):
         name = str(values.get("backbone")) if isinstance(values, Mapping) else ""
         if name not in BACKBONES:
             return values
-        given = values.get("deploy", {})
-        if isinstance(given, DeploySettings):
-            given = given.model_dump(exclude_unset=True)
-        if not isinstance(given, Mapping):
+        deploy = values.get("deploy", {})
+        if isinstance(deploy, MobileDeploySettings):
+            deploy = deploy.model_dump(exclude_unset=True)
+        if not isinstance(deploy, Mapping):
             return values
-        return {**values, "deploy": {**BACKBONES[name].deploy, **given}}
+        return {**values, "deploy": {**BACKBONES[name].deploy, **deploy}}
 
 
 class MobileSpace(DetectorSpace):
     """Decisions on the backbone, then on the maps that the head reads, then on the input.
 
-    ``SearchedBackbone``, ``FixedBackbone`` and ``MapDecisions`` tell what each is about.  Where a
+    `SearchedBackbone`, `FixedBackbone` and `MapDecisions` tell what each is about. Where a
     decision can have no effect, such as on a layer beyond its stage's depth, one choice is legal.
 
     Example:
@@ -94,7 +94,7 @@ class MobileSpace(DetectorSpace):
         """Takes settings, or their fields by name.
 
         Raises:
-            ConfigError: two factors give inputs of one size, or one is too small or large.
+            ConfigError: if two factors give inputs of one size, or one is too small or large.
         """
         self.settings = settings or MobileSpaceSettings(**changes)
         name = self.settings.backbone
@@ -108,8 +108,8 @@ class MobileSpace(DetectorSpace):
         sides = Decision("input", tuple(deploy.input_size for deploy in self._deployed))
         self.decisions = (*self.backbone.decisions, *self.maps.decisions, sides)
 
-    def _deploys(self) -> tuple[DeploySettings, ...]:
-        """How a network is deployed at each of the inputs."""
+    def _deploys(self) -> tuple[MobileDeploySettings, ...]:
+        """Returns how a network is deployed at each of the inputs."""
         base, factors = self.settings.deploy, self.settings.input_factors
         sides = [SIDE * int(base.input_size * factor / SIDE + 0.5) for factor in factors]
         least, most = SIDES
@@ -123,12 +123,12 @@ class MobileSpace(DetectorSpace):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The inputs that the space's networks have."""
+        """Returns the inputs that the space's networks have."""
         first = self.decode(next(self.codes())).input
-        return tuple(first.but(size=deploy.input_size) for deploy in self._deployed)
+        return tuple(first.replace(size=deploy.input_size) for deploy in self._deployed)
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
-        """The backbone's masks, then those of the maps; every input is legal."""
+        """Returns the backbone's masks, then those of the maps; every input is legal."""
         at = len(prefix)
         if at < self._ends:
             return self.backbone.legal(prefix)
@@ -138,14 +138,14 @@ class MobileSpace(DetectorSpace):
         return (True,) * len(self._deployed)
 
     def decode(self, code: Sequence[int]) -> Genome:
-        """The genome of a code."""
+        """Returns the genome of a code."""
         self.check(code)
         rows = self.backbone.rows(code[: self._ends])
         parts = self.maps.parts(code[self._ends : -1], rows)
-        return genome_from_rows(rows, deploy=self._deployed[code[-1]], **parts)
+        return genome_from_listing(rows, deploy=self._deployed[code[-1]], **parts)
 
     def encode(self, candidate: Genome) -> Code:
-        """The only code that decodes to a genome of this key.
+        """Returns the only code that decodes to a genome of this key.
 
         Raises:
             GenomeError: names the part that the space hasn't.
@@ -163,20 +163,16 @@ class MobileSpace(DetectorSpace):
             )
         return code
 
-    def key(self, candidate: Genome) -> str:
-        """The genome's canonical key."""
-        return candidate.key
-
     def size(self) -> int:
-        """Codes of the space, which are as many networks."""
+        """Returns the number of codes, which is that of networks."""
         pairs = zip(self.backbone.sizes(), self.maps.sizes(), strict=True)
         return len(self._deployed) * sum(backbones * maps for backbones, maps in pairs)
 
     def features(self, candidate: Genome) -> dict[str, float]:
-        """See ``mobile_features.features``."""
+        """Returns what describes a genome to a model of its reward; see `features.features`."""
         return features(candidate)
 
     def describe(self) -> dict[str, Any]:
-        """The settings, without the variant where the backbone isn't searched."""
+        """Returns the settings, without the variant where the backbone isn't searched."""
         unread = {"variant"} if self.settings.backbone != "searched" else set()
         return self.settings.model_dump(mode="json", exclude=unread)

@@ -15,13 +15,13 @@ from nas.genome.part import Stride
 from nas.genome.parts import RFCR, DefaultBoxes, Postprocess, SqueezeExcite
 from search_spaces.mobile.listing import (
     EXTRAS,
-    DeploySettings,
-    Layer,
-    Row,
-    Style,
+    BlockStyle,
+    ChainBlock,
+    LayerSpec,
+    MobileDeploySettings,
     Tapped,
     default_boxes,
-    genome_from_rows,
+    genome_from_listing,
     ssdlite_head,
     stage,
 )
@@ -30,62 +30,62 @@ from search_spaces.zoo_entry import Entry
 TENSORFLOW = "tensorflow/models, research/object_detection"
 
 
-def ibn(expansion: float, kernel: int = 3) -> Layer:
-    """An inverted bottleneck; expansion 1 has no 1×1 before its depthwise convolution."""
-    return Layer("inverted_residual", kernel, expansion)
+def ibn(expansion: float, kernel: int = 3) -> LayerSpec:
+    """Returns an inverted bottleneck; expansion 1 has no 1×1 before its depthwise convolution."""
+    return LayerSpec("inverted_residual", kernel, expansion)
 
 
-def fused(expansion: float, kernel: int = 3) -> Layer:
-    """A fused one: a full convolution widens."""
-    return Layer("fused_inverted_residual", kernel, expansion)
+def fused(expansion: float, kernel: int = 3) -> LayerSpec:
+    """Returns a fused inverted bottleneck, which a full convolution widens."""
+    return LayerSpec("fused_inverted_residual", kernel, expansion)
 
 
-def tucker(into: float, out: float) -> Layer:
-    """MobileDets' generalised bottleneck, 3×3."""
-    return Layer("tucker", 3, ratios=(into, out))
+def tucker(into: float, out: float) -> LayerSpec:
+    """Returns MobileDets' generalised bottleneck, 3×3."""
+    return LayerSpec("tucker", 3, ratios=(into, out))
 
 
-def stem(width: int, style: Style) -> Row:
-    """The first convolution, 3×3 of stride 2."""
-    return Row(Layer("conv"), width, stride=2, style=style)
+def stem(width: int, style: BlockStyle) -> ChainBlock:
+    """Returns the first convolution, 3×3 of stride 2."""
+    return ChainBlock(LayerSpec("conv"), width, stride=2, style=style)
 
 
 # --- SSDlite320 on MobileNetV3-Large -------------------------------------------------------------
 
-_PLAIN, _HARD = Style("relu"), Style("hard_swish")
+_PLAIN, _HARD = BlockStyle("relu"), BlockStyle("hard_swish")
 _PLAIN_SE, _HARD_SE = (style._replace(squeeze_excite=SqueezeExcite()) for style in (_PLAIN, _HARD))
 
 
-def mobilenetv3_large_rows(tail: int) -> tuple[Row, ...]:
-    """MobileNetV3-Large up to its last 1×1; ``tail`` is 160, or 80 for the reduced one."""
+def mobilenetv3_large_rows(tail: int) -> tuple[ChainBlock, ...]:
+    """Returns MobileNetV3-Large up to its last 1×1; `tail` is 160, or 80 for the reduced one."""
     return (
         stem(16, _HARD),
-        Row(ibn(1), 16, shortcut=True, style=_PLAIN),
-        Row(ibn(4), 24, 2, style=_PLAIN),
-        Row(ibn(3), 24, shortcut=True, style=_PLAIN),
+        ChainBlock(ibn(1), 16, shortcut=True, style=_PLAIN),
+        ChainBlock(ibn(4), 24, 2, style=_PLAIN),
+        ChainBlock(ibn(3), 24, shortcut=True, style=_PLAIN),
         *stage((ibn(3, 5),) * 3, 40, 2, _PLAIN_SE),
         *stage((ibn(6), ibn(2.5), ibn(2.3), ibn(2.3)), 80, 2, _HARD),
         *stage((ibn(6), ibn(6)), 112, 1, _HARD_SE),
         *stage((ibn(6, 5),) * 3, tail, 2, _HARD_SE),
-        Row(Layer("conv", 1), 6 * tail, style=_HARD),
+        ChainBlock(LayerSpec("conv", 1), 6 * tail, style=_HARD),
     )
 
 
 def _ssdlite(name: str, tail: int) -> Genome:
-    """The first map is the expansion of the last strided block, the second the last 1×1."""
+    """Makes SSDlite on the expansion of the last strided block, and on the last 1×1."""
     taps = (Tapped(13, "expand"), Tapped(16))
     head = ssdlite_head(default_boxes(6))
-    return genome_from_rows(mobilenetv3_large_rows(tail), taps, head, extras=EXTRAS, name=name)
+    return genome_from_listing(mobilenetv3_large_rows(tail), taps, head, extras=EXTRAS, name=name)
 
 
 # --- MobileDets ----------------------------------------------------------------------------------
 
-_RELU6 = Style("relu6")
-_SWISH_SE = Style("hard_swish", SqueezeExcite(activation="hard_swish", gate="sigmoid"))
+_RELU6 = BlockStyle("relu6")
+_SWISH_SE = BlockStyle("hard_swish", SqueezeExcite(activation="hard_swish", gate="sigmoid"))
 
-Stage = tuple[int, Stride, tuple[Layer, ...]]  # width, stride, blocks
+Stage = tuple[int, Stride, tuple[LayerSpec, ...]]  # width, stride, blocks
 
-MOBILEDETS: dict[str, tuple[int, Style, tuple[Stage, ...]]] = {
+MOBILEDETS: dict[str, tuple[int, BlockStyle, tuple[Stage, ...]]] = {
     "cpu": (
         16,
         _SWISH_SE,
@@ -142,8 +142,8 @@ MOBILEDETS: dict[str, tuple[int, Style, tuple[Stage, ...]]] = {
 """By device: the stem's width, the blocks' style, and the stages."""
 
 
-def mobiledet_rows(device: str) -> tuple[Row, ...]:
-    """The backbone that was found for a device: cpu, edgetpu, dsp or gpu."""
+def mobiledet_rows(device: str) -> tuple[ChainBlock, ...]:
+    """Returns the backbone that was found for a device: cpu, edgetpu, dsp or gpu."""
     first, style, stages = MOBILEDETS[device]
     blocks = (
         row for width, stride, layers in stages for row in stage(layers, width, stride, style)
@@ -152,19 +152,19 @@ def mobiledet_rows(device: str) -> tuple[Row, ...]:
 
 
 def _mobiledet(name: str, device: str) -> Genome:
-    """The maps are the fifth stage's output and the last block's; boxes are TensorFlow's."""
+    """Makes SSDlite on the fifth stage's output and the last block's, with TensorFlow's boxes."""
     rows = mobiledet_rows(device)
     before_last_stride = max(i for i, row in enumerate(rows) if row.stride == 2) - 1
     head = ssdlite_head(
         default_boxes(6, three_on_first=True, clip=False),
         Postprocess(score=0.001, candidates=300, iou=0.6, detections=100),
     )
-    return genome_from_rows(
+    return genome_from_listing(
         rows,
         (Tapped(before_last_stride), Tapped(len(rows) - 1)),
         head,
         extras=EXTRAS,
-        deploy=DeploySettings(eps=0.01, momentum=0.01),
+        deploy=MobileDeploySettings(eps=0.01, momentum=0.01),
         name=name,
     )
 
@@ -177,13 +177,15 @@ MOBILENETV2: tuple[tuple[int, int, int, Stride], ...] = (  # expansion, width, b
 )
 
 
-def mobilenetv2_rows(width: float) -> tuple[Row, ...]:
-    """Keras's MobileNetV2: stem, 17 blocks, and the last 1×1, which never becomes narrower."""
+def mobilenetv2_rows(width: float) -> tuple[ChainBlock, ...]:
+    """Returns Keras's MobileNetV2: stem, 17 blocks, and a last 1×1 that never becomes narrower."""
     blocks = [
         stage((ibn(expansion),) * count, channels, stride, _RELU6)
         for expansion, channels, count, stride in MOBILENETV2
     ]
-    last = Row(Layer("conv", 1), int(1280 * max(width, 1.0)), style=_RELU6, scalable=False)
+    last = ChainBlock(
+        LayerSpec("conv", 1), int(1280 * max(width, 1.0)), style=_RELU6, scalable=False
+    )
     return (stem(32, _RELU6), *itertools.chain(*blocks), last)
 
 
@@ -195,13 +197,16 @@ def _boxes(scales: Sequence[tuple[float, float]]) -> tuple[DefaultBoxes, ...]:
 
 
 def _yoloret(name: str, width: float) -> Genome:
-    """Maps of stride 32, 16 and 8, and stride 4 pooled by 4; the last two rows are truncated."""
-    return genome_from_rows(
+    """Makes SSDlite on RFCR, which reads strides 32, 16 and 8, and stride 4 pooled by 4.
+
+    The last two rows are truncated.
+    """
+    return genome_from_listing(
         mobilenetv2_rows(width),
         (Tapped(16), Tapped(13), Tapped(6), Tapped(3, pool=4)),
         ssdlite_head(_boxes(((0.5, 0.9), (0.2, 0.5), (0.05, 0.2)))),
         neck=RFCR(target=1, outputs=(0, 1, 2)),
-        deploy=DeploySettings(
+        deploy=MobileDeploySettings(
             width=width, resize="letterbox", mean=0.0, std=1.0, eps=1e-3, momentum=0.01
         ),
         truncation=(16, 18),
@@ -248,7 +253,7 @@ def _yoloret_entry(width: float, ours: str) -> Entry:
 
 
 def mobile_entries() -> tuple[Entry, ...]:
-    """The entries, by family."""
+    """Returns the entries, by family."""
     small, full = "ssdlite320-mobilenetv3-large", "ssdlite320-mobilenetv3-large-full"
     return (
         Entry(

@@ -7,13 +7,13 @@ and, for SpineNet-Mobile, spinenet_mbconv.py beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE, Block, Edge, Tap
+from nas.genome.memo import remembered
 from nas.genome.network import Input, Scale
 from nas.genome.parts import (
     AlphaResample,
@@ -31,7 +31,7 @@ from nas.genome.parts import (
     SeparableResample,
     SqueezeExcite,
 )
-from nas.settings import Settings
+from search_spaces.base import DeploySettings
 
 WIDTHS = {1: 32, 2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}
 """Channels of a block's 3×3 convolution by level, before the width factor (FILTER_SIZE_MAP)."""
@@ -51,7 +51,7 @@ BlockFamily = Literal["resnet", "mobile"]
 ActivationName = Literal["relu", "swish"]
 
 
-class Row(NamedTuple):
+class PermutedBlock(NamedTuple):
     """One permuted block of a listing; parents are indices that count the two stem blocks."""
 
     level: int
@@ -60,15 +60,15 @@ class Row(NamedTuple):
     output: bool = False
 
 
-class DeploySettings(Settings):
+class SpineNetDeploySettings(DeploySettings):
     """How a listing is deployed; the defaults are SpineNet-49's.
 
     Attributes:
-        block: ``resnet``, bottlenecks and residuals; or ``mobile``, SpineNet-Mobile's inverted
+        block: `resnet`, bottlenecks and residuals; or `mobile`, SpineNet-Mobile's inverted
             residuals with squeeze-excite, its own stem, resampling by depthwise steps, and a
-            separable head.  Mobile has no α (``alpha`` isn't read) and no repeats; its authors'
-            49 is deployed with ``activation: swish``, 48 endpoints, head_width 48, 384 px.
-        width: factor on ``WIDTHS`` or ``MOBILE_WIDTHS``.
+            separable head. Mobile has no α (`alpha` isn't read) and no repeats; its authors'
+            49 is deployed with `activation: swish`, 48 endpoints, head_width 48, 384 px.
+        width: factor on `WIDTHS` or `MOBILE_WIDTHS`.
         alpha: α of each resampling; repeats: copies of each block.
         endpoints: channels of P3 to P7; head_depth, head_width: the towers of the head.
         anchor_size: side of the smallest anchor over its level's stride.
@@ -76,7 +76,6 @@ class DeploySettings(Settings):
     """
 
     block: BlockFamily = "resnet"
-    width: float = Field(default=1.0, gt=0, le=16)
     alpha: float = Field(default=0.5, gt=0, le=16)
     repeats: int = Field(default=1, ge=1, le=16)
     endpoints: int = Field(default=256, ge=1, le=16384)
@@ -94,7 +93,7 @@ class DeploySettings(Settings):
 
 
 def genome_from_listing(
-    rows: Sequence[Row], deploy: DeploySettings | None = None, name: str = ""
+    rows: Sequence[PermutedBlock], deploy: SpineNetDeploySettings | None = None, name: str = ""
 ) -> Genome:
     """Makes the genome of a listing, with merges of dangling blocks as explicit edges.
 
@@ -103,7 +102,7 @@ def genome_from_listing(
         deploy: scale, head and input.
         name: a label; it isn't part of the key.
     """
-    deploy = deploy or DeploySettings()
+    deploy = deploy or SpineNetDeploySettings()
     settings = deploy.block, deploy.alpha, deploy.activation, deploy.repeats
     stem = _mobile_stem if deploy.block == "mobile" else _stem
     blocks = list(stem(deploy.repeats, deploy.activation))
@@ -124,16 +123,20 @@ def genome_from_listing(
     )
 
 
-def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list[tuple[int, ...]]:
-    """For each row, the indices of earlier blocks that are added to its input as they are.
+def dangling_merges(
+    rows: Sequence[PermutedBlock], family: BlockFamily = "resnet"
+) -> list[tuple[int, ...]]:
+    """Returns for each row the indices of earlier blocks that are added to its input as they are.
 
     A block that nobody has read yet joins the first output block built after it that has its
-    level and its width; the stem's blocks count too.  The listing's order decides, not the
+    level and its width; the stem's blocks count too. The listing's order decides, not the
     picture's size.
     """
     stem = [(2, "bottleneck")] * len(STEM_BLOCKS)
     if family == "mobile":
         stem = [(1, "inverted_residual"), (2, "inverted_residual")]
+    # Index of each block that nobody has read yet, and what a block has to equal to take it in:
+    # level and type, from which its channels follow.
     unread = dict(enumerate(stem))
     merges: list[tuple[int, ...]] = []
     for index, row in enumerate(rows, start=len(STEM_BLOCKS)):
@@ -141,6 +144,7 @@ def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list
         for parent in row.parents:
             unread.pop(parent, None)
         joined: tuple[int, ...] = ()
+        # Its parents are read now, before it looks for others: what it reads it doesn't add again.
         if row.output:
             joined = tuple([j for j, other in unread.items() if other == shape])
             for j in joined:
@@ -150,23 +154,22 @@ def dangling_merges(rows: Sequence[Row], family: BlockFamily = "resnet") -> list
     return merges
 
 
-# Equal parts are made, and validated, once: genomes share them and their cached signatures.
-
+# --- parts, made and validated once: genomes share them and their cached signatures --------------
 
 _DIRECT = Direct()
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _block(
     index: int,
-    row: Row,
+    row: PermutedBlock,
     merged: tuple[int, ...],
     family: BlockFamily,
     alpha: float,
     activation: ActivationName,
     repeats: int,
 ) -> Block:
-    """The block of row ``index``, with direct edges from the blocks that are merged into it."""
+    """Returns the block of row `index`, with direct edges from those that are merged into it."""
     resample = _resample(family, alpha, activation)
     edges = [_edge(parent, resample) for parent in row.parents]
     return Block(
@@ -180,7 +183,7 @@ def _block(
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     convolution = Conv(width=STEM_WIDTH, kernel=7, stride=2, activation=activation, scalable=False)
     bottleneck = _operation("bottleneck", 2, activation)
@@ -192,12 +195,12 @@ def _stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
-    """A convolution of stride 2, then levels 1 and 2; ``repeats`` is 1."""
+    """Returns a convolution of stride 2 and blocks of levels 1 and 2; `repeats` is 1."""
     convolution = Conv(width=MOBILE_WIDTHS[0], stride=2, activation=activation)
-    first = _inverted_residual(1, activation).but(shortcut=False)
-    second = _inverted_residual(2, activation).but(stride=2, shortcut=False)
+    first = _inverted_residual(1, activation).replace(shortcut=False)
+    second = _inverted_residual(2, activation).replace(stride=2, shortcut=False)
     return (
         Block(id="stem", level=1, op=convolution, inputs=(Edge(block=IMAGE),)),
         Block(id="0", level=1, op=first, inputs=(Edge(block="stem"),)),
@@ -205,7 +208,7 @@ def _mobile_stem(repeats: int, activation: ActivationName) -> tuple[Block, ...]:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _operation(kind: BlockType, level: int, activation: ActivationName) -> Operation:
     return _OPERATIONS[kind](level, activation)
 
@@ -219,7 +222,7 @@ def _residual(level: int, activation: ActivationName) -> Residual:
 
 
 def _inverted_residual(level: int, activation: ActivationName) -> InvertedResidual:
-    """Expanded by 6; its squeeze-excite has a fifth of the channels that the block reads."""
+    """Returns a block expanded by 6, with squeeze-excite of a fifth of the channels it reads."""
     attention = SqueezeExcite(
         ratio=0.2, of="input", divisor=1, activation=activation, gate="sigmoid"
     )
@@ -235,35 +238,35 @@ _OPERATIONS: dict[BlockType, Callable[[int, ActivationName], Operation]] = {
 }
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _resample(family: BlockFamily, alpha: float, activation: ActivationName) -> Resample:
     if family == "mobile":
         return SeparableResample(activation=activation)
     return AlphaResample(alpha=alpha, activation=activation)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _edge(parent: int, resample: Resample) -> Edge:
     return Edge(block=str(parent), resample=resample)
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _tap(block: int) -> Tap:
     return Tap(block=str(block))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _input(size: int) -> Input:
     return Input(size=size)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _neck(width: int, activation: ActivationName) -> Endpoints:
     return Endpoints(width=width, activation=activation)
 
 
-@lru_cache(maxsize=64)
-def _head(deploy: DeploySettings, maps: int) -> RetinaNetHead:
+@remembered
+def _head(deploy: SpineNetDeploySettings, maps: int) -> RetinaNetHead:
     return RetinaNetHead(
         width=deploy.head_width,
         depth=deploy.head_depth,
@@ -273,6 +276,6 @@ def _head(deploy: DeploySettings, maps: int) -> RetinaNetHead:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _scale(width: float) -> Scale:
     return Scale(width=width)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
@@ -19,23 +18,19 @@ from pydantic import Field
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.blocks import Block
-from nas.genome.listing import resolve
 from nas.genome.network import Input
 from nas.settings import Settings
 from nas.space import Code, Decision
 from search_spaces.base import DetectorSpace, SpaceSettings
+from search_spaces.spinenet.features import features
 from search_spaces.spinenet.listing import (
     OUTPUT_LEVELS,
     STEM_BLOCKS,
+    BlockFamily,
     BlockType,
-    DeploySettings,
-    Row,
+    PermutedBlock,
+    SpineNetDeploySettings,
     genome_from_listing,
-)
-
-_COUNTED = (
-    *(f"level{level}" for level in range(1, 8)),
-    *("bottleneck", "residual", "down", "same", "up", "octaves", "merges"),
 )
 
 Variant = Literal["paper", "released", "released-v2", "released-mobile"]
@@ -45,12 +40,12 @@ class SpineNetSpaceSettings(SpaceSettings):
     """What may be chosen, and how what is found is deployed.
 
     Attributes:
-        variant: ``paper``; or Google's ``released`` (11 intermediates, window 4),
-            ``released-v2`` (10, window 4, offsets up to 1, bottlenecks only) or, for
-            ``deploy.block: mobile``, ``released-mobile`` (11, window 4, more of them coarse).
+        variant: `paper`; or Google's `released` (11 intermediates, window 4),
+            `released-v2` (10, window 4, offsets up to 1, bottlenecks only) or, for
+            `deploy.block: mobile`, `released-mobile` (11, window 4, more of them coarse).
         intermediates: number of intermediate blocks, at most what the variant's allocation has.
         window: how many of the last blocks an intermediate may read; 0 is all of them.
-        deploy: blocks, scale, head and input of the deployed detector; ``deploy.block: mobile``
+        deploy: blocks, scale, head and input of the deployed detector; `deploy.block: mobile`
             makes every block an inverted residual, whatever the variant.
     """
 
@@ -58,12 +53,13 @@ class SpineNetSpaceSettings(SpaceSettings):
     variant: Variant = "paper"
     intermediates: int | None = Field(default=None, ge=1, le=11)
     window: int | None = Field(default=None, ge=0, le=32)
-    deploy: DeploySettings = DeploySettings()
+    deploy: SpineNetDeploySettings = SpineNetDeploySettings()
 
 
 class _Rules(Settings):
     """One variant: intermediates per base level, level offsets, block types, window."""
 
+    family: BlockFamily = "resnet"
     levels: tuple[int, ...]
     offsets: tuple[int, ...]
     types: tuple[BlockType, ...]
@@ -90,6 +86,7 @@ _VARIANTS: dict[str, _Rules] = {
         window=4,
     ),
     "released-mobile": _Rules(
+        family="mobile",
         levels=(2, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5),
         offsets=(-1, 0, 1, 2),
         types=("inverted_residual",),
@@ -101,7 +98,7 @@ _VARIANTS: dict[str, _Rules] = {
 class SpineNetSpace(DetectorSpace):
     """Decisions in the paper's order: the permutation first, then each block's own choices.
 
-    ``intermediate{i}`` picks which base block stands at place *i*, ``output{i}`` which level;
+    `intermediate{i}` picks which base block stands at place *i*, `output{i}` which level;
     then for each block its level offset (intermediates), its type and its pair of parents.
 
     Example:
@@ -126,7 +123,7 @@ class SpineNetSpace(DetectorSpace):
         self.settings = settings or SpineNetSpaceSettings(**changes)
         rules = _VARIANTS[self.settings.variant]
         mobile = self.settings.deploy.block == "mobile"
-        if rules.types == ("inverted_residual",) and not mobile:
+        if rules.family == "mobile" and not mobile:
             raise ConfigError(
                 f"space.variant={self.settings.variant}: its blocks are inverted residuals; "
                 "give deploy.block: mobile, or another variant"
@@ -153,7 +150,7 @@ class SpineNetSpace(DetectorSpace):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The inputs that the space's networks have: one."""
+        """Returns the inputs that the space's networks have: one."""
         return (Input(size=self.settings.deploy.input_size),)
 
     def _decisions(self) -> list[Decision]:
@@ -168,7 +165,7 @@ class SpineNetSpace(DetectorSpace):
         return decisions
 
     def parent_pairs(self, i: int) -> tuple[tuple[int, int], ...]:
-        """Pairs of distinct parents that permuted block ``i`` may read, stem blocks being 0, 1."""
+        """Returns the pairs of parents that permuted block `i` may read; the stem has 0 and 1."""
         built = len(STEM_BLOCKS) + i
         first = 0
         if self.window and i < self.intermediates:
@@ -176,44 +173,44 @@ class SpineNetSpace(DetectorSpace):
         return tuple(combinations(range(first, built), 2))
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
-        """Everything is legal but to place a base block, or an output level, twice."""
+        """Returns the mask: all but a base block, or an output level, that is placed already."""
         place = len(prefix)
         if place < self.intermediates:
-            taken = set(prefix)
+            placed = set(prefix)
         elif place < self.blocks:
-            taken = set(prefix[self.intermediates :])
+            placed = set(prefix[self.intermediates :])
         else:
             return self._free[place]
-        return tuple(i not in taken for i in range(len(self.decisions[place].choices)))
+        return tuple(i not in placed for i in range(len(self.decisions[place].choices)))
 
     def decode(self, code: Sequence[int]) -> Genome:
-        """The genome of a code, in the listing's order, with merges as explicit edges."""
+        """Returns the genome of a code, in the listing's order, with merges as explicit edges."""
         self._check_fast(code)
         return genome_from_listing(self._rows(code), self.settings.deploy)
 
     def _check_fast(self, code: Sequence[int]) -> None:
-        """``check`` for masks that only forbid repetition."""
+        """Checks as `check` does, but quickly: the masks only forbid repetition."""
         places = (code[: self.intermediates], code[self.intermediates : self.blocks])
         repeated = any(len(set(part)) != len(part) for part in places)
         inside = len(code) == len(self._sizes) and all(map(operator.lt, code, self._sizes))
         if repeated or not inside or min(code) < 0:
             self.check(code)
 
-    def _rows(self, code: Sequence[int]) -> list[Row]:
-        taken = [decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
-        own = iter(taken[self.blocks :])
+    def _rows(self, code: Sequence[int]) -> list[PermutedBlock]:
+        chosen = [decision.choices[i] for decision, i in zip(self.decisions, code, strict=True)]
+        own = iter(chosen[self.blocks :])
         rows = [
-            Row(self.base_levels[label] + next(own), next(own), next(own))
-            for label in taken[: self.intermediates]
+            PermutedBlock(self.base_levels[label] + next(own), next(own), next(own))
+            for label in chosen[: self.intermediates]
         ]
         rows += [
-            Row(level, next(own), next(own), True)
-            for level in taken[self.intermediates : self.blocks]
+            PermutedBlock(level, next(own), next(own), True)
+            for level in chosen[self.intermediates : self.blocks]
         ]
         return rows
 
     def encode(self, candidate: Genome) -> Code:
-        """The first code in lexical order that decodes to this listing.
+        """Returns the first code in lexical order that decodes to this listing.
 
         Raises:
             GenomeError: names the block and the rule of the space that it breaks.
@@ -242,7 +239,7 @@ class SpineNetSpace(DetectorSpace):
             )
         return code
 
-    def _listing(self, genome: Genome) -> list[Row]:
+    def _listing(self, genome: Genome) -> list[PermutedBlock]:
         """Reads the permuted blocks back as rows."""
         permuted = genome.blocks[len(genome.blocks) - self.blocks :]
         stem = [block.id for block in genome.blocks[: len(genome.blocks) - self.blocks]]
@@ -262,7 +259,7 @@ class SpineNetSpace(DetectorSpace):
             raise GenomeError(f"the space's outputs have the levels {list(OUTPUT_LEVELS)}")
         return rows
 
-    def _row(self, block: Block, places: dict[str, int], output: bool) -> Row:
+    def _row(self, block: Block, places: dict[str, int], output: bool) -> PermutedBlock:
         kind = next((kind for kind in self.types if kind == block.op.type), None)
         if kind is None:
             raise GenomeError(f"block {block.id!r} is a {block.op.type}; legal: {self.types}")
@@ -270,12 +267,14 @@ class SpineNetSpace(DetectorSpace):
         if len(edges) != 2 or any(edge.block not in places for edge in edges):
             raise GenomeError(f"block {block.id!r}: the space's blocks read two permuted or stem")
         first, second = sorted(places[edge.block] for edge in edges)
-        return Row(block.level, kind, (first, second), output)
+        return PermutedBlock(block.level, kind, (first, second), output)
 
     def _labels(self, levels: Sequence[int]) -> list[int]:
-        """The first permutation of base blocks from which offsets reach ``levels``."""
+        """Returns the first permutation of base blocks from which offsets reach `levels`."""
         base = self.base_levels
 
+        # Base blocks of one level are interchangeable, so of those left one a level is tried; and
+        # a set of blocks that is left is tried once at each place.
         @cache
         def possible(place: int, left: tuple[int, ...]) -> bool:
             return place == len(levels) or any(
@@ -300,42 +299,19 @@ class SpineNetSpace(DetectorSpace):
                 )
         return labels
 
-    def key(self, candidate: Genome) -> str:
-        """The genome's canonical key."""
-        return candidate.key
-
     def size(self) -> int:
-        """Codes of the space: permutations × parent pairs × offsets × types."""
+        """Returns the number of codes: permutations × parent pairs × offsets × types."""
         size = math.factorial(self.intermediates) * math.factorial(len(OUTPUT_LEVELS))
         for decision in self.decisions[self.blocks :]:
             size *= len(decision.choices)
         return size
 
     def features(self, candidate: Genome) -> dict[str, float]:
-        """Counts that describe the pruned graph: levels, types, resamplings, depth."""
-        blocks, _ = resolve(candidate)
-        permuted = [block for block in blocks.values() if block.rank is not None]
-        features: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
-        depth = dict.fromkeys(STEM_BLOCKS, 0)
-        for block in permuted:
-            features[f"level{block.level}"] += 1
-            features[block.op.type] += 1
-            for edge in block.inputs:
-                if not edge.resample.changes:
-                    features["merges"] += 1
-                    continue
-                steps = block.level - blocks[edge.block].level
-                features["up" if steps < 0 else "down" if steps else "same"] += 1
-                features["octaves"] += abs(steps)
-            depth[block.id] = 1 + max(depth.get(edge.block, 0) for edge in block.inputs)
-        return {
-            **{name: float(count) for name, count in sorted(features.items())},
-            "blocks": float(len(permuted)),
-            "depth": float(max(depth.values())),
-        }
+        """Returns what describes a genome to a model of its reward; see `features.features`."""
+        return features(candidate)
 
     def describe(self) -> dict[str, Any]:
-        """The settings, with defaults resolved."""
+        """Returns the settings, with defaults resolved."""
         described = self.settings.model_dump(mode="json")
         if self.settings.deploy.block == "resnet":
             del described["deploy"]["block"]  # runs that began without this setting go on

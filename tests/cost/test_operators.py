@@ -29,11 +29,11 @@ from nas.models import build
 from search_spaces import zoo
 from search_spaces.mobile.listing import (
     EXTRAS,
-    Layer,
-    Style,
+    BlockStyle,
+    LayerSpec,
     Tapped,
     default_boxes,
-    genome_from_rows,
+    genome_from_listing,
     ssdlite_head,
     stage,
 )
@@ -44,16 +44,18 @@ from tests.models.tiny import tiny
 
 def mobile(activation: str = "hard_swish", size: int = 64) -> Genome:
     """Every kind of mobile block, with squeeze-excite, on maps down to one pixel."""
-    style = Style(activation, SqueezeExcite(activation="relu"))  # type: ignore[arg-type]
+    style = BlockStyle(activation, SqueezeExcite(activation="relu"))  # type: ignore[arg-type]
     rows = (
-        *stage([Layer("conv")], 8, 2, Style(activation)),  # type: ignore[arg-type]
-        *stage([Layer("inverted_residual", 5, 4.0), Layer("inverted_residual")], 16, 2, style),
-        *stage([Layer("fused_inverted_residual", 3, 4.0)] * 2, 24, 2, style),
-        *stage([Layer("tucker", 3, ratios=(0.25, 0.75))] * 2, 40, 2, style),
+        *stage([LayerSpec("conv")], 8, 2, BlockStyle(activation)),  # type: ignore[arg-type]
+        *stage(
+            [LayerSpec("inverted_residual", 5, 4.0), LayerSpec("inverted_residual")], 16, 2, style
+        ),
+        *stage([LayerSpec("fused_inverted_residual", 3, 4.0)] * 2, 24, 2, style),
+        *stage([LayerSpec("tucker", 3, ratios=(0.25, 0.75))] * 2, 40, 2, style),
     )
     taps = [Tapped(4), Tapped(6)]
     head = ssdlite_head(default_boxes(len(taps) + len(EXTRAS)))
-    return genome_from_rows(rows, taps, head, extras=EXTRAS).scaled(input_size=size)
+    return genome_from_listing(rows, taps, head, extras=EXTRAS).scaled(input_size=size)
 
 
 def padded(genome: Genome) -> Genome:

@@ -38,7 +38,7 @@ def small(**postprocess: float) -> Genome:
     """A genome of few blocks, which exports in a second or two."""
     genome = SpineNetSpace(intermediates=2).sample(random.Random(1))
     genome = genome.scaled(width=0.125, alpha=0.25, head_width=16, input_size=128)
-    return genome.but(head=genome.head.but(postprocess=Postprocess(**postprocess)))  # type: ignore[arg-type]
+    return genome.replace(head=genome.head.replace(postprocess=Postprocess(**postprocess)))  # type: ignore[arg-type]
 
 
 def random_model(genome: Genome, seed: int = 0) -> Detector:

@@ -28,9 +28,9 @@ SIZE = 128
 def small_model(candidates: int = 300, seed: int = 0) -> Detector:
     """SSDlite at a quarter of its width and 128 px, with weights that find a lot."""
     genome = published(NAME).scaled(width=0.25, input_size=SIZE)
-    post = genome.head.postprocess.but(candidates=candidates, detections=100)
+    post = genome.head.postprocess.replace(candidates=candidates, detections=100)
     torch.manual_seed(seed)
-    model = built(genome.but(head=genome.head.but(postprocess=post)), 1 + len(CATEGORIES))
+    model = built(genome.replace(head=genome.head.replace(postprocess=post)), 1 + len(CATEGORIES))
     livened(model)
     with torch.no_grad():
         for layer in model.head.box_predictors:

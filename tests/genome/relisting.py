@@ -17,7 +17,7 @@ def relisted(genome: Genome, rng: random.Random) -> Genome:
     """New ids, another legal order of blocks, other orders of parents under sums."""
     if genome.truncation is not None:  # a range of the listing, so it comes before another order
         left, reads = resolve(genome)
-        genome = genome.but(truncation=None, blocks=tuple(left.values()), taps=reads)
+        genome = genome.replace(truncation=None, blocks=tuple(left.values()), taps=reads)
     names = [f"n{i}" for i in rng.sample(range(1000), len(genome.blocks))]
     new = dict(zip((block.id for block in genome.blocks), names, strict=True), image="image")
     waiting, listed, blocks = list(genome.blocks), {"image"}, []
@@ -26,17 +26,17 @@ def relisted(genome: Genome, rng: random.Random) -> Genome:
         block = rng.choice(ready)
         waiting.remove(block)
         listed.add(block.id)
-        edges = [edge.but(block=new[edge.block]) for edge in block.inputs]
+        edges = [edge.replace(block=new[edge.block]) for edge in block.inputs]
         if block.combine != "concat":
             rng.shuffle(edges)
-        blocks.append(block.but(id=new[block.id], inputs=tuple(edges)))
-    taps = tuple(tap.but(block=new[tap.block]) for tap in genome.taps)
-    return genome.but(name="relisted", blocks=tuple(blocks), taps=taps)
+        blocks.append(block.replace(id=new[block.id], inputs=tuple(edges)))
+    taps = tuple(tap.replace(block=new[tap.block]) for tap in genome.taps)
+    return genome.replace(name="relisted", blocks=tuple(blocks), taps=taps)
 
 
 def without_ranks(genome: Genome) -> Genome:
     """No stochastic depth: blocks that differed by rank alone become alike."""
-    return genome.but(blocks=tuple(block.but(rank=None) for block in genome.blocks))
+    return genome.replace(blocks=tuple(block.replace(rank=None) for block in genome.blocks))
 
 
 def judged(genome: Genome) -> nx.MultiDiGraph:

@@ -18,7 +18,7 @@ from nas.genome.blocks import Edge
 from nas.genome.network import Scale, Truncation
 from nas.genome.parts import Bottleneck, Conv, DefaultBoxes, Residual
 from search_spaces import zoo
-from search_spaces.spinenet.listing import Row, genome_from_listing
+from search_spaces.spinenet.listing import PermutedBlock, genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpace
 from tests.genome.counting import published
 from tests.genome.relisting import judged, random_convolutions, relisted, same, without_ranks
@@ -71,15 +71,15 @@ def test_two_independent_blocks_may_stand_in_either_order() -> None:
     place = [block.id for block in blocks].index("2")
     assert blocks[place + 1].id == "3"
     blocks[place : place + 2] = reversed(blocks[place : place + 2])
-    swapped = genome.but(blocks=tuple(blocks))
+    swapped = genome.replace(blocks=tuple(blocks))
     assert swapped != genome
     assert swapped.key == genome.key
 
 
 def test_the_order_of_a_sum_s_parents_does_not_matter() -> None:
     genome = zoo.genome("spinenet-49")
-    turned = tuple(block.but(inputs=block.inputs[::-1]) for block in genome.blocks)
-    assert genome.but(blocks=turned).key == genome.key
+    turned = tuple(block.replace(inputs=block.inputs[::-1]) for block in genome.blocks)
+    assert genome.replace(blocks=turned).key == genome.key
 
 
 def test_the_order_of_a_concatenation_s_parents_matters() -> None:
@@ -88,9 +88,9 @@ def test_the_order_of_a_concatenation_s_parents_matters() -> None:
     for combine, equal in (("sum", True), ("concat", False), ("weighted_sum", True)):
         edges = (Edge(block="conv1_1"), Edge(block="conv1_2"))
         two = [
-            genome.but(
+            genome.replace(
                 blocks=tuple(
-                    b.but(inputs=order, combine=combine) if b.id == "pool1" else b
+                    b.replace(inputs=order, combine=combine) if b.id == "pool1" else b
                     for b in blocks.values()
                 )
             ).key
@@ -107,11 +107,11 @@ def test_the_same_widths_through_another_scale_keep_the_key() -> None:
     for block in genome.blocks:
         op = block.op
         if isinstance(op, Bottleneck | Residual):
-            op = op.but(width=widths[op.width])
+            op = op.replace(width=widths[op.width])
         if isinstance(op, Conv):
-            op = op.but(scalable=True)  # at ×1 it doesn't matter
-        blocks.append(block.but(op=op))
-    assert genome.but(blocks=tuple(blocks), scale=Scale()).key == genome.key
+            op = op.replace(scalable=True)  # at ×1 it doesn't matter
+        blocks.append(block.replace(op=op))
+    assert genome.replace(blocks=tuple(blocks), scale=Scale()).key == genome.key
 
 
 def test_an_alpha_that_gives_the_same_middle_keeps_the_key() -> None:
@@ -122,28 +122,28 @@ def test_an_alpha_that_gives_the_same_middle_keeps_the_key() -> None:
 
 def test_truncated_equals_shorter() -> None:
     genome = published("mobilenetv2-0.75-rfcr")
-    shorter = genome.but(
+    shorter = genome.replace(
         truncation=None, blocks=tuple(b for b in genome.blocks if b.id not in ("block_16", "last"))
     )
     assert genome.truncation is not None
-    assert shorter.key == genome.key == genome.but(truncation=None).key  # nobody reads the rest
+    assert shorter.key == genome.key == genome.replace(truncation=None).key  # nobody reads the rest
 
 
 def test_readers_of_truncated_blocks_read_what_is_left() -> None:
     genome = published("ssd300-vgg16")
-    cut = genome.but(truncation=Truncation(after="conv5_1", through="conv5_3"))
+    cut = genome.replace(truncation=Truncation(after="conv5_1", through="conv5_3"))
     blocks = [b for b in genome.blocks if b.id not in ("conv5_2", "conv5_3")]
     by_hand = [
-        b.but(inputs=(Edge(block="conv5_1"),)) if b.id == "pool5" else b  #
+        b.replace(inputs=(Edge(block="conv5_1"),)) if b.id == "pool5" else b  #
         for b in blocks
     ]
-    assert cut.key == genome.but(blocks=tuple(by_hand)).key != genome.key
+    assert cut.key == genome.replace(blocks=tuple(by_hand)).key != genome.key
 
 
 def test_blocks_that_reach_no_tap_do_not_count() -> None:
     genome = zoo.genome("spinenet-49")
-    spare = genome.blocks[-1].but(id="spare")
-    assert genome.but(blocks=(*genome.blocks, spare)).key == genome.key
+    spare = genome.blocks[-1].replace(id="spare")
+    assert genome.replace(blocks=(*genome.blocks, spare)).key == genome.key
 
 
 # --- different --------------------------------------------------------------------------------
@@ -153,12 +153,14 @@ def test_a_merge_counts() -> None:
     genome = zoo.genome("spinenet-49")
     blocks = {block.id: block for block in genome.blocks}
     fourteen = blocks["14"]
-    without = blocks | {"14": fourteen.but(inputs=fourteen.inputs[:2])}
-    twelve = blocks["14"].but(inputs=(*fourteen.inputs[:2], fourteen.inputs[2].but(block="10")))
+    without = blocks | {"14": fourteen.replace(inputs=fourteen.inputs[:2])}
+    twelve = blocks["14"].replace(
+        inputs=(*fourteen.inputs[:2], fourteen.inputs[2].replace(block="10"))
+    )
     keys = {
         genome.key,
-        genome.but(blocks=tuple(without.values())).key,
-        genome.but(blocks=tuple((blocks | {"14": twelve}).values())).key,
+        genome.replace(blocks=tuple(without.values())).key,
+        genome.replace(blocks=tuple((blocks | {"14": twelve}).values())).key,
     }
     assert len(keys) == 3
 
@@ -166,13 +168,16 @@ def test_a_merge_counts() -> None:
 def test_one_block_read_twice_differs_from_two_equal_blocks_read_once() -> None:
     base = random_convolutions(random.Random(0), 1)
     stem = base.blocks[0]
-    left, right = stem.but(id="l", inputs=(_at("b0"),)), stem.but(id="r", inputs=(_at("b0"),))
-    twice = stem.but(id="top", inputs=(_at("l"), _at("l")))
-    once = stem.but(id="top", inputs=(_at("l"), _at("r")))
-    tap = base.taps[0].but(block="top")
-    head = base.head.but(anchors=base.head.anchors[:1])
-    first = base.but(blocks=(stem, left, twice), taps=(tap,), head=head)
-    second = base.but(blocks=(stem, left, right, once), taps=(tap,), head=head)
+    left, right = (
+        stem.replace(id="l", inputs=(_at("b0"),)),
+        stem.replace(id="r", inputs=(_at("b0"),)),
+    )
+    twice = stem.replace(id="top", inputs=(_at("l"), _at("l")))
+    once = stem.replace(id="top", inputs=(_at("l"), _at("r")))
+    tap = base.taps[0].replace(block="top")
+    head = base.head.replace(anchors=base.head.anchors[:1])
+    first = base.replace(blocks=(stem, left, twice), taps=(tap,), head=head)
+    second = base.replace(blocks=(stem, left, right, once), taps=(tap,), head=head)
     assert first.key != second.key
 
 
@@ -296,10 +301,10 @@ def test_types_count() -> None:
     for i, block in enumerate(genome.blocks):
         if isinstance(block.op, Bottleneck) and block.id not in ("0", "11"):
             op = Residual(width=block.op.width)
-            blocks = (*genome.blocks[:i], block.but(op=op), *genome.blocks[i + 1 :])
+            blocks = (*genome.blocks[:i], block.replace(op=op), *genome.blocks[i + 1 :])
             if block.id == "14":
                 continue  # its merge fits a bottleneck alone
-            keys.add(genome.but(blocks=blocks).key)
+            keys.add(genome.replace(blocks=blocks).key)
     assert len(keys) == 11
 
 
@@ -309,7 +314,9 @@ def test_squares_spelt_out_keep_the_key_and_others_change_it() -> None:
     assert isinstance(first, DefaultBoxes)
 
     def key(**changes: Any) -> str:
-        return genome.but(head=genome.head.but(anchors=(first.but(**changes), *rest))).key
+        return genome.replace(
+            head=genome.head.replace(anchors=(first.replace(**changes), *rest))
+        ).key
 
     assert key(squares=first.square_scales) == genome.key
     assert key(squares=(0.1,)) != genome.key
@@ -424,13 +431,13 @@ def parallel_chains(count: int) -> Genome:
     stem = base.blocks[0]
     blocks = [stem]
     for i in range(count):
-        blocks.append(stem.but(id=f"a{i}", inputs=(_at("b0"),)))
-        blocks.append(stem.but(id=f"z{i}", inputs=(_at(f"a{i}"),)))
-    blocks.append(stem.but(id="top", inputs=tuple(_at(f"z{i}") for i in range(count))))
-    return base.but(
+        blocks.append(stem.replace(id=f"a{i}", inputs=(_at("b0"),)))
+        blocks.append(stem.replace(id=f"z{i}", inputs=(_at(f"a{i}"),)))
+    blocks.append(stem.replace(id="top", inputs=tuple(_at(f"z{i}") for i in range(count))))
+    return base.replace(
         blocks=tuple(blocks),
-        taps=(base.taps[0].but(block="top"),),
-        head=base.head.but(anchors=base.head.anchors[:1]),
+        taps=(base.taps[0].replace(block="top"),),
+        head=base.head.replace(anchors=base.head.anchors[:1]),
     )
 
 
@@ -442,9 +449,9 @@ def test_equal_chains_side_by_side_have_a_key() -> None:
 def test_sixty_equal_blocks_side_by_side_are_no_trouble() -> None:
     base = parallel_chains(1)
     stem = base.blocks[0]
-    twins = [stem.but(id=f"t{i}", inputs=(_at("b0"),)) for i in range(60)]
-    top = stem.but(id="top", inputs=tuple(_at(twin.id) for twin in twins))
-    genome = base.but(blocks=(stem, *twins, top))
+    twins = [stem.replace(id=f"t{i}", inputs=(_at("b0"),)) for i in range(60)]
+    top = stem.replace(id="top", inputs=tuple(_at(twin.id) for twin in twins))
+    genome = base.replace(blocks=(stem, *twins, top))
     assert relisted(genome, random.Random(0)).key == genome.key
 
 
@@ -460,8 +467,10 @@ def test_too_much_symmetry_is_refused_soon() -> None:
 
 def test_the_listing_s_order_of_a_merge_is_resolved_before_the_key() -> None:
     """An unread block joins the output built after it; if built later, it is dropped."""
-    outputs = tuple(Row(level, "bottleneck", (0, 1), output=True) for level in (3, 4, 5, 6, 7))
-    loose = Row(4, "bottleneck", (0, 1))
+    outputs = tuple(
+        PermutedBlock(level, "bottleneck", (0, 1), output=True) for level in (3, 4, 5, 6, 7)
+    )
+    loose = PermutedBlock(4, "bottleneck", (0, 1))
     before = genome_from_listing((loose, *outputs))
     after = genome_from_listing((*outputs, loose))
     assert without_ranks(before).key != without_ranks(after).key

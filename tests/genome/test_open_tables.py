@@ -118,7 +118,7 @@ def test_a_block_of_theirs_is_read_and_written() -> None:
     # A field at its default leaves the key alone, so that it may be added later.
     assert Genome.model_validate(document(arms=2)).key == Genome.model_validate(document()).key
     block = genome.blocks[1]
-    assert block.but(level=2) == block and type(block.op).__name__ == "Crossed"
+    assert block.replace(level=2) == block and type(block.op).__name__ == "Crossed"
     assert genome.graph().nodes["theirs"]["type"] == "crossed"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome, Unit
-from nas.genome.memo import Memo
+from nas.genome.memo import Memo, remembered
 from nas.genome.plan import lower
 from nas.genome.tally import Tally
 from nas.genome.tape import Tape
@@ -90,19 +90,24 @@ def test_binary_weights_take_a_bit_each() -> None:
     assert (tally.params, tally.bits) == (8 * 4 * 9 + 2 * 4, 8 * 4 * 9 + 32 * 2 * 4)
 
 
-def test_a_memo_forgets_at_its_limit_and_keeps_no_failure() -> None:
+def test_a_memo_forgets_at_its_limit() -> None:
+    roots: Memo[int, int] = Memo(limit=2)
+    assert [roots.keep(4, 2), roots.keep(9, 3), roots.get(4), roots.get(9)] == [2, 3, 2, 3]
+    assert roots.keep(16, 4) == 4 and roots == {16: 4}
+
+
+def test_what_is_remembered_is_one_object_and_no_failure_is() -> None:
     asked = []
 
-    def root(square: int) -> int:
+    @remembered
+    def root(square: int) -> list[int]:
         asked.append(square)
         if square < 0:
             raise GenomeError("negative")
-        return int(square**0.5)
+        return [int(square**0.5)]
 
-    roots = Memo(root, limit=2)
-    assert [roots[n] for n in (4, 9, 4, 16, 4)] == [2, 3, 2, 4, 2]
-    assert asked == [4, 9, 16, 4] and len(roots) == 2
+    assert root(4) is root(4) and root(9) == [3]
     for _ in range(2):
         with pytest.raises(GenomeError):
-            roots[-1]
-    assert asked[-2:] == [-1, -1]
+            root(-1)
+    assert asked == [4, 9, -1, -1]

@@ -9,6 +9,7 @@ import pytest
 
 from nas.errors import GenomeError
 from nas.genome import Genome, plan
+from nas.genome.memo import Memo
 from nas.genome.parts import AlphaResample, Bottleneck, Endpoints, Residual, RetinaNetHead
 from nas.genome.plan import lower
 from nas.genome.widths import divisible
@@ -81,10 +82,10 @@ def test_the_graph_of_spinenet_49() -> None:
 def test_a_parent_read_twice_is_one_edge_that_counts_two() -> None:
     genome = zoo.genome("spinenet-49")
     blocks = tuple(
-        block.but(inputs=(block.inputs[0], block.inputs[0])) if block.id == "16" else block
+        block.replace(inputs=(block.inputs[0], block.inputs[0])) if block.id == "16" else block
         for block in genome.blocks
     )
-    assert genome.but(blocks=blocks).graph().edges["12", "16"]["count"] == 2
+    assert genome.replace(blocks=blocks).graph().edges["12", "16"]["count"] == 2
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -161,7 +162,7 @@ def test_widths_rounded_as_mobilenets_do(value: float, expected: int) -> None:
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_json_is_pydantic_s_although_parts_are_put_together(name: str) -> None:
-    genome = zoo.genome(name).but(name='a "quoted" näme')
+    genome = zoo.genome(name).replace(name='a "quoted" näme')
     for indent in (None, 2):
         document = json.loads(genome.to_json(indent))
         assert document == json.loads(genome.model_dump_json())
@@ -182,15 +183,14 @@ def test_what_is_remembered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         base.scaled(width=0.65),
         base.scaled(alpha=1.0),
         base.scaled(input_size=512),
-        base.but(scale=base.scale.but(divisor=48)),
-        base.but(blocks=(*base.blocks[:-1], base.blocks[-1].but(repeats=2))),
+        base.replace(scale=base.scale.replace(divisor=48)),
+        base.replace(blocks=(*base.blocks[:-1], base.blocks[-1].replace(repeats=2))),
     ]
     genomes = [base, *changed, *map(zoo.genome, zoo.names())]
     documents = [genome.to_json() for genome in genomes]
     known = [(genome.key, lower(genome), plan(genome)) for genome in genomes]
     assert len({key for key, *_ in known[: 1 + len(changed)]}) == 1 + len(changed)
-    monkeypatch.setattr("nas.genome.shapes.REMEMBERED", 0)
-    monkeypatch.setattr("nas.genome.shapes._fitted", {})
+    monkeypatch.setattr("nas.genome.shapes._resolved", Memo(limit=0))
     for document, (key, lowered, planned) in zip(documents, known, strict=True):
         genome = Genome.from_json(document)
         assert genome.key == key
@@ -201,11 +201,11 @@ def test_shapes_are_remembered_whatever_blocks_are_called() -> None:
     genome = zoo.genome("spinenet-49")
     blocks = []
     for block in without_ranks(genome).blocks:
-        edges = [edge.but(block=edge.block.replace("1", "one")) for edge in block.inputs]
-        blocks.append(block.but(id=block.id.replace("1", "one"), inputs=tuple(edges)))
-    taps = tuple(tap.but(block=tap.block.replace("1", "one")) for tap in genome.taps)
-    fits = genome.but(blocks=tuple(blocks), taps=taps).layout.fitted
-    assert "one0" in fits and [*fits.values()] == [*genome.layout.fitted.values()]
+        edges = [edge.replace(block=edge.block.replace("1", "one")) for edge in block.inputs]
+        blocks.append(block.replace(id=block.id.replace("1", "one"), inputs=tuple(edges)))
+    taps = tuple(tap.replace(block=tap.block.replace("1", "one")) for tap in genome.taps)
+    resolved = genome.replace(blocks=tuple(blocks), taps=taps).layout.resolved
+    assert "one0" in resolved and [*resolved.values()] == [*genome.layout.resolved.values()]
 
 
 def test_a_picture_too_small_is_refused_after_one_that_is_not() -> None:

@@ -94,7 +94,7 @@ def test_searches_that_pair(capfd: pytest.CaptureFixture[str]) -> None:
     # The same draws with the same seeds: each pair differs by the shift alone.
     assert "same architecture and seed: shifted is higher (8 pairs" in text
     assert "+0.1000 +0.1000 to +0.1000" in text
-    assert "winner's second look: shifted is higher (3 pairs" in text
+    assert "winner re-evaluated: shifted is higher (3 pairs" in text
     assert "expected best of 8: " in text and "A trial isn't the same in both" in text
     assert "many paired searches" in text
 
@@ -110,7 +110,7 @@ def test_other_images_get_no_verdict(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "plain", "again"]) == 0
     text = said(capfd)
     assert "scored on different images, since the runs differ in seed" in text
-    assert "winner's second look: no verdict" in text
+    assert "winner re-evaluated: no verdict" in text
     assert "higher (" not in text and "not distinguishable" not in text
     assert "settings that differ plain again" in text
 
@@ -119,7 +119,7 @@ def test_too_short_a_search_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "short", "plain"]) == 0
     text = said(capfd)
     assert "same architecture and seed: no verdict (a single pair" in text
-    assert "short has no second look" in text
+    assert "short has no re-evaluation" in text
 
 
 def test_trainings(capfd: pytest.CaptureFixture[str]) -> None:

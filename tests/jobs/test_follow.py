@@ -38,7 +38,7 @@ def epoch(number: int, steps: int) -> Epoch:
 
 def followed(run: Run, steps: int, epochs: range, board: Board | None = None) -> None:
     """Tells of whole epochs of a training of four."""
-    board = board or Board(run.tensorboard, wanted=False)
+    board = board or Board(run.tensorboard, enabled=False)
     with progress_bar() as bar:
         watch = Follow(bar, run, board, 4, steps, images=8)
         for number in epochs:
@@ -60,7 +60,7 @@ def test_the_bar_says_where_it_is_and_how_fast(
     now = iter(range(0, 1000, 2))
     monkeypatch.setattr(follow.time, "perf_counter", lambda: float(next(now)))
     bar = progress_bar()
-    watch = Follow(bar, Run(tmp_path), Board(tmp_path, wanted=False), 3, 10, images=8)
+    watch = Follow(bar, Run(tmp_path), Board(tmp_path, enabled=False), 3, 10, images=8)
     for step in range(12):
         watch.step(step, 0.1, 0.512)
     (task,) = bar.tasks
@@ -182,7 +182,7 @@ def test_without_the_package_tensorboard_is_refused_before_anything_is_done(
     assert "pip install tensorboard" in error
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="leave --tensorboard out"):
-        Board(tmp_path, wanted=True)
+        Board(tmp_path, enabled=True)
 
 
 class StandIn:
@@ -236,7 +236,7 @@ def test_tensorboard_itself_reads_what_was_written(tmp_path: Path) -> None:
     )
     run = Run(tmp_path)
     for epochs in (range(1, 4), range(3, 5)):  # the third is made twice
-        with Board(run.tensorboard, wanted=True) as board:
+        with Board(run.tensorboard, enabled=True) as board:
             followed(run, 4, epochs, board)
             board.picture("train", np.zeros((8, 8, 3), dtype=np.uint8), 4 * epochs[0])
     read = accumulators.EventAccumulator(str(run.tensorboard))

@@ -78,7 +78,7 @@ def test_a_forecast_is_said_by_the_clock_on_the_wall() -> None:
     now = datetime(2026, 1, 1, 16, 45)
     said = forecast_text(Forecast(118, look=1440.0, left=3600.0, retrain=11_520.0), now)
     assert said == (
-        "118 trials, then a second look of 24 min, over at 17:45; 3 h 12 min stay for retraining"
+        "118 trials, then a re-evaluation of 24 min, over at 17:45; 3 h 12 min stay for retraining"
     )
     long = forecast_text(Forecast(40, look=0.0, left=8 * 3600.0, retrain=0.0), now)
     assert long == "40 trials, over at 02 Jan, 00:45"

@@ -118,9 +118,9 @@ def test_a_block_read_twice_is_built_once() -> None:
     blocks = []
     for block in genome.blocks:
         if block.id == "16":
-            block = block.but(inputs=(block.inputs[0], block.inputs[0]))
+            block = block.replace(inputs=(block.inputs[0], block.inputs[0]))
         blocks.append(block)
-    model = built(genome.but(blocks=tuple(blocks))).eval()
+    model = built(genome.replace(blocks=tuple(blocks))).eval()
     assert model.features(torch.randn(1, 3, 128, 128))[3].shape == (1, 16, 2, 2)
 
 
@@ -236,7 +236,7 @@ def test_the_head_s_first_weights_are_the_published_ones() -> None:
 
 def test_batch_norm_has_the_genome_s_constants() -> None:
     genome = tiny()
-    model = built(genome.but(norm=genome.norm.but(eps=0.02, momentum=0.3)))
+    model = built(genome.replace(norm=genome.norm.replace(eps=0.02, momentum=0.3)))
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(0.02, 0.3)}
 

@@ -132,8 +132,8 @@ def by_brute_force(model: Detector, logits: Tensor, code: Tensor) -> list[tuple[
 @pytest.mark.parametrize("candidates", [40, 5000])
 def test_detections_by_brute_force(model: Detector, seed: int, candidates: int) -> None:
     genome = model.genome
-    head = genome.head.but(postprocess=genome.head.postprocess.but(candidates=candidates))
-    few = built(genome.but(head=head)).eval()
+    head = genome.head.replace(postprocess=genome.head.postprocess.replace(candidates=candidates))
+    few = built(genome.replace(head=head)).eval()
     raw = crowded(few, seed)
     for i, found in enumerate(few.head.decode(raw)):
         expected = by_brute_force(few, raw.logits[i], raw.code[i])
@@ -201,7 +201,7 @@ def test_boxes_come_back_in_the_picture_s_pixels(
 
 def test_stretched_pictures_scale_each_axis() -> None:
     genome = tiny()
-    stretched = Fixed(genome.but(input=genome.input.but(resize="stretch")), 4).eval()
+    stretched = Fixed(genome.replace(input=genome.input.replace(resize="stretch")), 4).eval()
     (found,) = stretched([torch.rand(3, 256, 64)])
     assert isinstance(found, dict)
     torch.testing.assert_close(found["boxes"], torch.tensor([[16.0, 32, 48, 128]]))

@@ -14,7 +14,11 @@ from nas.genome import Unit, plan
 from nas.genome.network import BatchNorm
 from nas.models.edges import build_edge
 from nas.models.layers import initialize, max_pool_same
-from search_spaces.spinenet.listing import DeploySettings, Row, genome_from_listing
+from search_spaces.spinenet.listing import (
+    PermutedBlock,
+    SpineNetDeploySettings,
+    genome_from_listing,
+)
 
 
 def row(values: list[float]) -> Tensor:
@@ -78,9 +82,9 @@ def test_initial_weights_have_variance_one_over_fan_in() -> None:
 
 def edge_unit(source: int, target: int, size: int = 256) -> Unit:
     """The edge from a bottleneck of level ``source`` to a residual block of level ``target``."""
-    rows = [Row(source, "bottleneck", (0, 1)), Row(target, "residual", (0, 2))]
-    rows += [Row(level, "bottleneck", (2, 3), output=True) for level in (3, 4, 5, 6, 7)]
-    units = plan(genome_from_listing(rows, DeploySettings(width=0.25, input_size=size)))
+    rows = [PermutedBlock(source, "bottleneck", (0, 1)), PermutedBlock(target, "residual", (0, 2))]
+    rows += [PermutedBlock(level, "bottleneck", (2, 3), output=True) for level in (3, 4, 5, 6, 7)]
+    units = plan(genome_from_listing(rows, SpineNetDeploySettings(width=0.25, input_size=size)))
     blocks = {unit.name: unit.block.id for unit in units if unit.kind == "block" and unit.block}
     return next(
         unit

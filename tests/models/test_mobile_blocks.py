@@ -22,7 +22,7 @@ from nas.genome.maps import Map
 from nas.genome.network import BatchNorm, Scale
 from nas.genome.part import Stride
 from nas.genome.parts import FusedInvertedResidual, InvertedResidual, SqueezeExcite, Tucker
-from nas.genome.shapes import fitted
+from nas.genome.shapes import resolve_block
 from nas.genome.units import Port
 from nas.genome.widths import compressed
 from nas.models.blocks import FusedBlock
@@ -35,9 +35,9 @@ def unit_of(op: Any, channels: int, size: int = SIZE, **fields: Any) -> Unit:
     """A unit of one block that reads a map of some channels."""
     level = 3 + {1: 0, 2: 1}[op.stride]
     block = Block(id="x", level=level, op=op, inputs=(Edge(block="p"),), **fields)
-    fit = fitted(block, (Map(Shape(channels, size, 3), channels),), Scale(), 320)
-    outs = tuple(out.shape for out in fit.outs)
-    return Unit("x", "block", op, block, (Port("p"),), fit.ins, outs, fit.width)
+    resolved = resolve_block(block, (Map(Shape(channels, size, 3), channels),), Scale(), 320)
+    outs = tuple(out.shape for out in resolved.outs)
+    return Unit("x", "block", op, block, (Port("p"),), resolved.ins, outs, resolved.width)
 
 
 def filled(module: nn.Module) -> nn.Module:
@@ -231,7 +231,7 @@ def test_a_concatenation_is_not_counted_as_a_sum() -> None:
     assert unit.block is not None
     counts = []
     for combine in ("sum", "concat"):
-        two = unit._replace(ins=unit.ins * 2, block=unit.block.but(combine=combine))
+        two = unit._replace(ins=unit.ins * 2, block=unit.block.replace(combine=combine))
         counts.append(unit_cost(two, 91).params)
     by_hand = [c * 6 * c + 2 * 6 * c + 9 * 6 * c + 2 * 6 * c + 24 * 6 * c + 48 for c in (16, 32)]
     assert counts == by_hand

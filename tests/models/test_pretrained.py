@@ -164,7 +164,7 @@ def test_a_mobilenet_v3_fills_the_reduced_tail_up_to_where_it_fits(
     other = mobilenet_v3_large(norm_layer=lambda c: nn.BatchNorm2d(c, eps=1e-3)).eval()
     livened(other)
     genome = published(NAME)
-    cut = genome.but(taps=(genome.taps[0].but(block="12", point="out"), *genome.taps[1:]))
+    cut = genome.replace(taps=(genome.taps[0].replace(block="12", point="out"), *genome.taps[1:]))
     model = built(cut, 5)
     loaded = start_from(model, saved(other, tmp_path))
     assert loaded.loaded == small(other.features[:13].state_dict())

@@ -20,13 +20,13 @@ from nas.models.heads.base import RawOutputs
 from nas.models.heads.retinanet import SeparableConv
 from nas.models.targets import RETINANET_CODE, match
 from search_spaces import zoo
-from search_spaces.spinenet.listing import DeploySettings, genome_from_listing
-from search_spaces.zoo import SPINENET_49_ROWS
+from search_spaces.spinenet.listing import SpineNetDeploySettings, genome_from_listing
+from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 
 CLASSES = 11
 LEVELS = range(3, 8)
 DEPLOYED = {
-    "spinenet_tiny_swish": DeploySettings(
+    "spinenet_tiny_swish": SpineNetDeploySettings(
         width=0.125,
         alpha=0.5,
         endpoints=32,
@@ -36,7 +36,7 @@ DEPLOYED = {
         anchor_size=3,
         input_size=256,
     ),
-    "spinenet_tiny_relu_repeat2": DeploySettings(
+    "spinenet_tiny_relu_repeat2": SpineNetDeploySettings(
         width=0.13,
         alpha=1.0,
         repeats=2,

@@ -66,7 +66,7 @@ def test_counts(channels: tuple[int, ...], side: int, params: int, macs: int) ->
 
 def test_widths_are_options() -> None:
     """16 and 32, as one of the ports has them."""
-    unit = unit_of((120, 72, 24, 24), part=PART.but(collect=16, fuse=32))
+    unit = unit_of((120, 72, 24, 24), part=PART.replace(collect=16, fuse=32))
     neck = built(unit)
     assert sum(p.numel() for p in neck.parameters()) == unit_cost(unit, 0).params
     assert [x.shape[1] for x in neck(*maps_of(unit))] == [152, 104, 56]
@@ -164,7 +164,7 @@ def test_factors_begin_at_one() -> None:
 def test_an_even_kernel_is_refused() -> None:
     genome = published("mobilenetv2-0.75-rfcr")
     with pytest.raises(GenomeError, match="kernel 4"):
-        genome.but(neck=genome.neck.but(kernel=4)).validate()
+        genome.replace(neck=genome.neck.replace(kernel=4)).validate()
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])

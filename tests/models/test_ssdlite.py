@@ -206,7 +206,7 @@ def test_losses_and_gradients_are_torchvision_s(
     head = model.head
     if not separable:
         genome = model.genome
-        head = built(genome.but(head=genome.head.but(separable=False)), CLASSES).head.eval()
+        head = built(genome.replace(head=genome.head.replace(separable=False)), CLASSES).head.eval()
     first, second = ([x.clone().requires_grad_() for x in maps] for _ in range(2))
     losses = head.losses(first, boxes, labels)
     if separable:
@@ -326,16 +326,16 @@ def test_background_competes_and_is_never_detected(model: Detector) -> None:
 
 def test_box_values_of_bidet_are_refused_in_one_line() -> None:
     genome = published(NAME)
-    head = genome.head.but(box_values=8)
+    head = genome.head.replace(box_values=8)
     with pytest.raises(GenomeError, match=r"box_values 8.*legal to build: 4") as caught:
-        build(genome.but(head=head), 4)
+        build(genome.replace(head=head), 4)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_full_convolutions_predict_and_count() -> None:
     """Per map: C·9·outputs weights and as many biases as outputs."""
     genome = published(NAME)
-    genome = genome.but(head=genome.head.but(separable=False))
+    genome = genome.replace(head=genome.head.replace(separable=False))
     model = built(genome, 4).train()
     widths = [672, 480, 512, 256, 256, 128]
     expected = sum(c * 9 * 6 * k + 6 * k for c in widths for k in (4, 4))

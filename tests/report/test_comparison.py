@@ -15,9 +15,9 @@ from nas.report.comparison import (
     Search,
     differing,
     expected_bests,
+    reevaluations,
     same_trials,
     search_scores,
-    second_looks,
     shown,
 )
 from nas.report.intervals import Interval
@@ -49,7 +49,7 @@ def row(number: int, reward: float, key: str, seed: int, phase: Phase = "search"
 def search(
     trials: Mapping[str, float], looks: Mapping[int, float] | None = None, *, length: int = 1
 ) -> Search:
-    """Trials by key, all with seed 1; second looks of the first key by seed."""
+    """Trials by key, all with seed 1; re-evaluations of the first key by seed."""
     rows = [row(n, reward, key, 1) for n, (key, reward) in enumerate(trials.items())]
     for seed, reward in (looks or {}).items():
         again = row(len(rows), reward, next(iter(trials)), seed, "finalist")
@@ -84,22 +84,22 @@ def test_a_single_pair_claims_nothing() -> None:
     assert found.verdict(NAMES) == "no verdict" and "single pair" in found.basis
 
 
-def test_second_looks_without_common_seeds() -> None:
+def test_reevaluations_without_common_seeds() -> None:
     first = search({"k0": 0.5}, {11: 0.4, 12: 0.5, 13: 0.6})
     second = search({"k1": 0.5}, {21: 0.1, 22: 0.2, 23: 0.3})
-    found = second_looks(first, second)
+    found = reevaluations(first, second)
     assert found is not None and found.interval is not None
     # Variances 0.01: standard error 0.1 √(2/3), four degrees of freedom.
     assert found.interval == pytest.approx((0.3, 0.3 - 0.226696, 0.3 + 0.226696), abs=1e-5)
     assert found.verdict(NAMES) == "a is higher" and "Welch" in found.basis
-    swapped = second_looks(second, first)
+    swapped = reevaluations(second, first)
     assert swapped is not None and swapped.verdict(NAMES) == "b is higher"
 
 
-def test_second_looks_with_common_seeds_pair() -> None:
+def test_reevaluations_with_common_seeds_pair() -> None:
     first = search({"k0": 0.5}, {11: 0.4, 12: 0.5, 13: 0.6})
     second = search({"k0": 0.5}, {13: 0.6, 12: 0.4, 11: 0.3})
-    found = second_looks(first, second)
+    found = reevaluations(first, second)
     assert found is not None and found.interval is not None
     # Differences 0.1, 0.1, 0: deviation 0.057735, two degrees of freedom.
     mean, reach = 0.2 / 3, 4.302653 * 0.0577350 / 3**0.5
@@ -111,18 +111,18 @@ def test_second_looks_with_common_seeds_pair() -> None:
     ("looks", "length", "why"),
     [({21: 0.1}, 1, "single seed"), ({21: 0.1, 22: 0.1, 23: 0.1}, 3, "1 and 3 times")],
 )
-def test_second_looks_that_tell_nothing(looks: dict[int, float], length: int, why: str) -> None:
+def test_reevaluations_that_tell_nothing(looks: dict[int, float], length: int, why: str) -> None:
     first = search({"k0": 0.5}, {11: 0.9, 12: 0.9, 13: 0.9})
-    found = second_looks(first, search({"k1": 0.5}, looks, length=length))
+    found = reevaluations(first, search({"k1": 0.5}, looks, length=length))
     assert found is not None and found.interval is None and why in found.basis
-    assert second_looks(first, search({"k1": 0.5})) is None
+    assert reevaluations(first, search({"k1": 0.5})) is None
 
 
 def test_only_the_longest_look_counts() -> None:
     short = row(5, 0.9, "k0", 99, "finalist")
     one = search({"k0": 0.5}, {11: 0.4, 12: 0.6}, length=3)
     mixed = Search([*one.records, short], one.result)
-    assert mixed.length == 3 and mixed.second_look() == {11: 0.4, 12: 0.6}
+    assert mixed.length == 3 and mixed.winner_scores() == {11: 0.4, 12: 0.6}
 
 
 def expected(rewards: Sequence[float], trials: int) -> float:

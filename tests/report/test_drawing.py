@@ -17,7 +17,7 @@ from PIL import Image
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.report.drawing import draw as drawing
-from nas.report.drawing.layout import Layout, lay_out, sample
+from nas.report.drawing.layout import Drawing, lay_out, sample
 from search_spaces import zoo
 from search_spaces.spinenet.space import SpineNetSpace
 
@@ -100,7 +100,7 @@ def test_a_place_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def kinds(layout: Layout) -> dict[tuple[str, str], str]:
+def kinds(layout: Drawing) -> dict[tuple[str, str], str]:
     return {(curve.parent, curve.child): curve.kind for curve in layout.curves}
 
 
@@ -144,8 +144,10 @@ def test_edges_keep_clear_of_other_blocks(seed: int) -> None:
 
 def test_long_listings_make_wider_drawings() -> None:
     genome = zoo.genome("spinenet-49")
-    extra = [genome.blocks[2].but(id=f"more{i}", inputs=genome.blocks[3].inputs) for i in range(30)]
-    long = genome.but(blocks=(*genome.blocks[:3], *extra, *genome.blocks[3:]))
+    extra = [
+        genome.blocks[2].replace(id=f"more{i}", inputs=genome.blocks[3].inputs) for i in range(30)
+    ]
+    long = genome.replace(blocks=(*genome.blocks[:3], *extra, *genome.blocks[3:]))
     layout = lay_out(long)
     assert layout.width > 1800 and len(layout.dead) == 30
     gaps = np.diff([node.x for node in layout.nodes])

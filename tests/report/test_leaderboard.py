@@ -41,7 +41,7 @@ def test_winner_comes_first_and_nothing_is_cut(run: tuple[Path, Result]) -> None
     best = run[1].finalists[0]
     assert int(rows[0][1]) == best.record.number
     assert rows[0][3] == f"{best.mean:.3f}" and rows[0][4] == "±"
-    assert all(name in text for name in ("ap50", "params", "macs", "second look", "random"))
+    assert all(name in text for name in ("ap50", "params", "macs", "re-evaluated", "random"))
 
 
 def test_each_candidate_stands_once(run: tuple[Path, Result]) -> None:
@@ -171,7 +171,7 @@ def test_a_latency_beside_the_other_costs_fits_too(run: tuple[Path, Result]) -> 
     records, objective = Run(run[0]).read_search()
     costly = [replace(row, costs={**row.costs, "latency_ms": 12.34}) for row in records]
     text = shown(leaderboard(result_of(costly, objective)))
-    assert "…" not in text and "latency" in text and "12.34 ms" in text and "second look" in text
+    assert "…" not in text and "latency" in text and "12.34 ms" in text and "re-evaluated" in text
 
 
 @pytest.mark.parametrize(

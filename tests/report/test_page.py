@@ -108,7 +108,7 @@ def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:
     html = write_page(tmp_path / "any", out=tmp_path / "out").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "index.html").is_file()
     assert '{"depth": 3}' in unescape(html) and '{"depth' not in html
-    assert "no second look" in html
+    assert "no finalist was re-evaluated" in html
 
 
 def test_trials_that_were_stopped_early_are_told(halved: Path) -> None:

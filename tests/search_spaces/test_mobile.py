@@ -38,7 +38,7 @@ def choices(space: MobileSpace, code: Code) -> dict[str, Any]:
 
 
 def code_of(space: MobileSpace, **taken: Any) -> Code:
-    """The first legal code with some choices; the names' dots are written ``_``."""
+    """The first legal code with some choices; the names' dots are written `_`."""
     code: list[int] = []
     for decision in space.decisions:
         mask, name = space.legal(code), decision.name.replace(".", "_")
@@ -219,7 +219,7 @@ def test_rfcr_reads_what_yolo_ret_reads() -> None:
     coarse, middle, fine, stride_4 = theirs.taps
     assert genome.taps == (fine, middle, coarse, stride_4)
     assert isinstance(theirs.neck, RFCR)
-    assert genome.neck == theirs.neck.but(outputs=(0, 1, 2))
+    assert genome.neck == theirs.neck.replace(outputs=(0, 1, 2))
     assert (theirs.neck.collect, theirs.neck.fuse, theirs.neck.target) == (48, 96, 1)
 
 
@@ -272,11 +272,11 @@ def test_a_genome_listed_otherwise_is_read_alike() -> None:
     new = {block.id: f"n{len(genome.blocks) - i}" for i, block in enumerate(genome.blocks)}
     new["image"] = "image"
     blocks = [
-        b.but(id=new[b.id], inputs=tuple(e.but(block=new[e.block]) for e in b.inputs))
+        b.replace(id=new[b.id], inputs=tuple(e.replace(block=new[e.block]) for e in b.inputs))
         for b in genome.blocks
     ]
-    taps = tuple(tap.but(block=new[tap.block]) for tap in genome.taps)
-    other = genome.but(blocks=tuple(blocks), taps=taps)
+    taps = tuple(tap.replace(block=new[tap.block]) for tap in genome.taps)
+    other = genome.replace(blocks=tuple(blocks), taps=taps)
     assert other != genome and canonical_order(other) != canonical_order(genome)
     assert space.decode(space.encode(other)) == genome
 
@@ -339,7 +339,7 @@ def published(device: str) -> Genome:
     """A MobileDet with this space's post-processing, in which TensorFlow's has other numbers."""
     genome = zoo.genome(f"mobiledet-{device}")
     usual = MobileSpace().sample(random.Random(0)).head
-    return genome.but(head=genome.head.but(postprocess=usual.postprocess))
+    return genome.replace(head=genome.head.replace(postprocess=usual.postprocess))
 
 
 @pytest.mark.parametrize("device", ["cpu", "edgetpu", "dsp"])
@@ -380,8 +380,8 @@ def test_what_the_space_does_not_hold() -> None:
     for other in (
         genome.scaled(width=0.5),
         genome.scaled(input_size=224),
-        genome.but(norm=genome.norm.but(eps=0.002)),
-        genome.but(head=genome.head.but(match_iou=0.6)),
+        genome.replace(norm=genome.norm.replace(eps=0.002)),
+        genome.replace(head=genome.head.replace(match_iou=0.6)),
     ):
         assert not space.contains(other)
 

@@ -11,22 +11,22 @@ from nas.errors import GenomeError
 from nas.genome.parts import DefaultBoxes
 from nas.genome.plan import lower
 from search_spaces.mobile.listing import (
-    DeploySettings,
-    Layer,
-    Row,
-    Style,
+    BlockStyle,
+    ChainBlock,
+    LayerSpec,
+    MobileDeploySettings,
     Tapped,
     default_boxes,
-    genome_from_rows,
+    genome_from_listing,
     ssdlite_head,
     stage,
 )
 
-IBN, TUCKER = Layer("inverted_residual", 5, 4.0), Layer("tucker", 3, ratios=(0.25, 0.75))
+IBN, TUCKER = LayerSpec("inverted_residual", 5, 4.0), LayerSpec("tucker", 3, ratios=(0.25, 0.75))
 ROWS = (
-    Row(Layer("conv"), 16, stride=2),
+    ChainBlock(LayerSpec("conv"), 16, stride=2),
     *stage((IBN, TUCKER), 24, stride=2),
-    *stage((IBN, Layer("fused_inverted_residual", 3, 8.0)), 40, stride=2),
+    *stage((IBN, LayerSpec("fused_inverted_residual", 3, 8.0)), 40, stride=2),
 )
 
 
@@ -56,7 +56,7 @@ def test_tensorflow_has_three_boxes_on_the_first_map() -> None:
 
 def test_a_chain_has_levels_widths_and_shortcuts() -> None:
     taps = (Tapped(3, "expand"), Tapped(4), Tapped(2, pool=4))
-    genome = genome_from_rows(ROWS, taps, ssdlite_head(default_boxes(5)), extras=(64, 32))
+    genome = genome_from_listing(ROWS, taps, ssdlite_head(default_boxes(5)), extras=(64, 32))
     units = [unit for unit in lower(genome) if unit.kind == "block"]
     assert [unit.outs[0] for unit in units] == [
         *((16, 160, 1), (24, 80, 2), (24, 80, 2), (40, 40, 3), (40, 40, 3)),
@@ -71,28 +71,28 @@ def test_a_chain_has_levels_widths_and_shortcuts() -> None:
 
 def test_a_truncated_chain_is_the_shorter_one() -> None:
     head = ssdlite_head(default_boxes(1))
-    cut = genome_from_rows(ROWS, [Tapped(4)], head, truncation=(2, 4))
-    assert cut.key == genome_from_rows(ROWS[:3], [Tapped(2)], head).key
+    cut = genome_from_listing(ROWS, [Tapped(4)], head, truncation=(2, 4))
+    assert cut.key == genome_from_listing(ROWS[:3], [Tapped(2)], head).key
 
 
 def test_widths_are_rounded_to_eight() -> None:
     head = ssdlite_head(default_boxes(1))
-    fixed = (*ROWS, Row(Layer("conv", 1), 100, scalable=False))
-    genome = genome_from_rows(fixed, [Tapped(5)], head, deploy=DeploySettings(width=0.75))
+    fixed = (*ROWS, ChainBlock(LayerSpec("conv", 1), 100, scalable=False))
+    genome = genome_from_listing(fixed, [Tapped(5)], head, deploy=MobileDeploySettings(width=0.75))
     widths = [unit.width for unit in lower(genome) if unit.kind == "block"]
     assert widths == [16, 24, 24, 32, 32, 100]  # 12, 18 (16 is over a tenth below it), 30
 
 
 def test_a_style_is_shared() -> None:
     head = ssdlite_head(default_boxes(1))
-    rows = stage((IBN, TUCKER), 8, 2, Style("hard_swish"))
-    genome = genome_from_rows(rows, [Tapped(1)], head)
+    rows = stage((IBN, TUCKER), 8, 2, BlockStyle("hard_swish"))
+    genome = genome_from_listing(rows, [Tapped(1)], head)
     assert [getattr(block.op, "activation", None) for block in genome.blocks] == ["hard_swish"] * 2
 
 
 def test_a_tap_beyond_the_chain_is_refused() -> None:
     head = ssdlite_head(default_boxes(1))
     with pytest.raises(GenomeError, match=r"\[5\] of 5; legal: .* 0 to 4"):
-        genome_from_rows(ROWS, [Tapped(5)], head)
+        genome_from_listing(ROWS, [Tapped(5)], head)
     with pytest.raises(GenomeError, match="at least one row"):
-        genome_from_rows((), [], head)
+        genome_from_listing((), [], head)

@@ -14,7 +14,7 @@ from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
 from nas.genome.listing import resolve
 from search_spaces import zoo
-from search_spaces.spinenet.listing import Row, genome_from_listing
+from search_spaces.spinenet.listing import PermutedBlock, genome_from_listing
 from search_spaces.spinenet.space import SpineNetSpace
 
 VARIANTS = ("paper", "released", "released-v2")
@@ -153,7 +153,7 @@ def test_the_mobile_space_holds_spinenet_mobile_49() -> None:
     assert (space.intermediates, space.window, space.types) == (11, 4, ("inverted_residual",))
     genome = zoo.genome("spinenet-mobile-49")
     again = space.decode(space.encode(genome))
-    assert again == genome.but(name="")
+    assert again == genome.replace(name="")
 
 
 def test_spinenet_mobile_49_is_listed_as_published() -> None:
@@ -312,9 +312,10 @@ def test_the_released_spaces_do_not_hold_spinenet_49() -> None:
 def test_a_genome_without_its_merge_is_not_in_the_space() -> None:
     genome = zoo.genome("spinenet-49")
     blocks = tuple(
-        block.but(inputs=block.inputs[:2]) if block.id == "14" else block for block in genome.blocks
+        block.replace(inputs=block.inputs[:2]) if block.id == "14" else block
+        for block in genome.blocks
     )
-    assert not SpineNetSpace().contains(genome.but(blocks=blocks))
+    assert not SpineNetSpace().contains(genome.replace(blocks=blocks))
 
 
 # --- dangling blocks --------------------------------------------------------------------------
@@ -336,42 +337,69 @@ def test_merges_of_the_published_networks() -> None:
     assert merges(zoo.genome("r0-sp53")) == [("11", "13")]
 
 
-OUTPUTS = tuple(Row(level, "bottleneck", (0, 1), output=True) for level in (3, 4, 5, 6, 7))
+OUTPUTS = tuple(
+    PermutedBlock(level, "bottleneck", (0, 1), output=True) for level in (3, 4, 5, 6, 7)
+)
 
 
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
         # The level decides which output a loose block joins.
-        ((Row(4, "bottleneck", (0, 1)), *OUTPUTS), [("2", "4")]),
+        ((PermutedBlock(4, "bottleneck", (0, 1)), *OUTPUTS), [("2", "4")]),
         # A residual has a quarter of a bottleneck's channels: it is dropped.
-        ((Row(4, "residual", (0, 1)), *OUTPUTS), []),
+        ((PermutedBlock(4, "residual", (0, 1)), *OUTPUTS), []),
         # A residual joins a residual output.
         (
             (
-                Row(4, "residual", (0, 1)),
+                PermutedBlock(4, "residual", (0, 1)),
                 OUTPUTS[0],
-                Row(4, "residual", (0, 1), output=True),
+                PermutedBlock(4, "residual", (0, 1), output=True),
                 *OUTPUTS[2:],
             ),
             [("2", "4")],
         ),
         # Two loose blocks of one level join the same output.
-        ((Row(5, "bottleneck", (0, 1)), Row(5, "bottleneck", (0, 2)), *OUTPUTS), [("3", "6")]),
-        ((Row(5, "bottleneck", (0, 1)), Row(5, "bottleneck", (0, 1)), *OUTPUTS),
-         [("2", "6"), ("3", "6")]),
+        (
+            (
+                PermutedBlock(5, "bottleneck", (0, 1)),
+                PermutedBlock(5, "bottleneck", (0, 2)),
+                *OUTPUTS,
+            ),
+            [("3", "6")],
+        ),
+        (
+            (
+                PermutedBlock(5, "bottleneck", (0, 1)),
+                PermutedBlock(5, "bottleneck", (0, 1)),
+                *OUTPUTS,
+            ),
+            [("2", "6"), ("3", "6")],
+        ),
         # Level 2 has no output.
-        ((Row(2, "bottleneck", (0, 1)), *OUTPUTS), []),
+        ((PermutedBlock(2, "bottleneck", (0, 1)), *OUTPUTS), []),
         # An intermediate block takes nothing in, though it has the level.
-        ((Row(4, "bottleneck", (0, 1)), Row(4, "bottleneck", (0, 1)), Row(3, "bottleneck", (2, 3)),
-          *OUTPUTS), [("4", "5")]),
+        (
+            (
+                *(PermutedBlock(4, "bottleneck", (0, 1)),) * 2,
+                PermutedBlock(3, "bottleneck", (2, 3)),
+                *OUTPUTS,
+            ),
+            [("4", "5")],
+        ),
         # An output's own parent is read, and isn't added twice.
-        ((Row(3, "bottleneck", (0, 1)), Row(3, "bottleneck", (0, 2), output=True), *OUTPUTS[1:]),
-         []),
+        (
+            (
+                PermutedBlock(3, "bottleneck", (0, 1)),
+                PermutedBlock(3, "bottleneck", (0, 2), output=True),
+                *OUTPUTS[1:],
+            ),
+            [],
+        ),
     ],
-)  # fmt: skip
+)
 def test_loose_blocks_join_the_output_of_their_level(
-    rows: tuple[Row, ...], expected: list[tuple[str, str]]
+    rows: tuple[PermutedBlock, ...], expected: list[tuple[str, str]]
 ) -> None:
     genome = genome_from_listing(rows)
     genome.validate()
@@ -379,7 +407,7 @@ def test_loose_blocks_join_the_output_of_their_level(
 
 
 def test_a_dropped_block_is_out_of_the_network() -> None:
-    genome = genome_from_listing((Row(4, "residual", (0, 1)), *OUTPUTS))
+    genome = genome_from_listing((PermutedBlock(4, "residual", (0, 1)), *OUTPUTS))
     assert "2" in {block.id for block in genome.blocks}
     assert "2" not in resolve(genome)[0]
     assert "2" not in genome.graph()

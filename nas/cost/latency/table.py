@@ -21,10 +21,11 @@ from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.layout import shipped_blocks
 from nas.genome.maps import Shape
+from nas.genome.memo import Memo
 from nas.genome.operators import Operator
 from nas.genome.parts import Resample
 from nas.genome.plan import ends, lower
-from nas.genome.shapes import REMEMBERED, Fitted
+from nas.genome.shapes import ResolvedBlock
 from nas.genome.tape import Tape
 from nas.genome.units import deployed, record_picture, record_plan
 from nas.settings import Settings
@@ -133,7 +134,7 @@ class DeviceTable(Conditions):
             GenomeError: the genome isn't legal, or a part can't be taken apart.
             ConfigError: the table has no weights for an operator; names it.
         """
-        blocks = [self._block_ms(fit) for fit in shipped_blocks(genome.layout).values()]
+        blocks = [self._block_ms(resolved) for resolved in shipped_blocks(genome.layout).values()]
         times = [self._unit_ms(unit, num_classes) for unit in deployed(ends(genome))]
         times += itertools.chain.from_iterable(blocks)
         return math.fsum((self.overhead_ms, self._picture_ms(genome.input.size), *times))
@@ -184,29 +185,29 @@ class DeviceTable(Conditions):
         return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
 
     @cached_property
-    def _blocks(self) -> dict[Fitted, tuple[float, ...]]:
-        return {}
+    def _blocks(self) -> Memo[ResolvedBlock, tuple[float, ...]]:
+        return Memo()
 
     @cached_property
-    def _times(self) -> dict[object, float]:
-        return {}
+    def _times(self) -> Memo[object, float]:
+        return Memo()
 
-    def _block_ms(self, fit: Fitted) -> tuple[float, ...]:
+    def _block_ms(self, resolved: ResolvedBlock) -> tuple[float, ...]:
         """Times of a block's edges and of itself, each of which is a unit."""
-        cached = self._blocks.get(fit)
+        cached = self._blocks.get(resolved)
         if cached is None:
-            if len(self._blocks) >= REMEMBERED:
-                self._blocks.clear()
-            ways = zip(fit.block.inputs, fit.sources, fit.ins, fit.middles, strict=True)
+            ways = zip(
+                resolved.block.inputs, resolved.sources, resolved.ins, resolved.middles, strict=True
+            )
             edges = [
                 self._edge_ms(edge.resample, source.shape, target, middle)
                 for edge, source, target, middle in ways
                 if edge.resample.changes
             ]
             tape = Tape()
-            reads = [tape.value(shape.channels, shape.size) for shape in fit.ins]
-            fit.block.record(tape, reads, fit.width)
-            cached = self._blocks[fit] = (*edges, self._tape_ms(tape))
+            reads = [tape.value(shape.channels, shape.size) for shape in resolved.ins]
+            resolved.block.record(tape, reads, resolved.width)
+            cached = self._blocks.keep(resolved, (*edges, self._tape_ms(tape)))
         return cached
 
     def _edge_ms(self, resample: Resample, source: Shape, target: Shape, middle: int) -> float:
@@ -216,7 +217,7 @@ class DeviceTable(Conditions):
         if cached is None:
             tape = Tape()
             resample.record(tape, tape.value(source.channels, source.size), source, target, middle)
-            cached = self._kept(key, tape)
+            cached = self._times.keep(key, self._tape_ms(tape))
         return cached
 
     def _unit_ms(self, unit: Unit, num_classes: int) -> float:
@@ -230,7 +231,7 @@ class DeviceTable(Conditions):
             gives = unit.record(tape, reads, num_classes)
             for value in gives if unit.kind == "head" else ():
                 tape.output(value)
-            cached = self._kept(key, tape)
+            cached = self._times.keep(key, self._tape_ms(tape))
         return cached
 
     def _picture_ms(self, size: int) -> float:
@@ -238,14 +239,8 @@ class DeviceTable(Conditions):
         if cached is None:
             tape = Tape()
             record_picture(tape, size)
-            cached = self._kept(size, tape)
+            cached = self._times.keep(size, self._tape_ms(tape))
         return cached
-
-    def _kept(self, key: object, tape: Tape) -> float:
-        if len(self._times) >= REMEMBERED:
-            self._times.clear()
-        time = self._times[key] = self._tape_ms(tape)
-        return time
 
     def _tape_ms(self, tape: Tape) -> float:
         return math.fsum([self.operator_ms(operator) for operator in tape.operators])

@@ -169,7 +169,7 @@ class _Judge:
         """Looks for the twin of every detection on all pictures seen."""
         self.threshold = threshold
         settings = self.head.settings
-        self.head.settings = settings.but(postprocess=self.post.but(score=threshold))
+        self.head.settings = settings.replace(postprocess=self.post.replace(score=threshold))
         try:
             for raw, theirs in zip(self.seen, self.found, strict=True):
                 wanted = {k: v.numpy() for k, v in self.head.decode(raw)[0].items()}

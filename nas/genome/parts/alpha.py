@@ -15,7 +15,7 @@ LEAST_SIZE = 128
 
 
 class Pooling(NamedTuple):
-    """The one max-pool of a way down; ``padding`` None pads as TensorFlow does."""
+    """The one max-pool of a way down; `padding` None pads as TensorFlow does."""
 
     kernel: int
     stride: int
@@ -29,9 +29,9 @@ class Pooling(NamedTuple):
 
 
 class AlphaResample(Resample):
-    """SpineNet's resampling: 1×1 to ``alpha`` of the parent's base width, scale, 1×1.
+    """SpineNet's resampling: 1×1 to `alpha` of the parent's base width, scale, 1×1.
 
-    Down by 2: one strided 3×3 convolution; further down: one max-pool after it.  Up: nearest.
+    Down by 2: one strided 3×3 convolution; further down: one max-pool after it. Up: nearest.
     Source: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet.py.
     """
 
@@ -48,7 +48,7 @@ class AlphaResample(Resample):
 
     def with_alpha(self, alpha: float) -> AlphaResample:
         """With this one."""
-        return self.but(alpha=alpha)
+        return self.replace(alpha=alpha)
 
     def pooling(self, size: int, target: int) -> Pooling | None:
         """The max-pool behind the strided convolution, as the published code sizes it.

@@ -22,7 +22,7 @@ class Anchors(Part):
 class OctaveAnchors(Anchors):
     """RetinaNet's anchors of one level: octave scales × aspect ratios (width over height).
 
-    ``size`` times the level's stride is the side of the smallest square anchor.
+    `size` times the level's stride is the side of the smallest square anchor.
     """
 
     type: Literal["octave"] = "octave"
@@ -39,9 +39,9 @@ class OctaveAnchors(Anchors):
 class DefaultBoxes(Anchors):
     """SSD's default boxes of one level, as fractions of the input's side.
 
-    Two squares, of ``scale`` and of the geometric mean with ``next_scale``, then one pair per
-    aspect ratio.  ``squares`` puts squares of other scales in their place (TensorFlow's first map
-    has one of 0.1).  ``step`` is the distance of centres in pixels; None is input over map size.
+    Two squares, of `scale` and of the geometric mean with `next_scale`, then one pair per
+    aspect ratio. `squares` puts squares of other scales in their place (TensorFlow's first map
+    has one of 0.1). `step` is the distance of centres in pixels; None is input over map size.
     """
 
     type: Literal["default_boxes"] = "default_boxes"
@@ -68,5 +68,5 @@ class DefaultBoxes(Anchors):
         """Without squares that are the derived ones; beside others nothing reads next_scale."""
         if self.squares is None:
             return self, frozenset()
-        derived = self.but(squares=None).square_scales
+        derived = self.replace(squares=None).square_scales
         return self, frozenset({"squares" if self.squares == derived else "next_scale"})

@@ -13,7 +13,7 @@ EXPANSION = 4
 
 
 class Bottleneck(Operation):
-    """1×1 to ``width``, 3×3, 1×1 to four times ``width``; activation after the addition."""
+    """1×1 to `width`, 3×3, 1×1 to four times `width`; activation after the addition."""
 
     type: Literal["bottleneck"] = "bottleneck"
     width: Width

@@ -18,9 +18,9 @@ class Conv(Operation):
     """Convolution, batch norm, activation; real or binary, with an optional shortcut.
 
     `padding` None is the symmetric `dilation * (kernel - 1) // 2`, "same" is TensorFlow's. With
-    ``precision="binary"`` input and weights are signs and the weights carry one scale per filter
-    (BiDet).  The ``average_pool`` shortcut is a 2×2 average pool of the same stride, a real 1×1
-    convolution and batch norm; ``ceil`` rounds that pool's size up.
+    `precision="binary"` input and weights are signs and the weights carry one scale per filter
+    (BiDet). The `average_pool` shortcut is a 2×2 average pool of the same stride, a real 1×1
+    convolution and batch norm; `ceil` rounds that pool's size up.
     """
 
     type: Literal["conv"] = "conv"
@@ -63,12 +63,12 @@ class Conv(Operation):
         super().check(name, x, out, repeats)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """With its padding in pixels; only an average pool reads ``ceil``."""
+        """With its padding in pixels; only an average pool reads `ceil`."""
         unread = frozenset() if self.shortcut == "average_pool" else frozenset({"ceil"})
         if self.padding == "same":
             return self, unread
         pixels, _ = self.window.pads(0, 1)
-        return self.but(padding=pixels), unread
+        return self.replace(padding=pixels), unread
 
     def check_buildable(self, name: str) -> None:
         """Refuses binary convolutions and shortcuts."""
@@ -79,7 +79,7 @@ class Conv(Operation):
             )
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """One convolution.  Raises GenomeError for one that is binary or has a shortcut."""
+        """One convolution. Raises GenomeError for one that is binary or has a shortcut."""
         if self.precision != "real" or self.shortcut != "none":
             raise unknown_operators(f"a {self.precision} conv with shortcut {self.shortcut!r}")
         return (

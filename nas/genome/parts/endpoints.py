@@ -27,7 +27,7 @@ class Endpoints(Neck):
 
     def with_width(self, width: int) -> Endpoints:
         """Of this width."""
-        return self.but(width=width)
+        return self.replace(width=width)
 
     def record(self, tape: Tape, maps: Sequence[Value]) -> tuple[Value, ...]:
         """One convolution a map."""

@@ -1,4 +1,4 @@
-"""Heads, from maps to detections.  What every type has."""
+"""Heads, from maps to detections. What every type has."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from nas.genome.widths import expanded
 class InvertedResidual(Operation):
     """1×1 expansion, depthwise convolution, optional squeeze-excite, 1×1 projection.
 
-    ``expansion`` multiplies the input channels (rounded to the nearest integer); 1 leaves the
+    `expansion` multiplies the input channels (rounded to the nearest integer); 1 leaves the
     expansion convolution out, less than 1 narrows (SSDlite's extra blocks, which also activate
-    the projection).  ``point="expand"`` of an edge or tap reads the expanded map.  `padding`
+    the projection). `point="expand"` of an edge or tap reads the expanded map. `padding`
     "same" pads the depthwise convolution as TensorFlow does; None pads it symmetrically.
     """
 

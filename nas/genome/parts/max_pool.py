@@ -13,7 +13,7 @@ from nas.genome.tape import Tape, Value
 
 
 class MaxPool(Operation):
-    """Max pooling; ``padding="same"`` pads as TensorFlow does, at the bottom and right first."""
+    """Max pooling; `padding="same"` pads as TensorFlow does, at the bottom and right first."""
 
     type: Literal["max_pool"] = "max_pool"
     kernel: Kernel = 3
@@ -61,7 +61,7 @@ class MaxPool(Operation):
             )
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """Padded as TensorFlow does, nothing reads ``ceil``."""
+        """Padded as TensorFlow does, nothing reads `ceil`."""
         return self, frozenset({"ceil"} if self.padding == "same" else ())
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:

@@ -26,7 +26,7 @@ class Teacher(Part):
 class MimicDetHead(HeadPart):
     """Refinement, a one-stage student with deformable convolutions, and a teacher for training.
 
-    ``student_levels`` and ``Teacher.levels`` are positions in the neck's maps; anchors belong to
+    `student_levels` and `Teacher.levels` are positions in the neck's maps; anchors belong to
     the student's levels, one a place.
     """
 
@@ -64,4 +64,4 @@ class MimicDetHead(HeadPart):
 
     def with_width(self, width: int) -> MimicDetHead:
         """With towers of this width."""
-        return self.but(width=width)
+        return self.replace(width=width)

@@ -1,4 +1,4 @@
-"""Necks, between the taps and the head.  What every type has."""
+"""Necks, between the taps and the head. What every type has."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Neck(Part):
         raise NotImplementedError(f"{type(self).__name__}.shapes")
 
     def check_taps(self, training_only: Sequence[bool]) -> None:
-        """Refuses taps for training alone where it can't do without.  Raises GenomeError."""
+        """Refuses taps for training alone where it can't do without. Raises GenomeError."""
 
     def with_width(self, width: int) -> Neck:
         """With another width of what it gives, where it has one."""

@@ -62,11 +62,11 @@ class Style(NamedTuple):
 class Operation(Part):
     """What a block does with its combined input.
 
-    A new type has its fields, a ``window``, and ``record``; the rest has defaults that hold for
+    A new type has its fields, a `window`, and `record`; the rest has defaults that hold for
     whatever has one window and as many output channels as its width says.
 
     Attributes:
-        expands: whether ``point="expand"`` of an edge or tap reads a map inside it.
+        expands: whether `point="expand"` of an edge or tap reads a map inside it.
         takes_resampled: whether a block of it may read through a resampling edge.
         commutes_with_rectifier: whether a ReLU before it may as well come after it.
         style: how it is drawn.
@@ -121,11 +121,11 @@ class Operation(Part):
         """
         window = self.window
         if window.padding == "same" and window.is_symmetric(size, repeats):
-            return self.but(padding=None).form
+            return self.replace(padding=None).form
         return self.form
 
     def inner(self, x: Shape) -> tuple[Shape, ...]:
-        """The maps inside it that others may read, when it reads ``x``: one if ``expands``."""
+        """The maps inside it that others may read, when it reads `x`: one if `expands`."""
         return ()
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -165,7 +165,7 @@ class Operation(Part):
 
 
 def check_shortcut(name: str, x: Shape, out: Shape) -> None:
-    """Refuses to add a block's input to an output of another shape.  Raises GenomeError."""
+    """Refuses to add a block's input to an output of another shape. Raises GenomeError."""
     if x[:2] != out[:2]:
         raise GenomeError(
             f"block {name!r} adds its input of {x.channels}×{x.size}px to its "

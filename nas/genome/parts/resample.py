@@ -1,4 +1,4 @@
-"""Edges: how a block reads its parent's map.  What every type has."""
+"""Edges: how a block reads its parent's map. What every type has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Resample(Part):
         return self
 
     def detail(self, size: int, target: int) -> str:
-        """What a key compares of it besides its fields, from ``size`` to ``target`` pixels."""
+        """What a key compares of it besides its fields, from `size` to `target` pixels."""
         return ""
 
     def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
@@ -40,7 +40,7 @@ class Resample(Part):
 
         Args:
             tape: what they are added to.
-            x: the map, of shape ``source``.
+            x: the map, of shape `source`.
             target: what it becomes.
             middle: channels inside.
 

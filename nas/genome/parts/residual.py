@@ -11,7 +11,7 @@ from nas.genome.tape import Tape, Value
 
 
 class Residual(Operation):
-    """Two 3×3 convolutions of ``width``; activation after the addition."""
+    """Two 3×3 convolutions of `width`; activation after the addition."""
 
     type: Literal["residual"] = "residual"
     width: Width

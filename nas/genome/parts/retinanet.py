@@ -20,7 +20,7 @@ class RetinaNetHead(HeadPart):
     """Two towers shared over levels, with batch norm of each level's own.
 
     Loss and matching constants: tensorflow/tpu, models/official/detection/configs and
-    modeling/losses.py; ``postprocess`` as there.
+    modeling/losses.py; `postprocess` as there.
     """
 
     type: Literal["retinanet"] = "retinanet"
@@ -58,7 +58,7 @@ class RetinaNetHead(HeadPart):
 
     def with_width(self, width: int) -> RetinaNetHead:
         """With towers of this width."""
-        return self.but(width=width)
+        return self.replace(width=width)
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:
         """Two towers on every map; maps after the first have the weights of the first."""

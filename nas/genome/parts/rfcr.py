@@ -17,9 +17,9 @@ from nas.genome.tape import Tape, Value
 class RFCR(Neck):
     """YOLO-ReT's raw feature collection and redistribution.
 
-    Every tap goes through its own 1×1 convolution to ``collect`` channels, is resampled to the
-    size of tap ``target``, summed with learnt factors, passes a depthwise ``kernel`` and a 1×1 to
-    ``fuse`` channels, and is concatenated, resampled, to each of the taps in ``outputs``.
+    Every tap goes through its own 1×1 convolution to `collect` channels, is resampled to the
+    size of tap `target`, summed with learnt factors, passes a depthwise `kernel` and a 1×1 to
+    `fuse` channels, and is concatenated, resampled, to each of the taps in `outputs`.
     Source: prakharg24/yoloret, code/yolo3/model.py.
     """
 
@@ -34,7 +34,7 @@ class RFCR(Neck):
     reader: ClassVar[str] = "the RFCR neck"
 
     def shapes(self, maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """The maps of ``outputs``, each with ``fuse`` channels more."""
+        """The maps of `outputs`, each with `fuse` channels more."""
         for index in (self.target, *self.outputs):
             if index >= len(maps):
                 raise GenomeError(

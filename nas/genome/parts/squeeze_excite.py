@@ -12,7 +12,7 @@ from nas.genome.widths import divisible
 
 
 class SqueezeExcite(Part):
-    """Channel attention of ``ratio`` times the block's input or expanded channels."""
+    """Channel attention of `ratio` times the block's input or expanded channels."""
 
     ratio: Fraction = 0.25
     of: Literal["input", "expanded"] = "expanded"
@@ -23,7 +23,7 @@ class SqueezeExcite(Part):
     def squeezed(self, channels: int, wide: int) -> int:
         """Channels inside it.
 
-        ``divisor`` 1 truncates (SpineNet-Mobile: ``max(1, int(0.2 * channels))``); 8 is
+        `divisor` 1 truncates (SpineNet-Mobile: `max(1, int(0.2 * channels))`); 8 is
         torchvision's rule for MobileNetV3 and, wherever a quarter is whole, MobileDets'.
 
         Args:

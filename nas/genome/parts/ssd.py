@@ -18,7 +18,7 @@ from nas.genome.tape import Tape, Value
 class SSDHead(HeadPart):
     """One predictor pair per map, nothing shared: full convolutions (SSD) or separable (SSDlite).
 
-    ``box_values`` 8 predicts a log variance and a mean per coordinate (BiDet).
+    `box_values` 8 predicts a log variance and a mean per coordinate (BiDet).
     """
 
     type: Literal["ssd"] = "ssd"

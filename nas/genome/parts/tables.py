@@ -1,9 +1,9 @@
-"""The open tables of parts: which class a ``type`` stands for, also of another package.
+"""The open tables of parts: which class a `type` stands for, also of another package.
 
     from nas.genome.parts import OPERATIONS
     OPERATIONS["star"] = "my_package.star:Star"
 
-From then on a genome may have blocks of that type.  A file names a type, never a module: only what
+From then on a genome may have blocks of that type. A file names a type, never a module: only what
 stands in a table is ever loaded.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticKnownError, SchemaValidator, ValidationError, core_schema
 
-from nas.genome.memo import Memo
+from nas.genome.memo import remembered
 from nas.tables import OpenTable
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class PartTable(OpenTable):
-    """The types of one kind of part: name to ``module:Class``.
+    """The types of one kind of part: name to `module:Class`.
 
-    It stands in an annotation, ``Annotated[Operation, OPERATIONS]``, as that which chooses the
-    class by the field ``type``.
+    It stands in an annotation, `Annotated[Operation, OPERATIONS]`, as that which chooses the
+    class by the field `type`.
     """
 
     def having(self, trait: str) -> list[str]:
-        """Names of the types whose class has a flag set, such as ``trains_apart``."""
+        """Names of the types whose class has a flag set, such as `trains_apart`."""
         return [name for name in self if getattr(self.load(name), trait)]
 
     def __get_pydantic_core_schema__(
@@ -49,7 +49,7 @@ class PartTable(OpenTable):
             if name in ours or not isinstance(name, str):
                 return tagged(value)
             if name in self:
-                return _VALIDATORS[self.load(name)].validate_python(value)
+                return _validator(self.load(name)).validate_python(value)
             legal = ", ".join(map(repr, self))
             raise PydanticKnownError(
                 "union_tag_invalid",
@@ -63,14 +63,12 @@ class PartTable(OpenTable):
         )
 
 
+@remembered
 def _validator(kind: type[Any]) -> SchemaValidator:
     """What checks a class that was added, and names its type in messages as for ours."""
     name = kind.model_fields["type"].default
     choices = {name: kind.__pydantic_core_schema__}
     return SchemaValidator(core_schema.tagged_union_schema(choices, discriminator="type"))
-
-
-_VALIDATORS: Memo[type[Any], SchemaValidator] = Memo(_validator, limit=256)
 
 
 OPERATIONS = PartTable(

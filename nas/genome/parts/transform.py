@@ -1,4 +1,4 @@
-"""What may become of a tapped map before the neck reads it.  What every type has."""
+"""What may become of a tapped map before the neck reads it. What every type has."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Transform(Part):
         return x
 
     def record(self, tape: Tape, x: Value) -> Value:
-        """Records its operators.  Raises GenomeError when they aren't known."""
+        """Records its operators. Raises GenomeError when they aren't known."""
         raise unknown_operators(f"a part of type {self.type!r}")

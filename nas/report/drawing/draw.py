@@ -1,7 +1,7 @@
 """The one drawing of a genome: level against order, as the SpineNet paper shows its networks.
 
 Colour and shape tell a block's type, the colour of an edge how its map is resampled; P3 to P7 mark
-the outputs.  The same genome gives the same bytes.
+the outputs. The same genome gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from nas.report.drawing.layout import (
     RADIUS,
     WIDTH,
     Curve,
-    Layout,
-    Node,
+    Drawing,
+    PlacedBlock,
     lay_out,
     least_width,
     sample,
@@ -53,7 +53,7 @@ _SETTINGS = {
 
 
 def svg(*genomes: Genome, num_classes: int = 91) -> str:
-    """The drawing of one or more genomes, one below the other, as an SVG document."""
+    """Draws one or more genomes, one below the other, as an SVG document."""
     figure = _figure(genomes, num_classes)
     buffer = io.StringIO()
     with matplotlib.rc_context(_SETTINGS):
@@ -63,7 +63,7 @@ def svg(*genomes: Genome, num_classes: int = 91) -> str:
 
 
 def png(*genomes: Genome, num_classes: int = 91, width: int = PNG_WIDTH) -> bytes:
-    """The same drawing as a PNG of ``width`` pixels; a very long listing makes it wider."""
+    """Draws the same as a PNG of `width` pixels; a very long listing makes it wider."""
     figure = _figure(genomes, num_classes)
     figure.set_dpi(width / (WIDTH / 100))
     buffer = io.BytesIO()
@@ -73,10 +73,10 @@ def png(*genomes: Genome, num_classes: int = 91, width: int = PNG_WIDTH) -> byte
 
 
 def write(stem: Path, *genomes: Genome, num_classes: int = 91) -> tuple[Path, Path]:
-    """Writes ``stem.svg`` and ``stem.png``, making the folder.
+    """Writes `stem.svg` and `stem.png`, making the folder.
 
     Raises:
-        RunError: they can't be written there.
+        RunError: They can't be written there.
     """
     paths = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
     try:
@@ -108,7 +108,7 @@ def _figure(genomes: Sequence[Genome], num_classes: int) -> Figure:
     return figure
 
 
-def _title(axes: Axes, genome: Genome, layout: Layout, top: float, num_classes: int) -> None:
+def _title(axes: Axes, genome: Genome, layout: Drawing, top: float, num_classes: int) -> None:
     name = genome.name or f"genome {genome.key[:10]}"
     axes.text(24, top - 28, name, fontsize=15, weight="bold", color=INK, va="center")
     facts = []
@@ -130,12 +130,12 @@ def _title(axes: Axes, genome: Genome, layout: Layout, top: float, num_classes: 
 class _Panel:
     """Paints one genome above a height of the figure."""
 
-    def __init__(self, axes: Axes, layout: Layout, bottom: float, prefix: str) -> None:
+    def __init__(self, axes: Axes, layout: Drawing, bottom: float, prefix: str) -> None:
         self.axes, self.layout, self.bottom, self.prefix = axes, layout, bottom, prefix
         self.nodes = {node.id: node for node in layout.nodes}
 
     def paint(self) -> None:
-        """Rows, then edges, then blocks over them."""
+        """Paints rows, then edges, then blocks over them."""
         for row in self.layout.rows:
             self._row(row.level, row.y + self.bottom, row.size)
         for node in self.layout.nodes:
@@ -157,7 +157,7 @@ class _Panel:
         self.axes.text(24, y + 7, f"level {level}", fontsize=9, color=INK, va="center")
         self.axes.text(24, y - 8, f"{size} × {size}", fontsize=7.5, color="#6b7785", va="center")
 
-    def _output(self, node: Node) -> None:
+    def _output(self, node: PlacedBlock) -> None:
         y, x = node.y + self.bottom, self.layout.width - 46
         self.axes.plot(
             [node.x, x - 18], [y, y], color=INK, linewidth=1.1, zorder=1, linestyle=(0, (1, 2))
@@ -207,8 +207,8 @@ class _Panel:
             self.axes.add_patch(patch)
         self._arrow(points, colour, self.nodes[curve.child])
 
-    def _arrow(self, points: np.ndarray, colour: str, child: Node) -> None:
-        """A small head where the curve meets the block."""
+    def _arrow(self, points: np.ndarray, colour: str, child: PlacedBlock) -> None:
+        """Draws a small head where the curve meets the block."""
         dense = sample(points, 200)
         gaps = np.linalg.norm(dense - points[3], axis=1)
         reach = RADIUS + 1 if child.style.outline != "diamond" else RADIUS
@@ -221,7 +221,7 @@ class _Panel:
             Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=3)
         )
 
-    def _node(self, node: Node) -> None:
+    def _node(self, node: PlacedBlock) -> None:
         look, y = node.style, node.y + self.bottom
         patch = outline(look.outline, node.x, y)
         patch.set(
@@ -281,8 +281,8 @@ class _Panel:
         )
 
 
-def _legend(axes: Axes, layouts: Sequence[Layout], width: float) -> None:
-    """One line for the types of blocks and one for the kinds of edges that occur."""
+def _legend(axes: Axes, layouts: Sequence[Drawing], width: float) -> None:
+    """Draws a line for the types of blocks and one for the kinds of edges that occur."""
     nodes = [node for layout in layouts for node in layout.nodes if node.alive]
     styles = {node.type: node.style for node in nodes if node.id != IMAGE}
     kinds = {curve.kind for layout in layouts for curve in layout.curves if curve.alive}

@@ -1,6 +1,6 @@
 """Where everything in the drawing of a genome lies: blocks, edges and outputs, in picture units.
 
-Nothing here knows how it is painted.  One unit is one pixel of a drawing 1200 wide; x grows to the
+Nothing here knows how it is painted. One unit is one pixel of a drawing 1200 wide; x grows to the
 right with the order of the blocks, y upwards with their level.
 """
 
@@ -29,15 +29,16 @@ NARROWEST = 40.0
 
 
 @dataclass(frozen=True)
-class Node:
+class PlacedBlock:
     """One block, or the picture.
 
     Attributes:
-        type: of the block's operation, or ``image``.
-        x, y: its centre.
-        alive: whether an output can be reached from it.
-        output: the tag of the output that it is, such as ``P3``; empty for the others.
-        style: how it is painted.
+        type: Type of the block's operation, or `image`.
+        x: Centre of the block.
+        y: Likewise.
+        alive: Whether an output can be reached from it.
+        output: The tag of the output that it is, such as `P3`; empty for the others.
+        style: How it is painted.
     """
 
     id: str
@@ -56,7 +57,7 @@ class Curve:
     """One edge as a cubic Bézier curve from the parent's centre to the child's.
 
     Attributes:
-        points: ``(4, 2)`` control points.
+        points: `(4, 2)` control points.
     """
 
     parent: str
@@ -67,7 +68,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Row:
+class LevelLine:
     """One level: its height in the drawing and the side of its maps in pixels."""
 
     level: int
@@ -76,15 +77,21 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """A genome, laid out.  ``width`` and ``height`` in picture units; y = 0 is the lowest edge.
+class Drawing:
+    """A genome, laid out; y = 0 is the lowest edge.
 
-    ``reader`` is who reads the outputs, in words.
+    Attributes:
+        nodes: The picture and all listed blocks.
+        curves: The edges.
+        rows: The levels.
+        width: Width of the whole in picture units.
+        height: Height, likewise.
+        reader: What reads the outputs, in words.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[PlacedBlock, ...]
     curves: tuple[Curve, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[LevelLine, ...]
     width: float
     height: float
     reader: str
@@ -96,15 +103,16 @@ class Layout:
 
 
 def least_width(genome: Genome) -> float:
-    """How wide a genome's drawing must be."""
+    """Returns the width that a genome's drawing needs."""
     return max(WIDTH, LEFT + RIGHT + NARROWEST * len(genome.blocks))
 
 
-def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
+def lay_out(genome: Genome, width: float = WIDTH) -> Drawing:
     """Places a genome's blocks in the listing's order and routes its edges around them.
 
     Args:
-        width: least width; the drawing of a long listing is wider.
+        genome: The architecture.
+        width: Least width; the drawing of a long listing is wider.
     """
     view = genome.graph()
     levels = sorted({block.level for block in genome.blocks})
@@ -114,10 +122,10 @@ def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
     tags = {block: f"P{view.nodes[block]['level']}" for block in view if view.nodes[block]["tap"]}
     # The picture has no level of its own in the network: it stands beside the stem.
     first = genome.blocks[0].level
-    nodes = [Node(IMAGE, IMAGE, first, float(xs[0]), heights[first])]
+    nodes = [PlacedBlock(IMAGE, IMAGE, first, float(xs[0]), heights[first])]
     for x, block in zip(xs[1:], genome.blocks, strict=True):
         nodes.append(
-            Node(
+            PlacedBlock(
                 block.id,
                 block.op.type,
                 block.level,
@@ -131,15 +139,17 @@ def lay_out(genome: Genome, width: float = WIDTH) -> Layout:
         )
     side = genome.input.size
     sizes = {view.nodes[name]["level"]: view.nodes[name]["size"] for name in view}
-    rows = [Row(level, heights[level], sizes.get(level, -(-side // 2**level))) for level in levels]
+    rows = [
+        LevelLine(level, heights[level], sizes.get(level, -(-side // 2**level))) for level in levels
+    ]
     curves = _route(nodes, _edges(genome, view))
     reader = genome.neck.reader
     height = ROW * len(levels)
-    return Layout(tuple(nodes), tuple(curves), tuple(rows), width, height, reader)
+    return Drawing(tuple(nodes), tuple(curves), tuple(rows), width, height, reader)
 
 
 def _edges(genome: Genome, view: Any) -> list[tuple[str, str, EdgeKind, bool]]:
-    """(parent, child, kind, alive) of all edges; those of dead blocks as they are listed."""
+    """Lists (parent, child, kind, alive) of all edges; those of dead blocks as they are listed."""
     edges: list[tuple[str, str, EdgeKind, bool]] = []
     for parent, child, data in view.edges(data=True):
         edges.append((parent, child, _kind(view, child, data["resampling"]), True))
@@ -165,7 +175,7 @@ def _kind(view: Any, child: str, resampling: str) -> EdgeKind:
     return "merge" if others != {"direct"} else "direct"
 
 
-def _route(nodes: list[Node], edges: list[tuple[str, str, EdgeKind, bool]]) -> list[Curve]:
+def _route(nodes: list[PlacedBlock], edges: list[tuple[str, str, EdgeKind, bool]]) -> list[Curve]:
     """Chooses for each edge, short ones first, the curve that best keeps clear of the rest."""
     places = {node.id: np.array([node.x, node.y]) for node in nodes}
     order = {node.id: index for index, node in enumerate(nodes)}
@@ -182,7 +192,7 @@ def _route(nodes: list[Node], edges: list[tuple[str, str, EdgeKind, bool]]) -> l
 
 
 def _candidates(start: Points, end: Points) -> Points:
-    """``(N, 4, 2)`` curves: the direct one first, then those that lean and bulge more and more."""
+    """Returns curves `(N, 4, 2)`, the direct one first, then those that lean and bulge more."""
     dx, dy = end - start
     options = []
     for bulge in (0.0, 28.0, -28.0, 50.0, -50.0, 74.0, -74.0, 100.0, -100.0):
@@ -222,21 +232,23 @@ class _Ground:
         return index[..., 0], index[..., 1]
 
     def costs(self, options: Points) -> Points:
-        """``(N,)`` costs of ``(N, 4, 2)`` curves."""
+        """Returns the costs `(N,)` of curves `(N, 4, 2)`."""
         curves = sample(options)
         steps = np.linalg.norm(np.diff(curves, axis=1), axis=2).sum(axis=1)
         start, end = options[0][0], options[0][3]
+        # Detours cost little, blocks in the way much, and company of other edges something.
         cost = 0.02 * (steps - np.linalg.norm(end - start))
-        met = self.blocks[self._index(curves)]
+        touched = self.blocks[self._index(curves)]
         # An edge may touch its own ends; read off the same raster, so that nothing is left over.
         cells = np.rint(curves / self.CELL) * self.CELL
-        met = met - self._near_block(cells, start) - self._near_block(cells, end)
-        cost += 4.0 * np.clip(met, 0, None).sum(axis=1)
+        touched = touched - self._near_block(cells, start) - self._near_block(cells, end)
+        cost += 4.0 * np.clip(touched, 0, None).sum(axis=1)
         along: Points = cost + 0.22 * self.lines[self._index(curves[:, 4:-4])].sum(axis=1)
         return along
 
     def draw(self, points: Points) -> None:
-        """Makes the ground along a curve dear."""
+        """Raises the cost of the cells along a curve, so that later edges avoid it."""
+        # A cone of two cells around each point; where cones overlap, the higher one counts.
         x, y = self._index(sample(points, 200))
         width, height = self.lines.shape
         for dx in (-2, -1, 0, 1, 2):
@@ -246,7 +258,7 @@ class _Ground:
 
 
 def sample(points: Points, count: int = 33) -> Points:
-    """``(..., count, 2)`` points along cubic Bézier curves ``(..., 4, 2)``, ends included."""
+    """Returns points `(..., count, 2)` along cubic Bézier curves `(..., 4, 2)`, ends included."""
     t = np.linspace(0, 1, count)
     weights = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
     curve: Points = weights @ points

@@ -28,7 +28,7 @@ STROKES: dict[EdgeKind, Stroke] = {
 
 
 def outline(shape: str, x: float, y: float) -> Patch:
-    """The outline of a block at a place of the drawing."""
+    """Returns the outline of a block at a place of the drawing."""
     r = RADIUS
     if shape == "diamond":
         r += 3
