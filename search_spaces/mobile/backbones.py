@@ -121,31 +121,31 @@ class FixedBackbone:
     def __init__(self, *names: BackboneName) -> None:
         self.names = names
         self._lasts = [BACKBONES[name].lasts() for name in names]
+        self._levels = [BACKBONES[name].levels() for name in names]
         choices = range(min(r.start for r in self._lasts), max(r.stop for r in self._lasts))
         last = Decision("last", tuple(choices))
         self.decisions = (Decision("backbone", names), last) if len(names) > 1 else (last,)
+        self._masks = [tuple(row in lasts for row in last.choices) for lasts in self._lasts]
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
         """Returns the mask: all backbones, then those last rows that the chosen one may have."""
         if len(prefix) < len(self.decisions) - 1:
             return (True,) * len(self.names)
-        lasts = self._lasts[prefix[0] if prefix else 0]
-        return tuple(last in lasts for last in self.decisions[-1].choices)
+        return self._masks[prefix[0] if prefix else 0]
 
     def rows(self, code: Sequence[int]) -> tuple[ChainBlock, ...]:
         """Returns the chain, up to its last row."""
-        whole, last = self._chosen(code)
-        return whole.rows[: last + 1]
+        index, last = self._chosen(code)
+        return BACKBONES[self.names[index]].rows[: last + 1]
 
     def reaches_32(self, code: Sequence[int]) -> bool:
         """Tells whether the chain has maps of stride 32."""
-        whole, last = self._chosen(code)
-        return whole.levels()[last] > 4
+        index, last = self._chosen(code)
+        return self._levels[index][last] > 4
 
-    def _chosen(self, code: Sequence[int]) -> tuple[Backbone, int]:
-        """Returns the backbone of a code, and its last row."""
-        index = code[0] if len(self.names) > 1 else 0
-        return BACKBONES[self.names[index]], self.decisions[-1].choices[code[-1]]
+    def _chosen(self, code: Sequence[int]) -> tuple[int, int]:
+        """Returns a code's backbone, as its place among the names, and its last row."""
+        return code[0] if len(self.names) > 1 else 0, self.decisions[-1].choices[code[-1]]
 
     def encode(self, blocks: Sequence[Block]) -> Code:
         """Returns the code of a chain, which is its length; of several backbones, which it is.
@@ -153,25 +153,26 @@ class FixedBackbone:
         Raises:
             GenomeError: if it is too short, too long, or none of several.
         """
-        name, index = self.names[0], ()
+        index = 0
         if len(self.names) > 1:
             name = backbone_of(blocks, self.names)
             if name is None:
                 raise GenomeError(f"the chain is none of {', '.join(self.names)}, cut or whole")
-            index = (self.names.index(name),)
-        lasts = BACKBONES[name].lasts()
+            index = self.names.index(name)
+        lasts = self._lasts[index]
         if len(blocks) - 1 not in lasts:
             raise GenomeError(
-                f"the chain has {len(blocks)} blocks; {name} has {lasts.stop}, of which "
-                f"{lasts.start + 1} at least are left"
+                f"the chain has {len(blocks)} blocks; {self.names[index]} has {lasts.stop}, of "
+                f"which {lasts.start + 1} at least are left"
             )
-        return (*index, self.decisions[-1].choices.index(len(blocks) - 1))
+        last = self.decisions[-1].choices.index(len(blocks) - 1)
+        return (index, last) if len(self.names) > 1 else (last,)
 
     def sizes(self) -> tuple[int, int]:
         """Returns how many codes reach stride 32, and how many don't."""
         levels = [
-            BACKBONES[name].levels()[last]
-            for name, lasts in zip(self.names, self._lasts, strict=True)
+            levels[last]
+            for levels, lasts in zip(self._levels, self._lasts, strict=True)
             for last in lasts
         ]
         reach = sum(level > 4 for level in levels)

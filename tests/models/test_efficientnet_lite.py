@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_a_cut_backbone_takes_the_blocks_that_it_has(tmp_path: Path, last: int |
     assert loaded.note == f"all behind block {str(end)!r}"
     tensors = lite0_tensors()
     units = {u.block.id: u.name for u in plan(model.genome) if u.kind == "block" and u.block}
-    block = model.body[units[str(end)]].copies[0]
+    built: Any = model.body[units[str(end)]]
+    block = built.copies[0]
     theirs = f"_blocks.{end - 1}"
     assert torch.equal(block.expand[0].weight, tensors[f"{theirs}._expand_conv.weight"])
     assert torch.equal(block.expand[1].running_mean, tensors[f"{theirs}._bn0.running_mean"])

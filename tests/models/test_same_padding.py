@@ -158,8 +158,8 @@ def test_repeated_copies_are_padded_at_their_own_side() -> None:
     text["blocks"][1]["repeats"] = 3
     genome = Genome.model_validate(text)
     model = nas.build(genome, 3)
-    copies = model.body[plan(genome)[1].name].copies
-    same = [isinstance(copy.depthwise[0], SameConv2d) for copy in copies]
+    built: Any = model.body[plan(genome)[1].name]
+    same = [isinstance(copy.depthwise[0], SameConv2d) for copy in built.copies]
     assert same == [True, False, False]
 
 

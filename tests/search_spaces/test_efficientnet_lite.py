@@ -67,7 +67,9 @@ LITE0 = [
 
 
 def test_blocks_are_the_published_ones() -> None:
-    stem, *blocks = [b.op for b in whole("efficientnet-lite0", 224).blocks if not is_extra(b)]
+    genome = whole("efficientnet-lite0", 224)
+    operations: list[Any] = [block.op for block in genome.blocks if not is_extra(block)]
+    stem, *blocks = operations
     assert (stem.width, stem.kernel, stem.window.stride, stem.padding) == (32, 3, 2, "same")
     assert [(op.width, op.kernel, op.stride) for op in blocks] == LITE0
     assert [op.expansion for op in blocks] == [1] + [6] * 15
