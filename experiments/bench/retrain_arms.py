@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from retraining import choices, compared, parsed, search_of, stretched, tell
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.cost import profile
 from nas.data.coco import load_split
 from nas.genome import Genome

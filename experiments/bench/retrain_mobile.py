@@ -27,7 +27,8 @@ import torch
 from latency_model import settle
 from retraining import choices, compared, parsed, search_of, stretched, tell
 
-from nas.config import SearchConfig, load_run
+from nas.config.loading import load_run
+from nas.config.schema import SearchConfig
 from nas.cost.latency.runner import time_model
 from nas.data.coco import load_split
 from nas.formats.onnx.export import traced

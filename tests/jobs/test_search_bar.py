@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.jobs.search import _Progress
 from nas.study.interfaces import Event
 from nas.study.trial import Record, Status, Trial

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from rich.console import Console
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.errors import ConfigError
 from nas.planning.search_plan import (
     budget_text,

@@ -15,6 +15,9 @@ from nas.genome.tape import Tape, Value
 class Window(NamedTuple):
     """The window of the convolution or pooling that has an operation's stride.
 
+    The side of what it gives is ⌊(S + padding − dilation·(kernel − 1) − 1) / stride⌋ + 1, with the
+    padding of both sides.
+
     Attributes:
         padding: pixels on each side, "same", or None for the symmetric default.
     """
@@ -26,7 +29,7 @@ class Window(NamedTuple):
 
     @property
     def keeps_size(self) -> bool:
-        """Whether a map keeps its size at stride 1."""
+        """Tells whether a map keeps its size at stride 1."""
         extent = self.dilation * (self.kernel - 1)
         return self.padding == "same" or sum(self.pads(extent, 1)) == extent
 
@@ -35,12 +38,12 @@ class Window(NamedTuple):
         return pads(self.padding, size, self.kernel, stride, self.dilation)
 
     def size(self, size: int, stride: int) -> int:
-        """Side of what is given, of a map of this side."""
+        """Returns the side of what a map of this side becomes."""
         padded = size + sum(self.pads(size, stride))
         return (padded - self.dilation * (self.kernel - 1) - 1) // stride + 1
 
     def is_symmetric(self, size: int, repeats: int) -> bool:
-        """Whether copies of it, the first on a map of this side, are padded as None says."""
+        """Tells whether copies of it, the first on a map of this side, are padded as None says."""
         plain = self._replace(padding=None)
         for copy in range(repeats):
             stride = self.stride if copy == 0 else 1
@@ -83,19 +86,19 @@ class Operation(Part):
 
         @property
         def width(self) -> int:
-            """Base width."""
+            """Returns the base width."""
 
     @property
     def window(self) -> Window:
-        """The window that has the stride."""
+        """Returns the window that has the stride."""
         raise NotImplementedError(f"{type(self).__name__}.window")
 
     def width_at(self, scale: Scale) -> int:
-        """Its width under a network's scale."""
+        """Returns its width under a network's scale."""
         return scale.width_of(self.width)
 
     def channels(self, reads: int, width: int) -> int:
-        """Channels that it gives.
+        """Returns the channels that it gives.
 
         Args:
             reads: channels of its input.
@@ -104,11 +107,11 @@ class Operation(Part):
         return width
 
     def base(self, channels: int) -> float:
-        """The base width that a resampling's α multiplies, of so many output channels."""
+        """Returns the base width that a resampling's α multiplies, of so many output channels."""
         return float(channels)
 
     def size(self, size: int, repeats: int) -> int:
-        """Side of what so many copies give of a map of this side; below 1 nothing is left."""
+        """Returns the side of what so many copies give; below 1 nothing is left."""
         window = self.window
         for copy in range(repeats):
             size = window.size(size, window.stride if copy == 0 else 1)
@@ -125,7 +128,7 @@ class Operation(Part):
         return self.form
 
     def inner(self, x: Shape) -> tuple[Shape, ...]:
-        """The maps inside it that others may read, when it reads `x`: one if `expands`."""
+        """Returns the maps inside it that others may read, when it reads `x`: one if `expands`."""
         return ()
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -165,7 +168,11 @@ class Operation(Part):
 
 
 def check_shortcut(name: str, x: Shape, out: Shape) -> None:
-    """Refuses to add a block's input to an output of another shape. Raises GenomeError."""
+    """Refuses to add a block's input to an output of another shape.
+
+    Raises:
+        GenomeError: names both shapes.
+    """
     if x[:2] != out[:2]:
         raise GenomeError(
             f"block {name!r} adds its input of {x.channels}×{x.size}px to its "
@@ -174,7 +181,7 @@ def check_shortcut(name: str, x: Shape, out: Shape) -> None:
 
 
 def unknown_operators(what: str) -> GenomeError:
-    """The refusal of a part whose operators aren't known."""
+    """Makes the refusal of a part whose operators aren't known."""
     return GenomeError(
         f"{what} can't be taken apart into operators, so no measured table gives its time; a table "
         "written by hand does (version 1)"

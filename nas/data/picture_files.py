@@ -1,10 +1,9 @@
-"""The pictures that a command is given, and a folder for its results."""
+"""Picture files that a user names, and those in folders that a user names."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ _NAMED = 3  # files passed over: more would make a long line
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureList:
     """Pictures to be read, each once, and what was passed over in folders.
 
     Attributes:
@@ -32,7 +31,7 @@ class Pictures:
     notes: tuple[str, ...]
 
 
-def list_pictures(inputs: Sequence[Path], out: Path) -> Pictures:
+def list_pictures(inputs: Sequence[Path], out: Path) -> PictureList:
     """Lists picture files, and those in folders; sub-folders are not looked into.
 
     Args:
@@ -55,7 +54,7 @@ def list_pictures(inputs: Sequence[Path], out: Path) -> Pictures:
     if not any(path.exists() for path in paths.values()):
         first = next(iter(paths.values()), None)
         raise DataError(f"{first}: no such image file; check the name, or name a folder")
-    return Pictures(tuple(paths.values()), tuple(notes))
+    return PictureList(tuple(paths.values()), tuple(notes))
 
 
 def is_drawing(path: Path) -> bool:
@@ -67,30 +66,6 @@ def is_drawing(path: Path) -> bool:
             return image.info.get("Software") == DRAWN_BY
     except Exception:  # no picture, in whatever way: it is told when it is read
         return False
-
-
-@contextmanager
-def result_folder(out: Path) -> Iterator[None]:
-    """Makes a folder; an empty one goes again.
-
-    Raises:
-        DataError: It can't be made.
-    """
-    made = [path for path in (out, *out.parents) if not path.exists()]
-    try:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"{out}: can't be written ({error.strerror}); name another --out"
-            ) from None
-        yield
-    finally:
-        for path in made:
-            try:
-                path.rmdir()
-            except OSError:  # it wasn't made, or there is something in it
-                break
 
 
 def _in_folder(folder: Path, out: Path) -> tuple[list[Path], str]:
