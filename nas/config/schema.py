@@ -19,9 +19,15 @@ from nas.data.settings import DataSettings
 from nas.errors import ConfigError
 from nas.executors.settings import SearchComputeSettings, TrainComputeSettings
 from nas.settings import Settings
+from nas.study.budget import Budget
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import (
+    ControlSettings,
+    DeliverySettings,
+    FinalistSettings,
+    StudySettings,
+)
 from nas.study.stopping import STOPPING, StopperSettings
-from nas.study.study import Budget, ControlSettings, FinalistSettings, StudySettings
 from nas.training.recipes import RecipeField, resolve
 from proxies.base import PROXY
 from proxies.settings import ProxySettings, ScaleSettings
@@ -57,7 +63,7 @@ class SearchConfig(Settings):
     control: ControlSettings = ControlSettings()
     finalists: FinalistSettings = FinalistSettings()
     stopping: Annotated[StopperSettings, STOPPING] | None = None
-    study: StudySettings = StudySettings()
+    study: DeliverySettings = DeliverySettings()
     compute: SearchComputeSettings = SearchComputeSettings()
 
     @model_validator(mode="before")
@@ -76,6 +82,17 @@ class SearchConfig(Settings):
         if scale.get("input_size") is not None:
             defaults = {**defaults, "input_factor": None}
         return {**tree, "proxy": {**proxy, "scale": {**defaults, **scale}}}
+
+    @property
+    def study_settings(self) -> StudySettings:
+        """The settings of the study, from the sections that are its own."""
+        return StudySettings(
+            **dict(self.study),
+            control=self.control,
+            finalists=self.finalists,
+            stopping=self.stopping,
+            retrain_share=self.retrain_share,
+        )
 
     @field_validator("budget")
     @classmethod

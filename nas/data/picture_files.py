@@ -23,8 +23,8 @@ class PictureList:
     """Pictures to be read, each once, and what was passed over in folders.
 
     Attributes:
-        paths: In the order given, those of a folder by name.
-        notes: A line for each folder in which something was passed over.
+        paths: in the order given, those of a folder by name.
+        notes: a line for each folder in which something was passed over.
     """
 
     paths: tuple[Path, ...]
@@ -35,21 +35,21 @@ def list_pictures(inputs: Sequence[Path], out: Path) -> PictureList:
     """Lists picture files, and those in folders; sub-folders are not looked into.
 
     Args:
-        inputs: Files, whatever their ending, and folders.
-        out: Where drawn pictures go; a folder is not told to hold it.
+        inputs: files, whatever their ending, and folders.
+        out: where drawn pictures go; it isn't noted as a folder that is passed over.
 
     Raises:
-        DataError: A folder can't be listed or holds no picture, or no file is there.
+        DataError: a folder can't be listed or holds no picture, or no file is there.
     """
     paths: dict[str, Path] = {}
     notes: list[str] = []
     for path in inputs:
         if path.is_dir():
-            found, note = _in_folder(path, out)
+            files, note = _in_folder(path, out)
             notes += [note] if note else []
         else:
-            found = [path]
-        for one in found:
+            files = [path]
+        for one in files:
             paths.setdefault(os.path.realpath(one), one)
     if not any(path.exists() for path in paths.values()):
         first = next(iter(paths.values()), None)
@@ -58,7 +58,7 @@ def list_pictures(inputs: Sequence[Path], out: Path) -> PictureList:
 
 
 def is_drawing(path: Path) -> bool:
-    """Whether a file is a picture with boxes that an earlier prediction has drawn."""
+    """Returns whether a file is a picture with boxes that an earlier prediction has drawn."""
     if path.suffix.lower() != ".png":
         return False
     try:
@@ -69,7 +69,7 @@ def is_drawing(path: Path) -> bool:
 
 
 def _in_folder(folder: Path, out: Path) -> tuple[list[Path], str]:
-    """The pictures in a folder, and what is passed over there, in a line."""
+    """Returns the pictures in a folder, and what is passed over there, in a line."""
     endings = picture_endings()
     try:
         entries = sorted(folder.iterdir())

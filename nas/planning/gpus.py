@@ -9,7 +9,7 @@ from nas.config.schema import SearchConfig
 from nas.executors.gpu_share import fit_to_gpus, largest
 from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.runs.folder import Run
-from nas.study.study import Costs
+from nas.study.proposals import Costs
 from nas.ui.console import console
 from proxies.base import Proxy
 from search_spaces.base import DetectorSpace

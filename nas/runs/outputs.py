@@ -17,8 +17,9 @@ def check_folder(folder: Path, option: str = "--out", *files: str) -> None:
     """Refuses a folder that can't be made or written; makes nothing.
 
     Args:
+        folder: where results go.
         option: that named it.
-        files: which will be written there.
+        *files: which will be written there.
 
     Raises:
         RunError: with the system's reason.
