@@ -30,6 +30,7 @@ from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from nas.training.weights import TrainedModel
 from tests.genome.counting import document, published
+from tests.models.lite import lite_file
 from tests.models.ssdlite import NAME, SIZE, livened, raw_of, theirs
 from tests.models.tiny import built, pictures, tiny
 
@@ -85,6 +86,7 @@ def test_a_file_is_recognised_by_one_source_alone(tmp_path: Path) -> None:
         "torchvision_ssdlite": saved(theirs(7), tmp_path, "ssdlite.pth"),
         "torchvision_mobilenet_v3": saved(mobilenet_v3_large(), tmp_path, "v3.pth"),
         "torchvision_mobilenet_v2": saved(mobilenet_v2(), tmp_path, "v2.pth"),
+        "efficientnet_lite": lite_file(tmp_path),
     }
     assert list(files) == list(SOURCES)
     for expected, path in files.items():

@@ -23,6 +23,7 @@ from nas.data.coco import Category
 from nas.errors import NasError
 from nas.formats.onnx.metadata import Card, CategoryRow
 from nas.formats.onnx.postprocess import DETECTIONS, AnchorTail
+from nas.formats.onnx.same_padding import own_pads
 from nas.formats.onnx.verify import Agreement, pictures, verify
 from nas.formats.writing import checked_file
 from nas.genome import Genome
@@ -155,7 +156,7 @@ def traced(model: Detector, path: Path, tail: nn.Module | None = None) -> ModelP
     """
     size = model.genome.input.size
     detections = () if tail is None else DETECTIONS
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), own_pads(model):
         # The exporter is old, and sizes become constants, as they should.
         warnings.simplefilter("ignore")
         torch.onnx.export(
