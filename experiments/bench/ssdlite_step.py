@@ -25,7 +25,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.ssd import SSD
 
 from nas.models import Detector, build
-from nas.training.initial_weights import start_from
+from nas.models.pretrained import start_from
 from nas.training.numerics import set_numerics
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve

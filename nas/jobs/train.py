@@ -27,6 +27,7 @@ from nas.jobs.folders import data_folder, load_both, pixels
 from nas.jobs.kept import keep_config, keep_data
 from nas.jobs.outputs import check_run
 from nas.models import Detector, build
+from nas.models.pretrained import start_from
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
 from nas.planning.train_probe import Training
@@ -35,7 +36,6 @@ from nas.runs.reference import parse
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
 from nas.training.distributed import Workers, check_workers
-from nas.training.initial_weights import start_from
 from nas.training.loop import Epoch
 from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
@@ -127,10 +127,10 @@ def _first_model(
     model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
     if config.init is not None and not begun:
         try:
-            taken = start_from(model, config.init)
+            loaded = start_from(model, config.init)
         except RunError as error:
             raise RunError(f"--init {error}") from None
-        console.print(f"--init {config.init}: {taken}")
+        console.print(f"--init {config.init}: {loaded}")
     return model
 
 

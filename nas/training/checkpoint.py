@@ -13,18 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import BaseFileLock
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nas.changes import change
 from nas.errors import RunError
 from nas.files import lock
+from nas.models.tensor_file import CHECKPOINT_VERSION, flush, read_tensors, write_tensors
 from nas.training.state import TrainingState
 
-VERSION = 2
 HOLD_SECONDS = 30.0
 """How long a start waits for an earlier process that still writes to the same folder."""
 _log = logging.getLogger(__name__)
@@ -71,7 +68,7 @@ class Checkpoints:
         """Writes the state beside the last one, then takes its place."""
         self.folder.mkdir(parents=True, exist_ok=True)
         header = {
-            "version": VERSION,
+            "version": CHECKPOINT_VERSION,
             "identity": self.identity,
             **state.counters(),
         }
@@ -84,7 +81,7 @@ class Checkpoints:
         if self.last.exists():
             os.replace(self.last, self.previous)
         os.replace(new, self.last)
-        _flush(self.folder)
+        flush(self.folder)
 
     def load_into(self, state: TrainingState) -> bool:
         """Fills `state` from the last good checkpoint; returns False if there is none.
@@ -108,10 +105,10 @@ class Checkpoints:
         return False
 
     def _check(self, path: Path, header: Mapping[str, Any]) -> None:
-        if header.get("version") != VERSION:
+        if header.get("version") != CHECKPOINT_VERSION:
             raise RunError(
-                f"{path}: checkpoint version {header.get('version')!r} is not {VERSION}; "
-                "resume it with the release that wrote it"
+                f"{path}: checkpoint version {header.get('version')!r} is not "
+                f"{CHECKPOINT_VERSION}; resume it with the release that wrote it"
             )
         if changed := change(header.get("identity"), self.identity, "this training began"):
             raise RunError(f"{path}: {changed}; restore it, or take another --run")
@@ -126,46 +123,3 @@ class Checkpoints:
                 raise RunError(
                     f"{path}: {name} {met}, {tuple(wanted.shape)} expected; take another --run"
                 )
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes a safetensors file whose header holds `header` as JSON, and flushes it.
-
-    Raises:
-        RunError: the disk doesn't take it.
-    """
-    copies = {
-        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
-    try:
-        save_file(copies, path, metadata={"nas": json.dumps(header, allow_nan=False)})
-        _flush(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path}: can't be written ({error}); make room on the disk, then type this again"
-        ) from error
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads what `write_tensors` wrote.
-
-    Raises:
-        RunError: no such file, damaged, or not written by this toolkit.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["nas"])
-            names = file.keys()  # what safe_open returns is no mapping
-            return {name: file.get_tensor(name) for name in names}, header
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        # The last is torch's, where a training takes the file's place while it is opened.
-        raise RunError(f"{path}: can't be read as a checkpoint ({error})") from None
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import RunError
-from nas.training.checkpoint import write_tensors
+from nas.models.tensor_file import write_tensors
 from nas.training.update import Batch, Losses
 
 

@@ -13,9 +13,7 @@ from nas.errors import RunError
 from nas.files import replacing
 from nas.genome import Genome
 from nas.models.detector import Detector, build
-from nas.training.checkpoint import read_tensors, write_tensors
-
-VERSION = 1
+from nas.models.tensor_file import MODEL_VERSION, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class TrainedModel:
     def save(self, path: Path) -> None:
         """Writes the file under a temporary name and renames it."""
         header = {
-            "version": VERSION,
+            "version": MODEL_VERSION,
             "genome": self.genome.model_dump(mode="json"),
             "categories": [{"id": c.id, "name": c.name} for c in self.categories],
             "record": dict(self.record),
@@ -62,10 +60,10 @@ class TrainedModel:
         """
         tensors, header = read_tensors(path)
         whole = isinstance(header, dict) and {"genome", "categories"} <= header.keys()
-        if not whole or header.get("version") != VERSION:
+        if not whole or header.get("version") != MODEL_VERSION:
             raise RunError(
-                f"{path}: not a trained model of version {VERSION}; give the model.safetensors "
-                "that nas train has written at its end"
+                f"{path}: not a trained model of version {MODEL_VERSION}; give the "
+                "model.safetensors that nas train has written at its end"
             )
         genome = Genome.from_json(json.dumps(header["genome"]), source=str(path))
         categories = _categories(header["categories"], path)

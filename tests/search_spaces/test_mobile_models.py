@@ -12,7 +12,7 @@ from torchvision import models
 
 from nas.cost import profile
 from nas.models import build
-from nas.training.initial_weights import start_from
+from nas.models.pretrained import start_from
 from search_spaces.mobile.backbones import NAMES
 from search_spaces.mobile.space import MobileSpace
 from tests.cost.test_profile import assert_counts_as_torch
@@ -52,8 +52,8 @@ def test_every_truncation_takes_the_classifier_s_weights(name: str, tmp_path: Pa
         code = next(code for code in space.codes((index,)))
         genome = space.decode(code)
         model = build(genome, num_classes=3)
-        taken = start_from(model, tmp_path / "classifier.pth")
-        assert taken.taken == len(names)
+        loaded = start_from(model, tmp_path / "classifier.pth")
+        assert loaded.loaded == len(names)
         rows = [row for row in profile(genome).table if row.kind == "block"]
         own = sum(row.params for row in rows if not row.name.startswith("extra"))
         assert own == sum(p.numel() for p in classifier.features[: last + 1].parameters())

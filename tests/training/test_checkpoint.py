@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from nas.errors import RunError
+from nas.models import tensor_file
+from nas.models.tensor_file import read_tensors, write_tensors
 from nas.training import checkpoint
-from nas.training.checkpoint import Checkpoints, read_tensors, write_tensors
+from nas.training.checkpoint import Checkpoints
 from nas.training.loop import train
 from nas.training.recipes import resolve
 from tests.training.tiny import TinyBatches, TinyDetector
@@ -78,7 +80,7 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     advance(tmp_path, 1)
-    monkeypatch.setattr(checkpoint, "VERSION", checkpoint.VERSION + 1)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_VERSION", checkpoint.CHECKPOINT_VERSION + 1)
     with pytest.raises(RunError, match="checkpoint version 2 is not 3"):
         advance(tmp_path, 1)
 
@@ -108,7 +110,7 @@ def test_a_disk_that_is_full_leaves_the_last_one(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(tensor_file, "save_file", full)
         with pytest.raises(RunError, match=r"No space left on device.*make room"):
             advance(tmp_path, 1)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

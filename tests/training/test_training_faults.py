@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from nas.data.scenes import write_scenes
 from nas.errors import RunError
-from nas.training.checkpoint import read_tensors
+from nas.models.tensor_file import read_tensors
 from tests.engine.onlooker import MARK, processes_of, ray_folders_of, until
 from tests.engine.small_disk import fill, small_disk
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nas.errors import RunError
+from nas.models.tensor_file import read_tensors
 
 MAX_BYTES = 1_000_000_000
 """More than the largest detector of the zoo needs, with its averaged weights."""
@@ -24,8 +27,8 @@ COUNTER = "num_batches_tracked"
 """Batch norm's count of steps, which nothing here reads; old files lack it."""
 
 
-class Layer(NamedTuple):
-    """A convolution, batch norm or linear layer of a file.
+class LayerState(NamedTuple):
+    """The state of a convolution, batch norm or linear layer of a file.
 
     Attributes:
         name: with dots, as in the file.
@@ -36,28 +39,40 @@ class Layer(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def is_ours(path: Path) -> bool:
-    """Tells whether ``nas`` wrote a file, by its header alone.
+@dataclass(frozen=True)
+class StateDict:
+    """What a file of weights holds.
 
-    Raises:
-        RunError: there is no such file.
+    Attributes:
+        path: of the file.
+        tensors: by name, in the file's order.
+        header: what this toolkit wrote beside them; None in files from elsewhere.
     """
-    _check_size(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return "nas" in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    header: Mapping[str, Any] | None = None
+
+    @cached_property
+    def layers(self) -> list[LayerState]:
+        """The tensors by layer, in natural order of the layers' names."""
+        return layers_of(self.tensors)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Reads a ``.safetensors`` file, or a ``.pth`` of tensors by name.
+def read_state_dict(path: Path) -> StateDict:
+    """Reads a `.safetensors` file, or a `.pth` of tensors by name.
+
+    In a file of this toolkit's own, weights stand beside other tensors, such as an optimizer's:
+    there who uses some checks those.
 
     Raises:
         RunError: no such file, too large, damaged, not a plain dict of tensors, or with numbers
             that aren't finite.
     """
     _check_size(path)
+    if _is_ours(path):
+        own, header = read_tensors(path)
+        return StateDict(path, own, header if isinstance(header, dict) else {})
     tensors = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     if not isinstance(tensors, dict) or not tensors:
         raise RunError(f"{path}: holds no tensors by name; save model.state_dict() alone")
@@ -65,14 +80,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or len(name) > 200:
             raise RunError(f"{path}: one of its names is no text of at most 200 characters")
         check_tensor(tensor, f"{path}: {ascii(name)[1:-1]}")
-    return tensors
+    return StateDict(path, tensors)
 
 
 def check_tensor(tensor: object, where: str) -> None:
     """Refuses what is no plain tensor of a sensible size with finite numbers.
 
     Raises:
-        RunError: its text begins with ``where``.
+        RunError: its text begins with `where`.
     """
     if type(tensor) is not Tensor or tensor.layout != torch.strided or tensor.is_quantized:
         raise RunError(f"{where} is no plain tensor; save model.state_dict() alone")
@@ -85,32 +100,43 @@ def check_tensor(tensor: object, where: str) -> None:
         raise RunError(f"{where} has numbers that aren't finite")
 
 
-def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:
-    """Tensors by layer, the layers in the order of their names, numbers in them by value."""
-    found: dict[str, dict[str, Tensor]] = {}
+def layers_of(tensors: Mapping[str, Tensor]) -> list[LayerState]:
+    """Returns tensors by layer, layers in the order of their names, numbers in them by value."""
+    by_layer: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         layer, _, last = name.rpartition(".")
         if last != COUNTER:
-            found.setdefault(layer, {})[last] = tensor
-    return [Layer(name, found[name]) for name in sorted(found, key=_natural)]
+            by_layer.setdefault(layer, {})[last] = tensor
+    return [LayerState(name, by_layer[name]) for name in sorted(by_layer, key=_natural)]
 
 
-def blocks_of(layers: Iterable[Layer], prefix: str) -> list[list[Layer]]:
-    """Layers whose name starts with ``prefix``, together where the number after it is the same."""
-    found: dict[str, list[Layer]] = {}
+def blocks_of(layers: Iterable[LayerState], prefix: str) -> list[list[LayerState]]:
+    """Returns the layers below `prefix`, grouped by the name that follows it."""
+    blocks: dict[str, list[LayerState]] = {}
     for layer in layers:
         if layer.name.startswith(prefix):
             number = layer.name.removeprefix(prefix).split(".")[0]
-            found.setdefault(number, []).append(layer)
-    return list(found.values())
+            blocks.setdefault(number, []).append(layer)
+    return list(blocks.values())
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Returns a key that sorts `features.10` behind `features.9`, numbers before words."""
     steps = name.split(".")
     return [(0, int(s), "") if s.isdecimal() and len(s) < 9 else (1, 0, s) for s in steps]
 
 
+def _is_ours(path: Path) -> bool:
+    """Tells whether this toolkit wrote a file, by its header alone."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "nas" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 def _check_size(path: Path) -> None:
+    """Refuses a file that is too large, or would be once it is unpacked."""
     try:
         size = path.stat().st_size
         if zipfile.is_zipfile(path):
@@ -123,6 +149,7 @@ def _check_size(path: Path) -> None:
 
 
 def _safetensors(path: Path) -> Any:
+    """Returns all tensors of a safetensors file from elsewhere."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -131,6 +158,7 @@ def _safetensors(path: Path) -> Any:
 
 
 def _pickled(path: Path) -> Any:
+    """Returns what `torch.save` wrote, if it is of types that run no code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged or hostile file makes it raise has no common base
@@ -146,7 +174,7 @@ def _pickled(path: Path) -> Any:
 
 
 def _not_saved_by_torch(path: Path) -> str:
-    """The first bytes of a file that is neither a zip, a pickle nor a tar; else nothing."""
+    """Returns the first bytes of a file that is neither a zip, a pickle nor a tar; else nothing."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -158,5 +186,6 @@ def _not_saved_by_torch(path: Path) -> str:
 
 
 def _short(error: Exception) -> str:
+    """Returns an error's first line, printable and cut."""
     lines = str(error).split("\n")
     return ascii(lines[0])[1:-1][:120] or type(error).__name__

@@ -22,9 +22,10 @@ from nas.data.scenes import write_scenes
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.models import Detector
-from nas.training import state_dicts
-from nas.training.checkpoint import Checkpoints, TrainingState, read_tensors, write_tensors
-from nas.training.initial_weights import start_from
+from nas.models.pretrained import SOURCES, start_from, state_dicts
+from nas.models.pretrained.state_dicts import read_state_dict
+from nas.models.tensor_file import read_tensors, write_tensors
+from nas.training.checkpoint import Checkpoints, TrainingState
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from nas.training.weights import TrainedModel
@@ -77,6 +78,20 @@ def batch() -> Tensor:
     return pictures(1, SIZE)
 
 
+def test_a_file_is_recognised_by_one_source_alone(tmp_path: Path) -> None:
+    own, _ = own_file(tmp_path, tiny(), 4)
+    files = {
+        "ours": own,
+        "torchvision_ssdlite": saved(theirs(7), tmp_path, "ssdlite.pth"),
+        "torchvision_mobilenet_v3": saved(mobilenet_v3_large(), tmp_path, "v3.pth"),
+        "torchvision_mobilenet_v2": saved(mobilenet_v2(), tmp_path, "v2.pth"),
+    }
+    assert list(files) == list(SOURCES)
+    for expected, path in files.items():
+        file = read_state_dict(path)
+        assert [name for name in SOURCES if SOURCES.load(name)().recognises(file)] == [expected]
+
+
 # --- torchvision's detector -------------------------------------------------------------------
 
 
@@ -84,9 +99,9 @@ def batch() -> Tensor:
 def test_ssdlite_is_taken_whole(tmp_path: Path, batch: Tensor, name: str) -> None:
     other = theirs(7)
     model = built(published(NAME), 7)
-    taken = start_from(model, saved(other, tmp_path, name))
-    assert (taken.taken, taken.made_new) == (small(other.state_dict()), 0)
-    assert str(taken) == f"{taken.taken} tensors taken from torchvision's SSDlite"
+    loaded = start_from(model, saved(other, tmp_path, name))
+    assert (loaded.loaded, loaded.new) == (small(other.state_dict()), 0)
+    assert str(loaded) == f"{loaded.loaded} tensors taken from torchvision's SSDlite"
     assert_equal_outputs(model, other, batch)
 
 
@@ -102,7 +117,7 @@ def test_ssdlite_with_the_full_tail_is_taken_whole(tmp_path: Path, batch: Tensor
         other = ssdlite320_mobilenet_v3_large(weights_backbone=None, num_classes=7)
     livened(other)
     model = built(full_tail(), 7)
-    assert start_from(model, saved(other.eval(), tmp_path)).made_new == 0
+    assert start_from(model, saved(other.eval(), tmp_path)).new == 0
     assert_equal_outputs(model, other, batch)
 
 
@@ -116,9 +131,9 @@ def assert_equal_outputs(model: Detector, other: Any, batch: Tensor) -> None:
 
 def test_other_classes_get_new_outputs_and_keep_the_rest(tmp_path: Path, batch: Tensor) -> None:
     other, model, fresh = theirs(7), built(published(NAME), 5), built(published(NAME), 5)
-    taken = start_from(model, saved(other, tmp_path))
-    assert (taken.taken, taken.made_new) == (small(other.state_dict()) - 12, 12)
-    assert "12 made new (the class outputs, for 4 classes)" in str(taken)
+    loaded = start_from(model, saved(other, tmp_path))
+    assert (loaded.loaded, loaded.new) == (small(other.state_dict()) - 12, 12)
+    assert "12 made new (the class outputs, for 4 classes)" in str(loaded)
     with torch.no_grad():
         mine, expected = model.eval().raw(batch), raw_of(other, model.normalize(batch))
     wanted = expected["bbox_regression"]
@@ -134,9 +149,9 @@ def test_a_mobilenet_v3_fills_the_full_tail(tmp_path: Path, batch: Tensor) -> No
     other = mobilenet_v3_large(norm_layer=lambda c: nn.BatchNorm2d(c, eps=1e-3)).eval()
     livened(other)
     model = built(full_tail(), 5)
-    taken = start_from(model, saved(other, tmp_path))
-    assert taken.taken == small(other.features.state_dict())
-    assert str(taken).endswith("made new (all behind block '16')")
+    loaded = start_from(model, saved(other, tmp_path))
+    assert loaded.loaded == small(other.features.state_dict())
+    assert str(loaded).endswith("made new (all behind block '16')")
     with torch.no_grad():
         expected = other.features(model.normalize(batch))
         met = model.eval().features(model.normalize(batch))[1]
@@ -151,9 +166,9 @@ def test_a_mobilenet_v3_fills_the_reduced_tail_up_to_where_it_fits(
     genome = published(NAME)
     cut = genome.replace(taps=(genome.taps[0].replace(block="12", point="out"), *genome.taps[1:]))
     model = built(cut, 5)
-    taken = start_from(model, saved(other, tmp_path))
-    assert taken.taken == small(other.features[:13].state_dict())
-    assert "all behind block '12'" in str(taken)
+    loaded = start_from(model, saved(other, tmp_path))
+    assert loaded.loaded == small(other.features[:13].state_dict())
+    assert "all behind block '12'" in str(loaded)
     with torch.no_grad():
         expected = other.features[:13](model.normalize(batch))
         met = model.eval().features(model.normalize(batch))[0]
@@ -167,9 +182,9 @@ def test_a_mobilenet_v2_fills_the_truncated_backbone(
     other = mobilenet_v2(width_mult=width, norm_layer=lambda c: nn.BatchNorm2d(c, eps=1e-3)).eval()
     livened(other)
     model = built(mobilenet_v2_genome(width), 5)
-    taken = start_from(model, saved(other, tmp_path))
-    assert taken.taken == small(other.features[:17].state_dict())
-    assert str(taken).endswith("made new (the head)")
+    loaded = start_from(model, saved(other, tmp_path))
+    assert loaded.loaded == small(other.features[:17].state_dict())
+    assert str(loaded).endswith("made new (the head)")
     with torch.no_grad():
         images = model.normalize(batch)
         expected = [other.features[:14](images), other.features[:17](images)]
@@ -195,16 +210,16 @@ def test_our_own_model_is_taken_whole_or_but_for_the_classes(
 ) -> None:
     path, first = own_file(tmp_path, genome, 4)
     model = built(genome, 4)
-    assert start_from(model, path).made_new == 0
+    assert start_from(model, path).new == 0
     met = model.state_dict()
     for name, tensor in first.state_dict().items():
         assert name.endswith("num_batches_tracked") or torch.equal(met[name], tensor)
     fewer = built(genome, 3)
     fresh = built(genome, 3)
-    taken = start_from(fewer, path)
-    assert taken.made_new == 2 * len(fewer.head.class_outputs())
-    assert "2 classes" in taken.note
-    assert taken.taken + taken.made_new == small(fewer.state_dict())
+    loaded = start_from(fewer, path)
+    assert loaded.new == 2 * len(fewer.head.class_outputs())
+    assert "2 classes" in loaded.note
+    assert loaded.loaded + loaded.new == small(fewer.state_dict())
     for output, new in zip(fewer.head.class_outputs(), fresh.head.class_outputs(), strict=True):
         assert torch.equal(output.weight, new.weight)
     assert torch.equal(next(fewer.body.parameters()), next(first.body.parameters()))
@@ -228,8 +243,8 @@ def test_a_checkpoint_is_taken_as_far_as_the_classes_allow(
     kept = Checkpoints(tmp_path, {"genome": genome.key})
     kept.save(state)
     model, fewer = built(genome, 4), built(genome, 3)
-    taken = start_from(model, kept.last)
-    assert str(taken) == f"{small(expected)} tensors taken from a checkpoint of nas train"
+    loaded = start_from(model, kept.last)
+    assert str(loaded) == f"{small(expected)} tensors taken from a checkpoint of nas train"
     for name, tensor in model.state_dict().items():
         assert name.endswith("num_batches_tracked") or torch.equal(tensor, expected[name])
     new = 2 * len(fewer.head.class_outputs())
