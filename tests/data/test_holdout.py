@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_what_has_no_order_needs_no_gap(make_folder: Callable[..., Path]) -> Non
     assert (len(fit), len(held)) == (80, 40)
 
 
-def add(root: Path, name: str, copy_of: int, *, gain: float = 1.0, **change: object) -> None:
+def add(root: Path, name: str, copy_of: int, *, gain: float = 1.0, **change: Any) -> None:
     """Adds another shot of a photo: a little brighter, as a JPEG."""
     document = json.loads((root / "train.json").read_text())
     pixels = np.asarray(Pillow.open(root / f"train/{copy_of}.png"), dtype=float) * gain
@@ -219,7 +220,7 @@ def test_near_duplicates_of_held_photos_are_left_out(make_folder: Callable[..., 
     "change", [{"category_id": 7}, {"bbox": [40, 30, 16, 12]}], ids=["another class", "elsewhere"]
 )
 def test_another_object_on_the_same_ground_is_no_duplicate(
-    make_folder: Callable[..., Path], change: dict[str, object]
+    make_folder: Callable[..., Path], change: dict[str, Any]
 ) -> None:
     rows = [
         {"id": k + 1, "image_id": 10 * k + 5, "category_id": 2, "bbox": [8, 6, 16, 12]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from nas.data.resize import read_thumbnail
 from nas.errors import DataError
 
 
-def split_of(root: Path, pictures: list[np.ndarray | None]) -> Split:
+def split_of(root: Path, pictures: Sequence[np.ndarray | None]) -> Split:
     """One photo for each grey square, without boxes; None is a file that is no picture."""
     images = []
     nothing = np.zeros(0, dtype=np.int64)
