@@ -4,14 +4,13 @@ A photo that is shown a few times is learnt from, not by heart, and what is chan
 steps; one that is shown a hundred times is learnt by heart unless it differs each time. So what is
 done follows from passes: images shown over images there are.
 
-Numbers of geometry and colour are NanoDet's (RangiLyu/nanodet, config/legacy_v0.x_configs and
-config/nanodet-plus-m_320.yml: scale 0.6 to 1.4, stretch 0.8 to 1.2, translation 0.2, brightness 0.2,
-contrast 0.6 to 1.4, saturation 0.5 to 1.2, each for every other photo). The crop is SSD's (arXiv
-1512.02325 §2.2), and zooming out (§3.6) here is to twice the side, not to four times, as inputs are
-small. Mosaics are YOLOX-Nano's, of every other input and of photos at 0.5 to 1.5 times their size
-(Megvii-BaseDetection/YOLOX, exps/default/yolox_nano.py), and end before the training does
-(YOLOX, arXiv 2107.08430 §2.2). The limits of passes, and with which probability there are crops and
-zooms, are ours.
+Numbers of geometry and colour are NanoDet's (RangiLyu/nanodet, config/nanodet-plus-m_320.yml):
+scale 0.6 to 1.4, stretch 0.8 to 1.2, translation 0.2, brightness 0.2, contrast 0.6 to 1.4,
+saturation 0.5 to 1.2, each for every other photo. The crop is SSD's (arXiv 1512.02325 §2.2), and so
+is zooming out (§3.6), here to twice the side instead of four times, as inputs are small. Mosaics
+are YOLOX-Nano's (Megvii-BaseDetection/YOLOX, exps/default/yolox_nano.py): for every other input, of
+photos at 0.5 to 1.5 times their size; they end before the training does (arXiv 2107.08430 §2.2).
+The limits of passes, and the probabilities of crop and zoom, are ours.
 """
 
 from __future__ import annotations
@@ -43,9 +42,10 @@ def by_passes(
         flip_vertical: Whether photos may stand upside down, as cells may.
         quarter_turns: Whether they may be turned by quarters.
     """
-    turns = {"flip_vertical": flip_vertical, "quarter_turns": quarter_turns}
     if passes < FEW:
-        return AugmentSettings(scale=(0.8, 1.25), **turns)
+        return AugmentSettings(
+            scale=(0.8, 1.25), flip_vertical=flip_vertical, quarter_turns=quarter_turns
+        )
     return AugmentSettings(
         scale=(0.6, 1.4),
         stretch=(0.8, 1.2),
@@ -59,7 +59,8 @@ def by_passes(
         mosaic=0.5 if passes > MANY else 0.0,
         mosaic_scale=(0.5, 1.5),
         mosaic_until=0.8,
-        **turns,
+        flip_vertical=flip_vertical,
+        quarter_turns=quarter_turns,
     )
 
 

@@ -55,6 +55,25 @@ class Orientation(NamedTuple):
         return np.stack([left, top, right, bottom], axis=1)
 
 
+class Target(NamedTuple):
+    """What views are made for.
+
+    Attributes:
+        size: Side of the input in pixels.
+        rule: How photos are fitted into it.
+        flip: Whether every other photo is mirrored left to right.
+    """
+
+    size: int
+    rule: ResizeRule
+    flip: bool
+
+    def fitted(self, side: np.ndarray) -> np.ndarray:
+        """Returns the scale (2,) at which a region of this width and height just fits."""
+        whole = self.rule == "stretch"
+        return self.size / side if whole else np.full(2, self.size / side.max())
+
+
 class View(NamedTuple):
     """A photo in a part of the input.
 
@@ -125,11 +144,11 @@ def draw_orientation(
     rng: np.random.Generator, settings: AugmentSettings, flip: bool
 ) -> Orientation:
     """Draws one of the orientations that may occur, all alike often."""
-    quarters, left_right, up_down = int(rng.integers(4)), *(rng.random(2) < 0.5).tolist()
+    quarters, mirrored = int(rng.integers(4)), rng.random(2) < 0.5
     return Orientation(
         quarters if settings.quarter_turns else 0,
-        left_right and flip,
-        up_down and settings.flip_vertical,
+        bool(mirrored[0]) and flip,
+        bool(mirrored[1]) and settings.flip_vertical,
     )
 
 
@@ -139,10 +158,7 @@ def draw_view(
     position: int,
     content: np.ndarray,
     boxes: np.ndarray,
-    *,
-    size: int,
-    rule: ResizeRule,
-    flip: bool,
+    target: Target,
 ) -> View:
     """Draws a view of a single photo.
 
@@ -154,11 +170,9 @@ def draw_view(
         position: The photo's position in the split.
         content: (2,), its width and height as cached.
         boxes: (n, 4), xyxy in the same pixels.
-        size: Side of the input in pixels.
-        rule: How photos are fitted into it.
-        flip: Whether every other photo is mirrored left to right.
+        target: The input.
     """
-    orientation = draw_orientation(rng, settings, flip)
+    orientation = draw_orientation(rng, settings, target.flip)
     photo = orientation.size(content)
     corner, side = np.zeros(2), photo.astype(np.float64)
     if rng.random() < settings.iou_crop and len(boxes):
@@ -169,19 +183,14 @@ def draw_view(
         # The ground is larger than the photo, which lies anywhere in it.
         larger = side * rng.uniform(1.0, settings.zoom_to)
         corner, side = corner - rng.random(2) * (larger - side), larger
-    base = fitted(side, size, rule)
+    base = target.fitted(side)
     chosen = rng.random(3) < settings.chance
     factor = rng.uniform(*(settings.scale or (1.0, 1.0))) if chosen[0] else 1.0
     stretch = rng.uniform(*(settings.stretch or (1.0, 1.0)), size=2) if chosen[1] else np.ones(2)
     shift = rng.uniform(-settings.translate, settings.translate, size=2) * chosen[2]
     scale = base * factor * stretch
     # What is shown keeps its middle where it would be without scale and stretch, but for the shift.
-    middle = base * side / 2 + shift * size
+    middle = base * side / 2 + shift * target.size
     origin = corner + side / 2 - middle / scale
-    frame = (0, 0, size, size)
+    frame = (0, 0, target.size, target.size)
     return View(position, orientation, origin, scale, frame, draw_tint(rng, settings))
-
-
-def fitted(side: np.ndarray, size: int, rule: ResizeRule) -> np.ndarray:
-    """Returns the scale (2,) at which a region of this width and height just fits the input."""
-    return np.full(2, size / side.max()) if rule == "letterbox" else size / side
