@@ -9,7 +9,7 @@ import numpy as np
 from nas.data.mosaic import draw_mosaic
 from nas.data.settings import AugmentSettings
 from nas.data.source import SplitSource
-from nas.data.views import Target, View, draw_view
+from nas.data.views import PhotoView, Target, draw_view
 from nas.errors import DataError
 
 
@@ -47,7 +47,7 @@ class Augmentation:
 
     def draw(
         self, rng: np.random.Generator, positions: np.ndarray, pool: np.ndarray, share: float
-    ) -> list[list[View]]:
+    ) -> list[list[PhotoView]]:
         """Draws the views of each input of a batch.
 
         Args:
@@ -72,7 +72,7 @@ class Augmentation:
                 views.append([view])
         return views
 
-    def pixels(self, views: Sequence[Sequence[View]]) -> np.ndarray:
+    def pixels(self, views: Sequence[Sequence[PhotoView]]) -> np.ndarray:
         """Paints inputs uint8 (B, S, S, 3); what no photo covers is black, as padding is."""
         inputs = np.zeros((len(views), self.size, self.size, 3), dtype=np.uint8)
         shown = np.unique([view.position for own in views for view in own])
@@ -83,7 +83,7 @@ class Augmentation:
                 view.paint(target, squares[view.position][:height, :width])
         return inputs
 
-    def boxes(self, views: Sequence[Sequence[View]]) -> tuple[np.ndarray, np.ndarray]:
+    def boxes(self, views: Sequence[Sequence[PhotoView]]) -> tuple[np.ndarray, np.ndarray]:
         """Returns boxes float32 (B, M, 4) and labels int64 (B, M), padded with zeros."""
         pairs = []
         for own in views:

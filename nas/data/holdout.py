@@ -82,10 +82,10 @@ def fold_count(split: Split, settings: DataSettings) -> int:
 
 def _size(photos: int, boxes: int, settings: DataSettings) -> int:
     """Returns how many photos are held out, of which at least one remains on either side."""
-    asked = round(settings.holdout * photos)
+    share = round(settings.holdout * photos)
     # Boxes are counted by their mean over photos, so a tenth more: blocks differ.
     least = max(FEWEST_PHOTOS, math.ceil(1.1 * FEWEST_BOXES * photos / max(1, boxes)))
-    return min(max(1, asked, min(least, photos // 3)), photos - 1)
+    return min(max(1, share, min(least, photos // 3)), photos - 1)
 
 
 def _drawn(
@@ -107,38 +107,38 @@ def _drawn(
         shortest=_LONGER if in_order else SHORTEST,
         boxes=np.bincount(photos.of_image, weights=boxes),
     )
-    held = masks[fold % len(masks)]
-    dropped = _beside(held, photos.order) if in_order else np.zeros_like(held)
-    dropped |= _too_near(split, thumbnails, photos, held, dropped)
-    training = ~held & ~dropped
+    scoring = masks[fold % len(masks)]
+    dropped = _beside(scoring, photos.order) if in_order else np.zeros_like(scoring)
+    dropped |= _too_near(split, thumbnails, photos, scoring, dropped)
+    training = ~scoring & ~dropped
     return (
         np.flatnonzero(training[photos.of_image]),
-        np.flatnonzero(held[photos.of_image]),
+        np.flatnonzero(scoring[photos.of_image]),
     )
 
 
-def _beside(held: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _beside(scoring: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Returns which photos (P,) stand within the gap of a held one, in the order of names."""
-    in_order = held[order]
+    in_order = scoring[order]
     near = np.convolve(in_order, np.ones(2 * GAP + 1), mode="same") > 0
-    beside = np.zeros_like(held)
+    beside = np.zeros_like(scoring)
     beside[order] = near & ~in_order
-    if (held | beside).all():  # hardly a photo would be left to train on
-        return np.zeros_like(held)
+    if (scoring | beside).all():  # hardly a photo would be left to train on
+        return np.zeros_like(scoring)
     return beside
 
 
 def _too_near(
-    split: Split, thumbnails: Thumbnails, photos: Photos, held: np.ndarray, dropped: np.ndarray
+    split: Split, thumbnails: Thumbnails, photos: Photos, scoring: np.ndarray, dropped: np.ndarray
 ) -> np.ndarray:
     """Returns which photos (P,) of the training part are near-duplicates of a held one.
 
     They are at most half of the part, those first that are nearest.
     """
-    others = np.flatnonzero(~held & ~dropped)
-    nearest = near_duplicates(split, thumbnails, photos.first[held], photos.first[others])
+    others = np.flatnonzero(~scoring & ~dropped)
+    nearest = near_duplicates(split, thumbnails, photos.first[scoring], photos.first[others])
     ranked = np.argsort(nearest, kind="stable")[: int(_MOST_DROPPED * len(others))]
-    near = np.zeros_like(held)
+    near = np.zeros_like(scoring)
     near[others[ranked[np.isfinite(nearest[ranked])]]] = True
     return near
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.data.colour import draw_tint
 from nas.data.settings import AugmentSettings
-from nas.data.views import Target, View, draw_orientation
+from nas.data.views import PhotoView, Target, draw_orientation
 
 _MIDDLE = (0.25, 0.75)  # of the input's side: where the photos meet
 
@@ -25,7 +25,7 @@ def draw_mosaic(
     positions: Sequence[int],
     contents: np.ndarray,
     target: Target,
-) -> list[View]:
+) -> list[PhotoView]:
     """Draws views of four photos: top left, top right, bottom left, bottom right.
 
     Args:
@@ -47,5 +47,5 @@ def draw_mosaic(
         touching = photo * np.array([place % 2 == 0, place < 2])
         origin = touching - np.array([x, y]) / scale
         tint = draw_tint(rng, settings)
-        views.append(View(int(position), orientation, origin, scale, frames[place], tint))
+        views.append(PhotoView(int(position), orientation, origin, scale, frames[place], tint))
     return views

@@ -51,8 +51,8 @@ class Thumbnails:
         """Makes the thumbnails of some images, in threads."""
         missing = [int(p) for p in positions if int(p) not in self._pixels]
         with ThreadPoolExecutor(THREADS) as pool:
-            made = pool.map(self._thumbnail, (self._images[position] for position in missing))
-            self._pixels.update(zip(missing, made, strict=True))
+            results = pool.map(self._thumbnail, (self._images[position] for position in missing))
+            self._pixels.update(zip(missing, results, strict=True))
 
     def distances(self, position: int, others: np.ndarray) -> np.ndarray:
         """Returns how far images are from one, relative to contrast, float64 (M,).

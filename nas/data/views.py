@@ -74,7 +74,7 @@ class Target(NamedTuple):
         return self.size / side if whole else np.full(2, self.size / side.max())
 
 
-class View(NamedTuple):
+class PhotoView(NamedTuple):
     """A photo in a part of the input.
 
     Attributes:
@@ -133,11 +133,11 @@ class View(NamedTuple):
         """
         moved = self.orientation.boxes(boxes.astype(np.float64), size)
         moved = (moved - np.tile(self.origin, 2)) * np.tile(self.scale, 2)
-        seen = np.clip(moved, np.tile(self.frame[:2], 2), np.tile(self.frame[2:], 2))
-        sides = seen[:, 2:] - seen[:, :2]
+        visible = np.clip(moved, np.tile(self.frame[:2], 2), np.tile(self.frame[2:], 2))
+        sides = visible[:, 2:] - visible[:, :2]
         whole = (moved[:, 2:] - moved[:, :2]).prod(axis=1)
         kept = (sides >= _THINNEST).all(axis=1) & (sides.prod(axis=1) >= VISIBLE * whole)
-        return seen[kept].astype(np.float32), labels[kept]
+        return visible[kept].astype(np.float32), labels[kept]
 
 
 def draw_orientation(
@@ -159,7 +159,7 @@ def draw_view(
     content: np.ndarray,
     boxes: np.ndarray,
     target: Target,
-) -> View:
+) -> PhotoView:
     """Draws a view of a single photo.
 
     Without any change it lies where it would in evaluation: at the top left, as large as fits.
@@ -193,4 +193,4 @@ def draw_view(
     middle = base * side / 2 + shift * target.size
     origin = corner + side / 2 - middle / scale
     frame = (0, 0, target.size, target.size)
-    return View(position, orientation, origin, scale, frame, draw_tint(rng, settings))
+    return PhotoView(position, orientation, origin, scale, frame, draw_tint(rng, settings))

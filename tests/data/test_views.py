@@ -21,12 +21,13 @@ from nas.data.passes import by_passes, median_side
 from nas.data.resize import resize
 from nas.data.settings import AugmentSettings
 from nas.data.source import SplitSource
-from nas.data.views import Orientation, Target, View, draw_view
+from nas.data.views import Orientation, PhotoView, Target, draw_view
 from nas.errors import DataError
 
 PLAIN = AugmentSettings(oversample=1)
 STRONG = by_passes(140, 30, flip_vertical=True, quarter_turns=True)
 LABELS = np.array([1])
+ORIENTATIONS = list(itertools.product(range(4), (False, True), (False, True)))
 
 
 def photo(width: int, height: int, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_without_changes_a_photo_lies_as_in_evaluation(rule: Any) -> None:
         assert labels.tolist() == [1]
 
 
-def painted(view: View, pixels: np.ndarray, size: int) -> np.ndarray:
+def painted(view: PhotoView, pixels: np.ndarray, size: int) -> np.ndarray:
     target = np.zeros((size, size, 3), dtype=np.uint8)
     view._replace(tint=Tint()).paint(target, pixels)
     return target
@@ -126,7 +127,7 @@ def test_rectangles_stay_in_the_boxes_of_a_mosaic() -> None:
 
 
 def test_what_is_hardly_seen_is_no_box() -> None:
-    view = View(0, Orientation(), np.zeros(2), np.ones(2), (0, 0, 100, 100), Tint())
+    view = PhotoView(0, Orientation(), np.zeros(2), np.ones(2), (0, 0, 100, 100), Tint())
     boxes = np.array([[90, 0, 140, 50], [89, 0, 139, 50], [10, 10, 10.5, 40], [200, 0, 210, 9.0]])
     moved, labels = view.boxes(boxes, np.array([1, 2, 3, 4]), np.array([300, 300]))
     # 20 % and 22 % of two are inside; the third is half a pixel wide, the fourth outside.
@@ -213,7 +214,7 @@ def test_shares_of_a_batch_are_the_batch(split: Split, tmp_path: Path) -> None:
         assert (together == getattr(whole, name).numpy()).all()
 
 
-def views_of(split: Split, cache: PixelCache, share: float) -> list[list[View]]:
+def views_of(split: Split, cache: PixelCache, share: float) -> list[list[PhotoView]]:
     augmentation = Augmentation(SplitSource(cache, split), STRONG, 32)
     every = np.arange(len(split))
     rng = np.random.default_rng(0)
