@@ -22,28 +22,20 @@ class Augmentation:
     Args:
         source: Pixels and boxes.
         settings: What may happen to a photo.
-        size: Side of the input in pixels; None takes the cached squares' divided by `oversample`.
-        flip: Whether every other photo is mirrored left to right.
+        target: The input.
 
     Raises:
         DataError: The cached squares aren't `oversample` times as large as the input.
     """
 
-    def __init__(
-        self,
-        source: SplitSource,
-        settings: AugmentSettings,
-        size: int | None = None,
-        *,
-        flip: bool = True,
-    ) -> None:
-        self.size = source.size // settings.oversample if size is None else size
-        if source.size != self.size * settings.oversample:
+    def __init__(self, source: SplitSource, settings: AugmentSettings, target: Target) -> None:
+        if source.size != target.size * settings.oversample:
             raise DataError(
-                f"the pixel cache holds squares of {source.size} px, and inputs of {self.size} px "
-                f"with oversample {settings.oversample} need {self.size * settings.oversample} px"
+                f"the pixel cache holds squares of {source.size} px, and inputs of {target.size} "
+                f"px with oversample {settings.oversample} need "
+                f"{target.size * settings.oversample} px"
             )
-        self._source, self._settings, self._flip = source, settings, flip
+        self._source, self._settings, self._target = source, settings, target
 
     def draw(
         self, rng: np.random.Generator, positions: np.ndarray, pool: np.ndarray, share: float
@@ -58,7 +50,7 @@ class Augmentation:
         """
         settings, source = self._settings, self._source
         mosaics = settings.mosaic if share < settings.mosaic_until else 0.0
-        target = Target(self.size, source.rule, self._flip)
+        target = self._target
         views = []
         for position in positions:
             # The generator of each input is its own: what happens to one changes no other.
@@ -74,7 +66,8 @@ class Augmentation:
 
     def pixels(self, views: Sequence[Sequence[PhotoView]]) -> np.ndarray:
         """Paints inputs uint8 (B, S, S, 3); what no photo covers is black, as padding is."""
-        inputs = np.zeros((len(views), self.size, self.size, 3), dtype=np.uint8)
+        size = self._target.size
+        inputs = np.zeros((len(views), size, size, 3), dtype=np.uint8)
         shown = np.unique([view.position for own in views for view in own])
         squares = dict(zip(shown.tolist(), self._source.read(shown), strict=True))
         for target, own in zip(inputs, views, strict=True):

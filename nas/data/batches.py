@@ -21,6 +21,7 @@ from nas.data.iou_crop import IoUCrop, crop_boxes, crop_pixels
 from nas.data.resize import Placement
 from nas.data.settings import AugmentSettings
 from nas.data.source import SplitSource
+from nas.data.views import Target
 from nas.errors import DataError
 
 
@@ -87,8 +88,9 @@ class TrainBatches:
             smaller ones padded at the right and at the bottom. None leaves the scale.
         iou_crop: Whether to crop first, around at least one box (`nas.data.iou_crop`).
         augment: Takes the place of jitter and crop, and may do more (`nas.data.augmentation`).
-        size: Side of the input in pixels, of which the cache holds a multiple where there is
-            `augment`; None takes the cache's.
+            The cache then has squares of `augment.oversample` times the input's side.
+        flip_vertical: Whether to mirror upside down too; with `augment` alone.
+        quarter_turns: Whether to turn by quarters; likewise.
         epochs: Length of the whole training, by which it is known when mosaics end.
         last_batch: What becomes of the images that don't fill a last batch: `drop` leaves them
             out, `fill` adds the epoch's first ones. A split of less than one batch still gives
@@ -123,7 +125,8 @@ class TrainBatches:
         jitter: tuple[float, float] | None = None,
         iou_crop: bool = False,
         augment: AugmentSettings | None = None,
-        size: int | None = None,
+        flip_vertical: bool = False,
+        quarter_turns: bool = False,
         epochs: int = 1,
         last_batch: LastBatch = "drop",
         empty_images: bool = True,
@@ -140,9 +143,9 @@ class TrainBatches:
         self._epochs = epochs
         self._augmentation: Augmentation | None = None
         if augment is not None:
-            self._augmentation = Augmentation(self._source, augment, size, flip=flip)
-        elif size not in (None, cache.size):
-            raise DataError(f"{cache.path}: holds squares of {cache.size} px, not of {size}")
+            size = cache.size // augment.oversample
+            target = Target(size, cache.rule, flip, flip_vertical, quarter_turns)
+            self._augmentation = Augmentation(self._source, augment, target)
         self._last_batch = last_batch
         self._workers = workers
         self._positions = self._source.positions

@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.data.colour import draw_tint
 from nas.data.settings import AugmentSettings
-from nas.data.views import PhotoView, Target, draw_orientation
+from nas.data.views import PhotoView, Target
 
 _MIDDLE = (0.25, 0.75)  # of the input's side: where the photos meet
 
@@ -40,7 +40,7 @@ def draw_mosaic(
     frames = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
     views = []
     for place, (position, content) in enumerate(zip(positions, contents, strict=True)):
-        orientation = draw_orientation(rng, settings, target.flip)
+        orientation = target.draw_orientation(rng)
         photo = orientation.size(content).astype(np.float64)
         scale = target.fitted(photo) * rng.uniform(*settings.mosaic_scale)
         # Photos on the left touch the point with their right edge, upper ones with their lower.

@@ -27,25 +27,15 @@ SMALLEST_ZOOMED = 16.0
 """Pixels of the median box's side, below which zooming out would leave nothing to see."""
 
 
-def by_passes(
-    passes: float,
-    median_box: float,
-    *,
-    flip_vertical: bool = False,
-    quarter_turns: bool = False,
-) -> AugmentSettings:
+def by_passes(passes: float, median_box: float) -> AugmentSettings:
     """Returns the augmentation for a training.
 
     Args:
         passes: How often each photo is shown.
         median_box: Side in pixels of the input of the median box; see `median_side`.
-        flip_vertical: Whether photos may stand upside down, as cells may.
-        quarter_turns: Whether they may be turned by quarters.
     """
     if passes < FEW:
-        return AugmentSettings(
-            scale=(0.8, 1.25), flip_vertical=flip_vertical, quarter_turns=quarter_turns
-        )
+        return AugmentSettings(scale=(0.8, 1.25))
     return AugmentSettings(
         scale=(0.6, 1.4),
         stretch=(0.8, 1.2),
@@ -59,8 +49,6 @@ def by_passes(
         mosaic=0.5 if passes > MANY else 0.0,
         mosaic_scale=(0.5, 1.5),
         mosaic_until=0.8,
-        flip_vertical=flip_vertical,
-        quarter_turns=quarter_turns,
     )
 
 

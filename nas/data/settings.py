@@ -61,8 +61,6 @@ class AugmentSettings(Settings):
         mosaic: Probability that four photos meet in one input.
         mosaic_scale: Range of the factor on the size of each of them.
         mosaic_until: Share of the training, from its start, in which there are mosaics.
-        flip_vertical: Whether every other photo is turned upside down as in a mirror.
-        quarter_turns: Whether photos are turned by 0, 90, 180 or 270 degrees.
         oversample: Side of the cached pixels in sides of the input; above 1 crops show detail
             instead of blur.
     """
@@ -80,8 +78,6 @@ class AugmentSettings(Settings):
     mosaic: float = Field(default=0.0, ge=0, le=1)
     mosaic_scale: Range = (0.5, 1.5)
     mosaic_until: float = Field(default=0.8, ge=0, le=1)
-    flip_vertical: bool = False
-    quarter_turns: bool = False
     oversample: int = Field(default=2, ge=1, le=4)
 
     @model_validator(mode="after")

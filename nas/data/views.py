@@ -62,11 +62,24 @@ class Target(NamedTuple):
         size: Side of the input in pixels.
         rule: How photos are fitted into it.
         flip: Whether every other photo is mirrored left to right.
+        flip_vertical: Whether every other photo is mirrored upside down, as cells may be.
+        quarter_turns: Whether photos are turned by 0, 90, 180 or 270 degrees, all alike often.
     """
 
     size: int
     rule: ResizeRule
-    flip: bool
+    flip: bool = True
+    flip_vertical: bool = False
+    quarter_turns: bool = False
+
+    def draw_orientation(self, rng: np.random.Generator) -> Orientation:
+        """Draws one of the orientations that may occur, all alike often."""
+        quarters, mirrored = int(rng.integers(4)), rng.random(2) < 0.5
+        return Orientation(
+            quarters if self.quarter_turns else 0,
+            bool(mirrored[0]) and self.flip,
+            bool(mirrored[1]) and self.flip_vertical,
+        )
 
     def fitted(self, side: np.ndarray) -> np.ndarray:
         """Returns the scale (2,) at which a region of this width and height just fits."""
@@ -140,18 +153,6 @@ class PhotoView(NamedTuple):
         return visible[kept].astype(np.float32), labels[kept]
 
 
-def draw_orientation(
-    rng: np.random.Generator, settings: AugmentSettings, flip: bool
-) -> Orientation:
-    """Draws one of the orientations that may occur, all alike often."""
-    quarters, mirrored = int(rng.integers(4)), rng.random(2) < 0.5
-    return Orientation(
-        quarters if settings.quarter_turns else 0,
-        bool(mirrored[0]) and flip,
-        bool(mirrored[1]) and settings.flip_vertical,
-    )
-
-
 def draw_view(
     rng: np.random.Generator,
     settings: AugmentSettings,
@@ -172,7 +173,7 @@ def draw_view(
         boxes: (n, 4), xyxy in the same pixels.
         target: The input.
     """
-    orientation = draw_orientation(rng, settings, target.flip)
+    orientation = target.draw_orientation(rng)
     photo = orientation.size(content)
     corner, side = np.zeros(2), photo.astype(np.float64)
     if rng.random() < settings.iou_crop and len(boxes):

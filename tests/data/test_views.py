@@ -25,7 +25,7 @@ from nas.data.views import Orientation, PhotoView, Target, draw_view
 from nas.errors import DataError
 
 PLAIN = AugmentSettings(oversample=1)
-STRONG = by_passes(140, 30, flip_vertical=True, quarter_turns=True)
+STRONG = by_passes(140, 30)
 LABELS = np.array([1])
 ORIENTATIONS = list(itertools.product(range(4), (False, True), (False, True)))
 
@@ -92,7 +92,7 @@ def test_rectangles_stay_in_their_boxes(rule: Any) -> None:
     shown = 0
     for seed in range(120):
         rng = np.random.default_rng(seed)
-        view = draw_view(rng, STRONG, 0, content, boxes, Target(160, rule, flip=True))
+        view = draw_view(rng, STRONG, 0, content, boxes, Target(160, rule, True, True, True))
         moved, _ = view.boxes(boxes, LABELS, content)
         if len(moved):
             shown += 1
@@ -107,7 +107,7 @@ def test_rectangles_stay_in_the_boxes_of_a_mosaic() -> None:
     shown = [0, 0, 0, 0]
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        target = Target(160, "letterbox", flip=True)
+        target = Target(160, "letterbox", True, True, True)
         views = draw_mosaic(rng, STRONG, [0] * 4, np.stack([content] * 4), target)
         x, y = views[0].frame[2:]
         assert min(x, y) >= 40
@@ -178,7 +178,8 @@ def cached(split: Split, tmp_path: Path, size: int = 64) -> PixelCache:
 
 
 def batches(split: Split, cache: PixelCache, **options: Any) -> TrainBatches:
-    options = {"augment": STRONG, "size": 32, "epochs": 10, **options}
+    turns = {"flip_vertical": True, "quarter_turns": True}
+    options = {"augment": STRONG, "epochs": 10, **turns, **options}
     return TrainBatches(cache, split, 8, 0, **options)
 
 
@@ -215,7 +216,7 @@ def test_shares_of_a_batch_are_the_batch(split: Split, tmp_path: Path) -> None:
 
 
 def views_of(split: Split, cache: PixelCache, share: float) -> list[list[PhotoView]]:
-    augmentation = Augmentation(SplitSource(cache, split), STRONG, 32)
+    augmentation = Augmentation(SplitSource(cache, split), STRONG, Target(32, "letterbox"))
     every = np.arange(len(split))
     rng = np.random.default_rng(0)
     return augmentation.draw(rng, np.resize(every, 400), every, share)
@@ -233,12 +234,8 @@ def test_mosaics_end_before_the_training(split: Split, tmp_path: Path) -> None:
 
 
 def test_a_cache_of_another_size_is_refused(split: Split, tmp_path: Path) -> None:
-    cache = cached(split, tmp_path, size=48)
-    with pytest.raises(DataError, match=r"48 px, and inputs of 32 px with oversample 2 need 64"):
-        batches(split, cache)
-    with pytest.raises(DataError, match=r"holds squares of 48 px, not of 32"):
-        batches(split, cache, augment=None)
-    assert next(batches(split, cache, size=None).epoch(0)).images.shape[-1] == 24
+    with pytest.raises(DataError, match=r"49 px, and inputs of 24 px with oversample 2 need 48"):
+        batches(split, cached(split, tmp_path, size=49))
 
 
 def test_strength_follows_passes() -> None:
@@ -247,8 +244,6 @@ def test_strength_follows_passes() -> None:
     assert (some.iou_crop, some.zoom_out, some.mosaic) == (0.5, 0.3, 0)
     assert many == some.model_copy(update={"mosaic": 0.5})
     assert by_passes(8, 15.9).zoom_out == 0
-    assert by_passes(8, 30, quarter_turns=True).quarter_turns
-    assert not (some.quarter_turns or some.flip_vertical)
 
 
 def test_the_median_box_is_measured_in_the_input(split: Split) -> None:
@@ -265,3 +260,20 @@ def test_a_range_is_a_range(name: str) -> None:
     for limits in ((1.2, 0.8), (0.0, 1.0)):
         with pytest.raises(ValueError, match=f"{name} .* is no range"):
             AugmentSettings.model_validate({name: limits})
+
+
+@pytest.mark.parametrize(
+    ("target", "orientations"),
+    [
+        (Target(32, "letterbox", flip=False), {(0, False, False)}),
+        (Target(32, "letterbox"), {(0, False, False), (0, True, False)}),
+        (Target(32, "letterbox", False, True), {(0, False, False), (0, False, True)}),
+        (Target(32, "letterbox", False, False, True), {(q, False, False) for q in range(4)}),
+        (Target(32, "letterbox", True, True, True), set(ORIENTATIONS)),
+    ],
+)
+def test_only_what_is_allowed_is_turned(
+    target: Target, orientations: set[tuple[int, bool, bool]]
+) -> None:
+    rng = np.random.default_rng(0)
+    assert {tuple(target.draw_orientation(rng)) for _ in range(200)} == orientations
