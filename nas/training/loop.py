@@ -191,7 +191,8 @@ def _begin(model: nn.Module, course: Course) -> TrainingState:
     freeze(model, recipe)
     if place.workers.count > 1 and place.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    state = TrainingState.start(model, make_optimizer(model, recipe), recipe, place.device)
+    steps = recipe.epochs * len(course.batches)
+    state = TrainingState.start(model, make_optimizer(model, recipe), recipe, place.device, steps)
     if course.checkpoints is not None:
         if place.workers.rank == 0:
             course.checkpoints.hold()
