@@ -15,10 +15,11 @@ from nas.space import Space
 from nas.study import store
 from nas.study.interfaces import Evaluator, Event, OnEvent
 from nas.study.objective import ObjectiveSettings
+from nas.study.proposals import Costs
 from nas.study.result import Result, result_of
-from nas.study.stopping import StopperSettings
+from nas.study.settings import StudySettings
 from nas.study.store import Store
-from nas.study.study import ControlSettings, Costs, FinalistSettings, Study, StudySettings
+from nas.study.study import Study
 
 Chosen = str | ControllerSettings | Callable[[Space, int], Controller]
 """A controller: its name, its settings, or a class of one's own."""
@@ -37,12 +38,8 @@ def search(
     objective: str | ObjectiveSettings = "score",
     limits: Mapping[str, float] | None = None,
     costs: Costs | None = None,
-    retrain_share: float = 0.0,
-    control: float = 0.2,
-    finalists: FinalistSettings | None = None,
-    compute: ComputeSettings | None = None,
-    stopping: StopperSettings | None = None,
     settings: StudySettings | None = None,
+    compute: ComputeSettings | None = None,
     identity: Mapping[str, Any] | None = None,
     warm_start: str | Path | None = None,
     evaluator_version: str | None = None,
@@ -63,10 +60,10 @@ def search(
         run: a folder that keeps the run; None keeps it in memory.
         objective: the metric to maximise; a bare number goes by this name.
         limits: upper limits on what `costs` returns for a candidate.
-        retrain_share: of a budget in time, what isn't used here but stays for retraining.
-        control: the share of trials that are uniform draws; from 0.5 on an arm of its own.
-        finalists: whether, and how, the best are scored again with fresh seeds.
-        stopping: ends trials early that fall behind, between the reports that `evaluate` yields.
+        settings: of the search itself (`nas.study.settings`): `control`, the share of trials that
+            are uniform draws; `finalists`, whether and how the best are scored again with fresh
+            seeds; `stopping`, which ends trials early between the reports that `evaluate` yields;
+            `retrain_share` of a budget in time, which isn't used here.
         compute: all of the machines' settings, in place of `executor` and `workers`. For its
             `gpus_per_worker: auto`, an `evaluate` whose attribute `device` is "cuda" is run once
             more, before the search.
@@ -101,22 +98,19 @@ def search(
             _made(controller, space, seed),
             objective,
             rows,
+            settings,
             seed=seed,
             budget=budget,
-            retrain_share=retrain_share,
-            control=ControlSettings(share=control),
-            finalists=finalists,
             workers=compute.at_once,
-            settings=settings,
-            costs=costs,
-            stopping=stopping,
             max_failures=compute.max_failures,
+            costs=costs,
             identity={**described, **(identity or {})},
             warm_start=None if warm_start is None else Path(warm_start),
         )
         notify = None if on_event is None else _with_forecast(study, on_event)
         with make_executor(compute) as runner:
             runner.run(study, evaluate, notify)
+            finalists = study.settings.finalists
             if finalists is not None and study.start_finalists(finalists):
                 runner.run(study, evaluate, notify)
         return result_of(study.records.values(), objective)
@@ -124,7 +118,7 @@ def search(
 
 def _with_forecast(study: Study, on_event: OnEvent) -> OnEvent:
     def notify(event: Event) -> None:
-        if event.kind == "told":
+        if event.kind == "completed":
             event = dataclasses.replace(event, forecast=study.forecast())
         on_event(event)
 

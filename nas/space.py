@@ -64,18 +64,18 @@ class Space(abc.ABC):
         """Returns a stable name that is equal for, and only for, the same candidate."""
 
     def features(self, candidate: Any) -> dict[str, float]:
-        """Returns numbers that describe the candidate to a model of rewards.
+        """Returns numbers that describe the candidate to a surrogate of rewards.
 
         By default they are read off its code: a column for a decision on numbers, for any other a
         column per choice.
         """
         columns: dict[str, float] = {}
-        for decision, taken in zip(self.decisions, self.encode(candidate), strict=True):
+        for decision, chosen in zip(self.decisions, self.encode(candidate), strict=True):
             if all(isinstance(choice, int | float) for choice in decision.choices):
-                columns[decision.name] = float(decision.choices[taken])
+                columns[decision.name] = float(decision.choices[chosen])
             else:
                 for index, choice in enumerate(decision.choices):
-                    columns[f"{decision.name}={choice}"] = float(index == taken)
+                    columns[f"{decision.name}={choice}"] = float(index == chosen)
         return columns
 
     def size(self) -> int:
@@ -153,6 +153,11 @@ class ChoiceSpace(Space):
     name = "choices"
 
     def __init__(self, choices: Mapping[str, Sequence[Any]]) -> None:
+        """Makes a space of these decisions, each with its choices.
+
+        Raises:
+            ConfigError: if there is none, or a decision has no choice or two equal ones.
+        """
         if not choices:
             raise ConfigError("ChoiceSpace: no decision was given; one name with choices is needed")
         for name, options in choices.items():
@@ -165,13 +170,20 @@ class ChoiceSpace(Space):
         self.decisions = tuple(Decision(name, tuple(opts)) for name, opts in choices.items())
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
+        """Returns a mask that allows every choice."""
         return (True,) * len(self.decisions[len(prefix)].choices)
 
     def decode(self, code: Sequence[int]) -> dict[str, Any]:
+        """Returns the choices of a code, by the names of their decisions."""
         self.check(code)
         return {d.name: d.choices[index] for d, index in zip(self.decisions, code, strict=True)}
 
     def encode(self, candidate: Mapping[str, Any]) -> Code:
+        """Returns the code of a choice for each decision.
+
+        Raises:
+            GenomeError: if a decision is missing, or a choice isn't one of its.
+        """
         names = [decision.name for decision in self.decisions]
         if set(candidate) != set(names):
             raise GenomeError(
@@ -180,16 +192,20 @@ class ChoiceSpace(Space):
         return tuple(self._index(decision, candidate[decision.name]) for decision in self.decisions)
 
     def key(self, candidate: Mapping[str, Any]) -> str:
+        """Returns 16 hexadecimal digits of the SHA-256 of the candidate's JSON."""
         return hashlib.sha256(_text(dict(candidate)).encode()).hexdigest()[:16]
 
     def size(self) -> int:
+        """Returns the product of the numbers of choices."""
         return math.prod(len(decision.choices) for decision in self.decisions)
 
     def describe(self) -> dict[str, Any]:
+        """Returns the names of the decisions and their choices, in order."""
         listed = [[d.name, [json.loads(_text(c)) for c in d.choices]] for d in self.decisions]
         return {"name": self.name, "decisions": listed}
 
     def _index(self, decision: Decision, value: Any) -> int:
+        """Returns the place of a choice in its decision."""
         # 1, 1.0 and True are equal in Python, and different choices here.
         for index, choice in enumerate(decision.choices):
             if type(choice) is type(value) and choice == value:
@@ -200,4 +216,5 @@ class ChoiceSpace(Space):
 
 
 def _text(value: Any) -> str:
+    """Returns a choice as JSON, by its `repr` where it has none."""
     return json.dumps(value, sort_keys=True, default=repr)

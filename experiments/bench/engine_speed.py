@@ -32,8 +32,9 @@ from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import NO_CONTROL
 from nas.study.store import FILE_NAME, Store
-from nas.study.study import ControlSettings, Study
+from nas.study.study import Study
 from search_spaces.spinenet.space import SpineNetSpace
 
 T = TypeVar("T")
@@ -86,22 +87,26 @@ def study_of(store: Store, controller: str, budget: int) -> Study:
         make_controller(ControllerSettings(name=controller), space, 0),
         ObjectiveSettings(maximize="score"),
         store,
+        NO_CONTROL,
         seed=0,
         budget=budget,
-        control=ControlSettings(share=0.0),
     )
 
 
 def inline(root: Path) -> list[dict[str, Any]]:
     """Rows of the table for one process."""
-    search(SpineNetSpace(), score, "evolution", budget=20, control=0.0)  # loads what it needs
+    search(
+        SpineNetSpace(), score, "evolution", budget=20, settings=NO_CONTROL
+    )  # loads what it needs
     rows: list[dict[str, Any]] = []
     for trials, rounds in INLINE.items():
         measured = [inline_once(root, trials) for _ in range(rounds)]
         row = {name: statistics.median(each[name] for each in measured) for name in measured[0]}
         rows.append({"what": "evolution, inline", "trials": trials, **row})
     for trials in PREDICTED:
-        spent = seconds(search, SpineNetSpace(), score, "predictor", budget=trials, control=0.0)
+        spent = seconds(
+            search, SpineNetSpace(), score, "predictor", budget=trials, settings=NO_CONTROL
+        )
         what = "predictor, inline, without a store"
         rows.append({"what": what, "trials": trials, "ms_a_trial": 1e3 * spent / trials})
     return rows
@@ -112,7 +117,7 @@ def inline_once(root: Path, trials: int) -> dict[str, float]:
     folder = Path(tempfile.mkdtemp(dir=root))
     before = resident()
     spent, result = timed(
-        search, SpineNetSpace(), score, "evolution", budget=trials, control=0.0, run=folder
+        search, SpineNetSpace(), score, "evolution", budget=trials, settings=NO_CONTROL, run=folder
     )
     after = resident()  # with all rows, which the result holds
     assert len(result.trials) == trials

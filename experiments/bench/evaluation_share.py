@@ -25,7 +25,9 @@ import torch
 from numpy.typing import NDArray
 from timing import write
 
-from nas.config import Override, SearchConfig, load_search
+from nas.config.loading import load_search
+from nas.config.overrides import Override
+from nas.config.schema import SearchConfig
 from nas.data.cache import PixelCache
 from nas.evaluation.coco import evaluate
 from nas.evaluation.metrics import Metrics

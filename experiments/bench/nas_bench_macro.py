@@ -27,6 +27,7 @@ import numpy as np
 
 from nas.searching import search
 from nas.space import ChoiceSpace
+from nas.study.settings import NO_CONTROL
 from nas.study.trial import trial_seed
 
 LAYERS, AFTER, TOP = 8, (50, 100, 200), 10
@@ -52,7 +53,7 @@ def one_search(path: Path, controller: str, budget: int, seed: int) -> dict[str,
     """One run's regrets and its first hit (None if it has none)."""
     table = Table(path)
     space = ChoiceSpace({f"layer{i}": [0, 1, 2] for i in range(LAYERS)})
-    found = search(space, table, controller, budget=budget, seed=seed, control=0.0)
+    found = search(space, table, controller, budget=budget, seed=seed, settings=NO_CONTROL)
     best, hit, regrets = (float("-inf"), ""), None, []
     for count, record in enumerate(found.trials, start=1):
         code = "".join(str(index) for index in record.code)

@@ -17,7 +17,8 @@ import random
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from nas.config import Override, load_search
+from nas.config.loading import load_search
+from nas.config.overrides import Override
 from nas.genome import Genome
 from proxies.reliability import spread
 from proxies.training import TrainingProxy

@@ -3,7 +3,7 @@
     python experiments/bench/retrain_arms.py runs/fod --data DIR --out DIR2 --seeds 5 --length 3
 
 The comparison: the best of the controller's arm and of the uniform
-arm, after the second look, and SpineNet-49, each at the search's proxy scale with its width set so
+arm, after re-evaluation, and SpineNet-49, each at the search's proxy scale with its width set so
 that multiply-adds are within 5 % of SpineNet-49's; all of `train`, the proxy's recipe with so many
 epochs that at least `length` times as many photos are seen, paired seeds; AP50 on `val` by the last
 weights.  The difference has a
@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from retraining import choices, compared, parsed, search_of, stretched, tell
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.cost import profile
 from nas.data.coco import load_split
 from nas.genome import Genome

@@ -2,7 +2,7 @@
 
     python experiments/bench/retrain_mobile.py runs/mobile --data DIR --out DIR2
 
-The comparison: the best of the controller's arm and of the uniform arm, after the second look, and
+The comparison: the best of the controller's arm and of the uniform arm, after re-evaluation, and
 SSDlite-MobileNetV3, all at the search's proxy scale, which should change the input alone.  What
 they have in common is the latency that the search allowed, not multiply-adds; both stand in the
 table, latency as measured here by ONNX Runtime, one thread, interleaved rounds.  Each is tried
@@ -27,7 +27,8 @@ import torch
 from latency_model import settle
 from retraining import choices, compared, parsed, search_of, stretched, tell
 
-from nas.config import SearchConfig, load_run
+from nas.config.loading import load_run
+from nas.config.schema import SearchConfig
 from nas.cost.latency.runner import time_model
 from nas.data.coco import load_split
 from nas.formats.onnx.export import traced

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.config import SearchConfig, load_run
+from nas.config.loading import load_run
+from nas.config.schema import SearchConfig
 from nas.cost import profile
 from nas.data.settings import DataSettings
 from nas.genome import Genome

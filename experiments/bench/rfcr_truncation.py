@@ -19,7 +19,7 @@ from pathlib import Path
 
 from retraining import Training, search_of_file, table, train_missing, verdicts
 
-from nas.config import EXPERIMENTS
+from nas.config.loading import EXPERIMENTS
 from nas.genome import Genome
 from nas.genome.network import Truncation
 from nas.genome.parts import NoNeck

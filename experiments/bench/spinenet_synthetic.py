@@ -33,6 +33,7 @@ from nas.controllers import ControllerSettings
 from nas.genome import Genome
 from nas.genome.listing import resolve
 from nas.searching import search
+from nas.study.settings import NO_CONTROL
 from search_spaces.spinenet.space import SpineNetSpace
 
 ORDER = ("random", "reinforce", "ppo", "evolution", "predictor")
@@ -66,8 +67,8 @@ def noisy(genome: Genome, seed: int) -> float:
 
 def one_search(controller: str, budget: int, seed: int) -> dict[str, Any]:
     """The noiseless reward of the incumbent, the best by noisy reward, after each trial."""
-    settings = ControllerSettings(name=controller)
-    found = search(SpineNetSpace(), noisy, settings, budget=budget, seed=seed, control=0.0)
+    algorithm = ControllerSettings(name=controller)
+    found = search(SpineNetSpace(), noisy, algorithm, budget=budget, seed=seed, settings=NO_CONTROL)
     best, values = (-math.inf, 0.0), []
     for record in found.trials:
         if (record.reward or 0.0) > best[0]:
@@ -78,9 +79,11 @@ def one_search(controller: str, budget: int, seed: int) -> dict[str, Any]:
 
 def ceiling() -> float:
     """The best noiseless reward of a long evolution that sees no noise."""
-    settings = ControllerSettings(name="evolution", options={"population": 100, "sample": 25})
+    evolution = ControllerSettings(name="evolution", options={"population": 100, "sample": 25})
     space = SpineNetSpace()
-    found = search(space, lambda g, seed: flow(g), settings, budget=5000, seed=0, control=0.0)
+    found = search(
+        space, lambda g, seed: flow(g), evolution, budget=5000, seed=0, settings=NO_CONTROL
+    )
     assert found.best is not None
     return flow(found.best.candidate)
 

@@ -25,6 +25,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.ssd import SSD
 
 from nas.models import Detector, build
+from nas.models.fast_cpu import accelerate
 from nas.models.pretrained import start_from
 from nas.training.numerics import set_numerics
 from nas.training.optimizer import make_optimizer
@@ -64,7 +65,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
 
 def our_training() -> Callable[[], None]:
     """One step as the training loop makes it."""
-    model = ours(theirs()).train()
+    model = accelerate(ours(theirs())).train()
     recipe = resolve("short", {"optimizer": "sgd", **SGD})
     optimizer = make_optimizer(model, recipe)
     images, boxes, labels = batch()

@@ -28,6 +28,7 @@ from nas.genome import Genome
 from nas.genome.parts import OctaveAnchors
 from nas.genome.parts import RetinaNetHead as HeadSettings
 from nas.models import Detector, build
+from nas.models.fast_cpu import accelerate
 from nas.training.numerics import autocast, set_numerics
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
@@ -129,7 +130,7 @@ def batch(case: Case) -> tuple[Tensor, Tensor, Tensor]:
 
 def ours(case: Case, precision: str) -> Callable[[], None]:
     """One step as the training loop makes it."""
-    model = fresh_detector(case).to(memory_format=torch.channels_last)
+    model = accelerate(fresh_detector(case)).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, resolve("short", {}))
     images, boxes, labels = batch(case)
 

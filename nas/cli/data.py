@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from nas.cli.dispatch import run_job
-from nas.cli.options import (
-    DataFolder,
-    OutOption,
-)
+from nas.cli.options import DataFolder, OutOption
 
 data_app = typer.Typer(help="Look at a folder of images before training on it.")
 
@@ -27,7 +24,7 @@ def data_check(
 
     nas data check DIR
     """
-    run_job("data", "check", folder, size=size)
+    run_job("data.check", "check", folder, size=size)
 
 
 @data_app.command("split")
@@ -37,7 +34,7 @@ def data_split(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Divide a folder that has one annotation file into train and val, in blocks."""
-    run_job("data", "split", folder, share=share, seed=seed)
+    run_job("data.split", "split", folder, share=share, seed=seed)
 
 
 @data_app.command("show")
@@ -47,4 +44,4 @@ def data_show(
     out: OutOption = None,
 ) -> None:
     """Draw some of the images with their boxes and names."""
-    run_job("data", "show", folder, count=count, out=out)
+    run_job("data.show", "show", folder, count=count, out=out)

@@ -52,12 +52,12 @@ def device_measure(
     off it tells the times of networks that were left out. An existing table is
     added to. docs/latency.md has the details.
     """
-    from nas.config import load_search
+    from nas.config.loading import load_search
 
-    options = {"pieces": pieces, "networks": networks, "classes": classes}
+    options = {"samples": pieces, "networks": networks, "classes": classes}
     settings = load_search(config, overrides(sets))
     how = {"rounds": rounds, "threads": threads}
-    run_job("device", "measure", settings, genomes or [], out=out, **options, **how)
+    run_job("device.measure", "measure", settings, genomes or [], out=out, **options, **how)
 
 
 @device_app.command("pack")
@@ -78,11 +78,11 @@ def device_pack(
     The runner is one file that needs Python, numpy and onnxruntime; it writes one JSON, of which
     nas device add makes the device's table. The protocol is that of nas device measure.
     """
-    from nas.config import load_search
+    from nas.config.loading import load_search
 
-    options = {"pieces": pieces, "networks": networks, "classes": classes}
+    options = {"samples": pieces, "networks": networks, "classes": classes}
     settings = load_search(config, overrides(sets))
-    run_job("device", "pack", settings, genomes or [], folder=folder, **options)
+    run_job("device.pack", "pack", settings, genomes or [], folder=folder, **options)
 
 
 @device_app.command("add")
@@ -94,4 +94,4 @@ def device_add(
 
     nas device add times.json --out pixel4.json
     """
-    run_job("device", "add", files, out=out)
+    run_job("device.add", "add", files, out=out)

@@ -1,15 +1,10 @@
-"""The command `nas`: its arguments, its errors, and its exit codes.
+"""The command `nas`: its verbs and their arguments.
 
 Each verb calls the function of its name in `nas/jobs/`, which shows its progress and its results.
-Exit codes: 0 done, 1 an error of the toolkit's own, 2 something the user can mend; stopped by a
-signal, 128 and its number: 130 by Ctrl-C, 143 by SIGTERM, 129 with its terminal.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas import signals, temporary
+from nas import signals
 from nas.cli.data import data_app
 from nas.cli.device import device_app
-from nas.cli.dispatch import run_job
+from nas.cli.dispatch import run_folder, run_job, run_long_job
+from nas.cli.errors import end_at_once, exit_code, say
 from nas.cli.formats import FormatsCommand
 from nas.cli.options import (
     AddressOption,
@@ -44,11 +40,10 @@ from nas.cli.options import (
     WorkersOption,
     overrides,
 )
-from nas.errors import ConfigError, NasError, one_line
 from nas.terminal import standard_streams
 
 if TYPE_CHECKING:
-    from nas.config import Config
+    pass
 
 EPILOG = """
 REF names an architecture: a name in the zoo (spinenet-49), a genome's JSON,
@@ -82,89 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with (
         standard_streams() as output,
-        signals.raised(at_once=_end_at_once, to_the_end=arguments is None) as heard,
+        signals.raised(at_once=end_at_once, to_the_end=arguments is None) as stops,
     ):
-        code = _outcome(words, heard)
+        code = exit_code(app, words, stops)
         output.flush()
         if output.failure:
-            return _say(f"standard output can't be written ({output.failure})", code or 2)
+            return say(f"standard output can't be written ({output.failure})", code or 2)
         return code
-
-
-def _outcome(words: list[str], heard: signals.Signals) -> int:
-    """Runs a command line; prints what ended it, and returns the exit code for that."""
-    try:
-        _refuse_empty(words)
-        with typer.main.get_command(app).make_context("nas", words) as context:
-            context.command.invoke(context)
-    except typer.Exit as end:
-        return end.exit_code
-    except KeyboardInterrupt as stop:
-        return _say(str(stop) or "stopped", 128 + (heard.received or signals.number_of(stop)))
-    except Exception as error:
-        if heard.received is not None:  # a library made something else of the interruption
-            return _say("stopped", 128 + heard.received)
-        return _failed(error)
-    return 0
-
-
-def _failed(error: Exception) -> int:
-    """Prints an error as one line, and returns its exit code."""
-    if isinstance(error, NasError):
-        return _say(str(error), 2)
-    if isinstance(error, typer.TyperException):  # an unknown verb or option, a missing argument
-        return _say(f"{error.format_message()} (nas --help shows the commands)", 2)
-    if os.environ.get("NAS_DEBUG"):
-        raise error
-    line = one_line(error, 300)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _say(f"{line}; make room on the disk, then type this command again", 2)
-    return _say(f"{type(error).__name__}: {line}; run again with NAS_DEBUG=1 for the traceback", 1)
-
-
-def _refuse_empty(words: Sequence[str]) -> None:
-    """Refuses empty words, as of a variable that isn't set: a path would be the current folder."""
-    for before, word in zip(["", *words], words, strict=False):
-        if word == "--":
-            return
-        name, sign, value = word.partition("=")
-        if word == "" or (name.startswith("--") and sign and not value):
-            option = name if sign else before
-            what = option if option.startswith("-") else "an argument"
-            raise ConfigError(f"{what}: is empty; give it a value, or leave it out")
-
-
-def _say(message: str, code: int) -> int:
-    print("nas:", one_line(message), file=sys.stderr)
-    return code
-
-
-def _end_at_once(number: int) -> None:
-    """Ends on a second Ctrl-C, without what the first one began to wind up."""
-    temporary.remove_all()
-    if sys.stdout.isatty():
-        os.write(sys.stdout.fileno(), b"\x1b[?25h")  # the cursor, which a bar hides
-    os.write(2, b"nas: stopped at once\n")
-    os._exit(128 + number)
-
-
-def _long_job(config: Config, run: Path, *, dry_run: bool) -> None:
-    """Starts or goes on with a search or a training; when it is stopped, tells how to go on."""
-    from nas.executors.interrupt import SearchInterrupted
-
-    try:
-        run_job(config.job, config.job, config, run, dry_run=dry_run)
-    except (KeyboardInterrupt, SearchInterrupted) as stop:
-        begun = not dry_run and (run / "config.yaml").is_file()
-        hint = f"; nas resume {shlex.quote(str(run))} goes on" if begun else ""
-        message = f"{str(stop) or 'stopped'}{hint}"
-        raise signals.Stopped(message, signals.number_of(stop)) from None
-
-
-def _run_folder(run: Path | None, config: str | None, verb: str) -> Path:
-    from nas.runs.folder import unused
-
-    return run or unused(Path(config).stem if config else verb)
 
 
 @app.callback(invoke_without_command=True)
@@ -211,7 +130,7 @@ def search(
     nas search spinenet_fod --data DIR --limit params=20e6 --warm-start runs/fod
     nas search --data DIR --set costs.latency_table=pixel4.json --target latency_ms=30
     """
-    from nas.config import load_search
+    from nas.config.loading import load_search
 
     options = overrides(
         sets,
@@ -226,8 +145,8 @@ def search(
         warm_start=warm_start,
     )
     settings = load_search(config, options)
-    folder = _run_folder(run, config, "search")
-    _long_job(settings, folder, dry_run=dry_run)
+    folder = run_folder(run, config, "search")
+    run_long_job(settings.job, folder, settings, folder, dry_run=dry_run)
 
 
 @app.command()
@@ -257,7 +176,7 @@ def train(
     nas train --genome runs/fod --data DIR
     nas train --genome spinenet-49 --data COCO_DIR --set recipe=spinenet_c --run runs/s49
     """
-    from nas.config import load_train
+    from nas.config.loading import load_train
 
     options = overrides(
         sets,
@@ -270,8 +189,8 @@ def train(
         tensorboard=tensorboard or None,
     )
     settings = load_train(config, options)
-    folder = _run_folder(run, config, "train")
-    _long_job(settings, folder, dry_run=dry_run)
+    folder = run_folder(run, config, "train")
+    run_long_job(settings.job, folder, settings, folder, dry_run=dry_run)
 
 
 @app.command()
@@ -289,10 +208,8 @@ def resume(
 
     nas resume runs/fod --workers 4
     """
-    from nas.jobs.kept import config_to_resume
-
     options = overrides(None, budget=budget, workers=workers, address=address, data=data)
-    _long_job(config_to_resume(run, options), run, dry_run=False)
+    run_long_job("resume", run, run, options)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from nas.config import Override
+    from nas.config.overrides import Override
 
 Ref = Annotated[str, typer.Argument(metavar="REF", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", show_default=False)]
@@ -124,17 +124,27 @@ def overrides(
     target: str | None = None,
     **options: Any,
 ) -> list[Override]:
-    """Puts options into the config that they stand for; later ones win."""
-    from nas.config import Override
+    """Returns the settings that options stand for; later ones win.
 
-    found = [Override.parse("--set", text) for text in sets or []]
+    Args:
+        sets: of `--set`, as `key=value`.
+        limits: of `--limit`, as `name=value`.
+        target: of `--target`, as `name=value`.
+        options: others by their name in `SETTINGS`; None is left out.
+
+    Raises:
+        ConfigError: a text is no `key=value`.
+    """
+    from nas.config.overrides import Override
+
+    settings = [Override.parse("--set", text) for text in sets or []]
     if target is not None:
         cost = Override.parse("--target", target)
-        found.append(Override(cost.option, "objective.shape.cost", cost.key))
-        found.append(Override(cost.option, "objective.shape.target", cost.value))
-    found += [Override.parse("--limit", text, "objective.limits") for text in limits or []]
+        settings.append(Override(cost.option, "objective.shape.cost", cost.key))
+        settings.append(Override(cost.option, "objective.shape.target", cost.value))
+    settings += [Override.parse("--limit", text, "objective.limits") for text in limits or []]
     for name, value in options.items():
         if value is not None:
             value = value.expanduser().absolute() if isinstance(value, Path) else value
-            found.append(Override(f"--{name.replace('_', '-')} {value}", SETTINGS[name], value))
-    return found
+            settings.append(Override(f"--{name.replace('_', '-')} {value}", SETTINGS[name], value))
+    return settings

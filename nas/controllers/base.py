@@ -33,6 +33,13 @@ class Controller(abc.ABC):
     repeats: ClassVar[bool] = False
 
     def __init__(self, space: Space, seed: int, settings: Any = None) -> None:
+        """Begins before any event.
+
+        Args:
+            space: what is searched.
+            seed: of the run.
+            settings: of the type `settings_type`; None for the defaults.
+        """
         self.space = space
         self.seed = seed
         self.settings = self.settings_type() if settings is None else settings
@@ -62,7 +69,9 @@ class Controller(abc.ABC):
         """Absorbs the result of its own proposal, in any order.
 
         Args:
-            reward: more is better; None for a candidate that can't be had.
+            number: the proposal's.
+            code: what was proposed.
+            reward: more is better; None for an infeasible candidate.
             excess: then how far over the limits it is, as a share of them; 1 if unknown.
         """
 
@@ -77,7 +86,7 @@ class Controller(abc.ABC):
         """
 
     def stop(self, number: int | None, stop: Stop) -> None:
-        """Absorbs that a trial was stopped early; by default, what can't be had.
+        """Absorbs that a trial was stopped early; by default, as an infeasible one.
 
         Args:
             number: of its own proposal; None for one that it didn't make.

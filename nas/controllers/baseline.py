@@ -25,15 +25,16 @@ class Baseline:
     def advantage(self, reward: float | None, excess: float = 0.0) -> float:
         """Takes a reward; returns how far above the average it is, the average with it.
 
-        The unit is the rewards' own spread, so that the scale of a metric doesn't matter. What
-        can't be had is as far below the average as a clearly bad trial, and doesn't move it.
+        The unit is the rewards' own spread, so that the scale of a metric doesn't matter. An
+        infeasible candidate is as far below as a clearly bad trial, and doesn't move the average.
 
         Args:
-            reward: None for a candidate that can't be had.
+            reward: None for an infeasible candidate.
             excess: then how far over the limits it is.
         """
         if reward is None:
             return -1.0 - min(excess, 1.0)
+        # m ← γ m + (1 - γ) r, divided by the weight 1 - γⁿ that the n rewards have in it.
         self.weight = self.decay * self.weight + (1 - self.decay)
         self.total = self.decay * self.total + (1 - self.decay) * reward
         distance = reward - self.total / self.weight

@@ -33,7 +33,7 @@ class EvolutionSettings(Settings):
 
 
 class Evolution(Controller):
-    """Learns from every result, its own and others'; what can't be had has no children."""
+    """Learns from every result, its own and others'; infeasible candidates have no children."""
 
     settings_type: ClassVar[type[Settings]] = EvolutionSettings
     settings: EvolutionSettings
@@ -43,35 +43,41 @@ class Evolution(Controller):
         # The oldest first. A trial that came further in its rungs ranks above one that was stopped
         # before it, whatever they scored.
         self._population: list[tuple[float, float, Code]] = []
-        self._known = 0  # proposals and others' results: the first P are uniform draws
+        self._count = 0  # proposals and others' results: the first P are uniform draws
 
     def propose(self, number: int, draw: int = 0) -> Code:
+        """Returns a mutant of the best of a sample; uniform draws until there is a population."""
         rng = self.generator(number, draw)
-        if self._known < self.settings.population or not self._population:
+        if self._count < self.settings.population or not self._population:
             return self.space.sample_code(rng)
         size = min(self.settings.sample, len(self._population))
         *_, parent = max(rng.sample(self._population, size))
         return mutated(self.space, parent, rng)
 
     def asked(self, number: int, code: Code) -> None:
-        self._known += 1
+        """Counts a proposal."""
+        self._count += 1
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Admits a scored candidate to the population."""
         if reward is not None:
             self._admit(math.inf, reward, code)
 
     def stop(self, number: int | None, stop: Stop) -> None:
-        self._known += number is None
+        """Admits a stopped candidate, below all that came further."""
+        self._count += number is None
         self._admit(len(stop.curve), stop.curve[-1], stop.code)
 
     def _admit(self, rungs: float, reward: float, code: Code) -> None:
+        """Adds the newest; the oldest dies if there are too many."""
         self._population.append((rungs, reward, code))
         if len(self._population) > self.settings.population:
             alone = len(self._population) == 2
             self._population.remove(min(self._population) if alone else self._population[0])
 
     def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
-        self._known += 1
+        """Admits another's result, which counts as a proposal too."""
+        self._count += 1
         self.tell(-1, code, reward, excess)
 
 

@@ -76,9 +76,9 @@ class Policy(nn.Module):
         states, _ = self.lstm(self.embed(tokens))
         logits = torch.einsum("nth,tch->ntc", states, self.weight) + self.bias
         logs = logits.masked_fill(~masks, -torch.inf).log_softmax(-1)
-        taken = logs.gather(-1, codes[..., None])[..., 0]
+        chosen = logs.gather(-1, codes[..., None])[..., 0]
         finite = logs.masked_fill(~masks, 0.0)
-        return taken, -(finite.exp() * finite * masks).sum(-1)
+        return chosen, -(finite.exp() * finite * masks).sum(-1)
 
     def step(
         self, position: int, token: int, state: tuple[Tensor, Tensor]
@@ -127,10 +127,11 @@ class PPO(Controller):
         self._optimizer = torch.optim.Adam(parameters, lr=self.settings.lr, fused=True)
         self._baseline = Baseline(self.settings.decay)
         self._open: dict[int, Sample] = {}
-        self._told: list[Sample] = []
+        self._batch: list[Sample] = []
 
     @torch.inference_mode()
     def propose(self, number: int, draw: int = 0) -> Code:
+        """Draws a code from the policy, decision by decision."""
         rng = self.generator(number, draw)
         code: list[int] = []
         token = 0
@@ -146,30 +147,36 @@ class PPO(Controller):
         return tuple(code)
 
     def asked(self, number: int, code: Code) -> None:
+        """Keeps a proposal, and what was legal at each of its decisions, for its result."""
         widest = max(self._sizes)
         rows = (bytes(self.space.legal(code[:t])).ljust(widest, b"\0") for t in range(len(code)))
         masks = torch.frombuffer(bytearray().join(rows), dtype=torch.bool).view(-1, widest)
         self._open[number] = Sample(torch.tensor(code), masks)
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Learns from the result of an own proposal."""
         self._learn(number, self._baseline.advantage(reward, excess))
 
     def stop(self, number: int | None, stop: Stop) -> None:
+        """Learns from the rank of an own proposal that was stopped."""
         if number is not None:
             self._learn(number, self._baseline.of_rank(stop.rank))
 
     def _learn(self, number: int, advantage: float) -> None:
+        """Adds a sample to the batch, and updates the policy by a full one."""
         sample = self._open.pop(number)
         sample.advantage = advantage
-        self._told.append(sample)
-        if len(self._told) >= self.settings.batch:
+        self._batch.append(sample)
+        if len(self._batch) >= self.settings.batch:
             self._update()
 
     def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Moves the baseline by another's result."""
         if reward is not None:
             self._baseline.advantage(reward)
 
     def withdraw(self, number: int, code: Code) -> None:
+        """Forgets a proposal that has no result."""
         del self._open[number]
 
     def _update(self) -> None:
@@ -178,7 +185,7 @@ class PPO(Controller):
         torch.set_num_threads(1)  # the same bits whatever the driver's other work
         try:
             self._remember()
-            batch, self._told = self._told, []
+            batch, self._batch = self._batch, []
             codes = torch.stack([sample.code for sample in batch])
             masks = torch.stack([sample.masks for sample in batch])
             before = torch.stack([s.before for s in batch if s.before is not None])
@@ -193,21 +200,21 @@ class PPO(Controller):
     @torch.no_grad()
     def _remember(self) -> None:
         """Keeps what the policy says of its proposals, before it changes."""
-        new = [s for s in (*self._told, *self._open.values()) if s.before is None]
+        new = [s for s in (*self._batch, *self._open.values()) if s.before is None]
         if new:
-            taken, _ = self._policy(
+            chosen, _ = self._policy(
                 torch.stack([sample.code for sample in new]),
                 torch.stack([sample.masks for sample in new]),
             )
-            for sample, before in zip(new, taken, strict=True):
+            for sample, before in zip(new, chosen, strict=True):
                 sample.before = before
 
     def _descend(
         self, codes: Tensor, masks: Tensor, before: Tensor, advantages: Tensor, free: Tensor
     ) -> None:
-        """One step down -E[min(r A, clip(r, 1-ε, 1+ε) A)] - β H."""
-        taken, entropy = self._policy(codes, masks)
-        ratio = (taken - before).exp()
+        """Takes one step down -E[min(r A, clip(r, 1-ε, 1+ε) A)] - β H."""
+        chosen, entropy = self._policy(codes, masks)
+        ratio = (chosen - before).exp()
         clipped = ratio.clamp(1 - self.settings.clip, 1 + self.settings.clip)
         gain = torch.minimum(ratio * advantages, clipped * advantages)
         loss = -((gain + self.settings.entropy * entropy) * free).sum() / free.sum().clamp(min=1)

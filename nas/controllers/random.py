@@ -10,6 +10,7 @@ class Random(Controller):
     """Proposes uniform draws and learns nothing."""
 
     def propose(self, number: int, draw: int = 0) -> Code:
+        """Returns a uniform draw."""
         return self.space.sample_code(self.generator(number, draw))
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:

@@ -59,6 +59,7 @@ class Reinforce(Controller):
         self._steps = 0
 
     def propose(self, number: int, draw: int = 0) -> Code:
+        """Draws a code from the distribution."""
         rng = self.generator(number, draw)
         code: list[int] = []
         for place in range(len(self.space.decisions)):
@@ -67,45 +68,51 @@ class Reinforce(Controller):
         return tuple(code)
 
     def tell(self, number: int, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Learns from the result of an own proposal."""
         self._learn(code, self._baseline.advantage(reward, excess))
 
     def stop(self, number: int | None, stop: Stop) -> None:
+        """Learns from the rank of an own proposal that was stopped."""
         if number is not None:
             self._learn(stop.code, self._baseline.of_rank(stop.rank))
 
     def _learn(self, code: Code, advantage: float) -> None:
+        """Takes one step of the schedule."""
         self._steps += 1
         if rate := self._rate():
             self._ascend(code, advantage, rate)
 
     def observe(self, code: Code, reward: float | None, excess: float = 0.0) -> None:
+        """Moves the baseline by another's result."""
         if reward is not None:
             self._baseline.advantage(reward)
 
     def _rate(self) -> float:
-        """α at this step: 0, then growing exponentially from `lr` to `growth` times as much."""
+        """Returns α at this step: 0, then growing exponentially from `lr` to `growth` · `lr`."""
         part, delay = min(self._steps / self.settings.horizon, 1.0), self.settings.delay
         if part <= delay:
             return 0.0
         return self.settings.lr * self.settings.growth ** ((part - delay) / (1.0 - delay))
 
     def _ascend(self, code: Code, advantage: float, rate: float) -> None:
-        """One step of Adam with β1 = 0 up A ∇ log p(code) + entropy ∇ H."""
+        """Takes one step of Adam with β1 = 0 up A ∇ log p(code) + entropy ∇ H."""
         gradient = np.zeros_like(self._logits)
-        for place, taken in enumerate(code):
+        for place, choice in enumerate(code):
+            # ∂ log p(a) / ∂ logits = 1_a - p, and ∂ H / ∂ logits = -p (log p - Σ p log p).
             chances = np.array(self._chances(place, code[:place]))
             logs = np.log(chances, where=chances > 0, out=np.zeros_like(chances))
             row = gradient[place, : len(chances)]
             row -= advantage * chances
-            row[taken] += advantage
+            row[choice] += advantage
             row -= self.settings.entropy * chances * (logs - (chances * logs).sum())
         self._square = self.settings.beta * self._square + (1 - self.settings.beta) * gradient**2
+        # Adam's correction of the second moment's bias counts the updates alone.
         updates = self._steps - math.floor(self.settings.delay * self.settings.horizon)
         size = np.sqrt(self._square / (1 - self.settings.beta**updates)) + 1e-8
         self._logits += rate * gradient / size
 
     def _chances(self, place: int, prefix: Sequence[int]) -> list[float]:
-        """The probability of each choice; what isn't legal has none."""
+        """Returns the probability of each choice, 0 for one that isn't legal."""
         mask = self.space.legal(prefix)
         logits = self._logits[place, : len(mask)].tolist()
         peak = max(logit for logit, is_legal in zip(logits, mask, strict=True) if is_legal)

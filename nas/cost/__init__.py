@@ -1,8 +1,7 @@
-"""What a genome costs: parameters, multiply-adds, stored bits, time by a table.  No torch."""
+"""What a genome costs: parameters, multiply-adds, stored bits, time by a table. No torch."""
 
-from nas.cost.latency import CostSettings, LatencyTable, Table, latency_ms, read_table
-from nas.cost.latency.signature import signatures
-from nas.cost.latency.table import DeviceTable
+from nas.cost.latency import CostSettings, latency_ms, read_table
+from nas.cost.latency.table import DeviceTable, LatencyTable, families
 from nas.cost.profile import Profile, profile
 from nas.cost.units import Cost, unit_cost
 
@@ -12,10 +11,9 @@ __all__ = [
     "DeviceTable",
     "LatencyTable",
     "Profile",
-    "Table",
+    "families",
     "latency_ms",
     "profile",
     "read_table",
-    "signatures",
     "unit_cost",
 ]

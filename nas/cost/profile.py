@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from nas.cost.latency import Table, latency_ms
+from nas.cost.latency import latency_ms
+from nas.cost.latency.table import LatencyTable
 from nas.cost.units import block_cost, unit_cost
 from nas.genome import Genome
 from nas.genome.layout import shipped_blocks
@@ -15,13 +16,14 @@ from nas.genome.plan import ends, lower
 from nas.genome.units import deployed
 
 
-class Row(NamedTuple):
+class ProfileRow(NamedTuple):
     """One line of a profile's table.
 
     Attributes:
-        name: the block's id; for an edge ``parent > child``.
+        name: the block's id; for an edge `parent > child`.
         kind, type: of the unit and of its part.
-        level: nominal log2 stride of the output; channels, size: its shape.
+        level: nominal log2 stride of the output.
+        channels, size: its shape.
         params, macs: its cost.
     """
 
@@ -40,10 +42,12 @@ class Profile:
     """Cost of a genome as deployed, at one input size and number of classes.
 
     Attributes:
-        params: trainable parameters; macs: multiply-adds of convolutions for one picture.
+        params: trainable parameters.
+        macs: multiply-adds of convolutions for one picture.
         bits: stored bits of the parameters.
         backbone_params, backbone_macs: of everything before the head.
-        image_size: side of the input in pixels; num_classes: background counts.
+        image_size: side of the input in pixels.
+        num_classes: background counts.
         latency_ms: time of one picture by a device's table; None without one.
     """
 
@@ -58,8 +62,8 @@ class Profile:
     _genome: Genome = field(repr=False)
 
     @cached_property
-    def table(self) -> tuple[Row, ...]:
-        """One row per unit, in the genome's order."""
+    def table(self) -> tuple[ProfileRow, ...]:
+        """Returns one row per unit, in the genome's order."""
         units = deployed(lower(self._genome))
         ids = {unit.name: unit.block.id for unit in units if unit.block}
         rows = []
@@ -70,11 +74,11 @@ class Profile:
                 name = f"{ids.get(unit.inputs[0].unit, '?')} > {unit.block.id}"
             out = unit.outs[0]
             shape = (out.level, out.channels, out.size)
-            rows.append(Row(name, unit.kind, unit.part.type, *shape, *cost[:2]))
+            rows.append(ProfileRow(name, unit.kind, unit.part.type, *shape, *cost[:2]))
         return tuple(rows)
 
     def costs(self) -> Mapping[str, float]:
-        """What limits and objectives read."""
+        """Returns what limits and objectives read, by name."""
         costs: dict[str, float] = {"params": self.params, "macs": self.macs, "bits": self.bits}
         return costs if self.latency_ms is None else costs | {"latency_ms": self.latency_ms}
 
@@ -83,7 +87,7 @@ def profile(
     genome: Genome,
     image_size: int | None = None,
     num_classes: int = 91,
-    latency: Table | None = None,
+    latency: LatencyTable | None = None,
 ) -> Profile:
     """Counts a genome without building it.
 
@@ -95,7 +99,7 @@ def profile(
 
     Raises:
         GenomeError: when the genome isn't legal, or no module is built for a part yet.
-        ConfigError: when the table lacks one of its units.
+        ConfigError: when the table lacks one of its operators.
     """
     if image_size is not None and image_size != genome.input.size:
         genome = genome.scaled(input_size=image_size)

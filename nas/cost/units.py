@@ -25,15 +25,15 @@ class Cost(NamedTuple):
     bits: int = 0
 
     def plus(self, other: Cost) -> Cost:
-        """The sum."""
+        """Returns the sum of both."""
         return Cost(self.params + other.params, self.macs + other.macs, self.bits + other.bits)
 
 
 def unit_cost(unit: Unit, num_classes: int) -> Cost:
-    """Cost of a unit; equal units are counted once and remembered.
+    """Returns the cost of a unit; equal units are counted once and remembered.
 
     Args:
-        unit: from ``plan`` or ``lower``.
+        unit: from `plan` or `lower`.
         num_classes: background counts; only a head reads it.
 
     Raises:
@@ -57,7 +57,7 @@ _units: dict[tuple[object, ...], Cost] = {}
 
 
 def block_cost(name: str, resolved: ResolvedBlock) -> Cost:
-    """Cost of a block and the edges that it reads through; equal ones are counted once.
+    """Returns the cost of a block and the edges that it reads through; equal ones are counted once.
 
     Args:
         name: of the block, for the message.
@@ -81,5 +81,5 @@ _blocks: Memo[ResolvedBlock, Cost] = Memo()
 
 
 def cost_of(tally: Tally) -> Cost:
-    """What was counted."""
+    """Returns what a tally has counted."""
     return Cost(tally.params, tally.macs, tally.bits)

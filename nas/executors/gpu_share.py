@@ -23,7 +23,7 @@ from nas.space import Space
 from nas.study.failures import FailureKind
 from nas.study.interfaces import Evaluator
 from nas.study.objective import ObjectiveSettings
-from nas.study.study import Costs
+from nas.study.proposals import Costs
 from nas.study.trial import Outcome
 
 log = logging.getLogger(__name__)

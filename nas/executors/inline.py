@@ -64,7 +64,7 @@ class InlineExecutor:
         return trial
 
     def _tell(self, study: Study, trial: Trial, outcome: Outcome) -> Event:
-        kind: Literal["told", "retry"] = "told" if study.tell(trial, outcome) else "retry"
+        kind: Literal["completed", "retry"] = "completed" if study.tell(trial, outcome) else "retry"
         return Event(kind, trial, outcome.metrics, outcome.failure, outcome.stopped)
 
     def _run_trial(

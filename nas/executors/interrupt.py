@@ -33,8 +33,8 @@ def interruptible(study: Study) -> Iterator[None]:
             waiting = study.in_flight
             study.release()
             raise SearchInterrupted(
-                f"stopped after {study.told} trials, with {waiting} under way; nothing finished "
-                "is lost",
+                f"stopped after {study.completed} trials, with {waiting} under way; nothing "
+                "finished is lost",
                 heard.received or signals.number_of(stop),
             ) from None
         except BaseException:

@@ -33,7 +33,7 @@ class Edge(Part):
 
     @property
     def output(self) -> int:
-        """Which of the block's maps is read."""
+        """Returns which of the block's maps is read: 0 is the output, 1 the expanded map."""
         return int(self.point == "expand")
 
 
@@ -61,17 +61,17 @@ class Block(Part):
 
     @cached_property
     def parents(self) -> tuple[str, ...]:
-        """Ids of what it reads, one per input."""
+        """Returns the ids of what it reads, one per input."""
         return tuple([edge.block for edge in self.inputs])
 
     @cached_property
     def reads(self) -> tuple[tuple[str, int], ...]:
-        """Per input, the id and the output that is read; 1 is the expanded map."""
+        """Returns for each input the id and the output that is read; 1 is the expanded map."""
         return tuple([(edge.block, edge.output) for edge in self.inputs])
 
     @cached_property
     def structure(self) -> tuple[object, ...]:
-        """All fields but names and rank: blocks may share what follows from it."""
+        """Returns all fields but names and rank; blocks that agree in them share their shapes."""
         edges = tuple([(edge.point, edge.resample.signature) for edge in self.inputs])
         around = (self.level, self.combine, self.fuse_activation, self.repeats)
         return self.op.signature, edges, *around
@@ -114,5 +114,5 @@ class Tap(Part):
 
     @property
     def output(self) -> int:
-        """Which of the block's maps is read."""
+        """Returns which of the block's maps is read: 0 is the output, 1 the expanded map."""
         return int(self.point == "expand")

@@ -20,7 +20,7 @@ twins, and any order of the two gives one description.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -32,46 +32,33 @@ MAX_LEAVES = 2_000
 Edges = list[list[tuple[str, int]]]  # per node: (what the edge does, index of the other node)
 
 
-class Node(NamedTuple):
+class LabelledNode(NamedTuple):
     """A node as such, whatever its parents are.
 
     Attributes:
-        label: what it is.
-        steps: per edge to a parent, what that does.
-        template: its part of a description, with a %d for the place of each parent.
-        arrange: sorts places of parents by what the edges do, and where that is equal by place.
+        label: What it is.
+        steps: Of each edge to a parent, what that does.
     """
 
     label: str
     steps: tuple[str, ...]
-    template: str
-    arrange: Callable[[list[int]], Any]
-
-
-def quoted(text: str) -> str:
-    """A text as it stands between the quotes of a string in JSON."""
-    return json.dumps(text)[1:-1]
-
-
-def _unquoted(text: str) -> str:
-    return str(json.loads(f'"{text}"'))
 
 
 class Labelling:
     """The search for the smallest description of one graph.
 
     Args:
-        nodes: each after its parents.
-        parents: of each node, the indices of its parents; -1 is the root, which isn't a node.
+        nodes: What there is, each after its parents.
+        parents: Of each node, the indices of its parents; -1 is the root, which isn't a node.
     """
 
-    def __init__(self, nodes: list[Node], parents: list[list[int]]) -> None:
+    def __init__(self, nodes: list[LabelledNode], parents: list[list[int]]) -> None:
         self.nodes, self.parents = nodes, parents
         self.leaves = 0
 
     @cached_property
     def reads(self) -> Edges:
-        """Of every node, what it reads."""
+        """Returns for every node what it reads."""
         return [
             list(zip(node.steps, parents, strict=True))
             for node, parents in zip(self.nodes, self.parents, strict=True)
@@ -79,7 +66,7 @@ class Labelling:
 
     @cached_property
     def readers(self) -> Edges:
-        """Of every node, who reads it."""
+        """Returns for every node who reads it."""
         readers: Edges = [[] for _ in self.nodes]
         for child, described in enumerate(self.reads):
             for what, parent in described:
@@ -88,18 +75,20 @@ class Labelling:
         return readers
 
     def smallest(self) -> tuple[list[int], str]:
-        """The order of nodes whose description comes first, and that description.
+        """Returns the order of nodes whose description comes first, and that description.
 
         Raises:
             GenomeError: when too many labellings would have to be tried.
         """
+        # A colour says all that is known of a node without its name. The first is depth and label,
+        # depth in front: colours are compared in order, so parents come before their readers.
         labels = [node.label for node in self.nodes]
         starts = list(zip(self._depths(), labels, strict=True))
         # Most graphs differ in depth and label already, and need no refinement.
         return self._best(starts if _differ(starts) else self._refined(_ranks(starts)))
 
     def _depths(self) -> list[int]:
-        """Longest ways from the root: they order nodes so that parents come first."""
+        """Returns the longest ways from the root, which order nodes so that parents come first."""
         depths: list[int] = []
         for parents in self.parents:
             above = -1
@@ -110,13 +99,14 @@ class Labelling:
         return depths
 
     def _refined(self, colours: list[int]) -> list[int]:
-        """The coarsest finer colouring in which alike nodes have alike neighbours.
+        """Returns the coarsest finer colouring in which alike nodes have alike neighbours.
 
-        A node's own colour comes first in what is compared, so that a refinement never reorders
-        classes: parents stay before their readers.
+        One round gives each node the colour (own, those it reads, those that read it), neighbours
+        as sorted multisets with what the edges do, and numbers the distinct ones in order.
         """
         while not _differ(colours):
-            seen = [
+            # The own colour comes first, so that a round splits classes and never reorders them.
+            neighbourhoods = [
                 (
                     colours[i],
                     tuple(sorted((w, colours[p] if p >= 0 else -1) for w, p in self.reads[i])),
@@ -124,20 +114,24 @@ class Labelling:
                 )
                 for i in range(len(colours))
             ]
-            finer = _ranks(seen)
-            if max(finer) == max(colours):  # as many classes as before: stable
+            finer = _ranks(neighbourhoods)
+            # Splitting alone: as many classes as before are the same classes.
+            if max(finer) == max(colours):
                 return finer
             colours = finer
         return colours
 
     def _best(self, colours: Sequence[Any]) -> tuple[list[int], str]:
-        """The smallest description among all discrete colourings finer than this one."""
+        """Returns the smallest description among all discrete colourings finer than this one."""
+        # A leaf: all colours differ, so they are an order, and an order is a description.
         if _differ(colours):
             self.leaves += 1
             if self.leaves > MAX_LEAVES:
                 raise GenomeError("the graph is too symmetric for a key; make blocks differ")
             order = sorted(range(len(colours)), key=colours.__getitem__)
             return order, self._description(order)
+        # Branch on the first class of several nodes. Which class that is depends on colours alone,
+        # so graphs that differ in names alone have the same branches, and the same minimum.
         classes: dict[int, list[int]] = {}
         for i, colour in enumerate(colours):
             classes.setdefault(colour, []).append(i)
@@ -152,37 +146,38 @@ class Labelling:
             single = [2 * c + (c == colours[member]) for c in colours]
             single[member] -= 1
             candidate = self._best(self._refined(_ranks(single)))
-            # Compared as the text that is hashed, not as it is quoted.
-            if best is None or _unquoted(candidate[1]) < _unquoted(best[1]):
+            if best is None or candidate[1] < best[1]:
                 best = candidate
         assert best is not None
         return best
 
     def _twins(self, a: int, b: int) -> bool:
+        """Tells whether two nodes of one colour read the same and are read by the same."""
         return sorted(self.reads[a]) == sorted(self.reads[b]) and sorted(self.readers[a]) == sorted(
             self.readers[b]
         )
 
     def _description(self, order: list[int]) -> str:
-        """Of every node its label, and what each edge does with its parent's place.
-
-        That is JSON, as it stands between the quotes of a string in JSON.
-        """
-        place = [-1] * (len(order) + 1)  # the last one is the root's
+        """Returns JSON of each node's label, and of what its edges do with which parents."""
+        # Places stand for names. The root has index -1, and so the last of the places.
+        place = [-1] * (len(order) + 1)
         for position, node in enumerate(order):
             place[node] = position
         rows = []
         for i in order:
-            node_i = self.nodes[i]
+            label, steps = self.nodes[i]
             places = [place[parent] for parent in self.parents[i]]
-            rows.append(node_i.template % node_i.arrange(places))
-        return f"[{', '.join(rows)}]"
+            # Edges are sorted, since a sum has no order; where it has one, the step says so.
+            rows.append((label, sorted(zip(steps, places, strict=True))))
+        return json.dumps(rows)
 
 
 def _differ(values: Sequence[Any]) -> bool:
+    """Tells whether no two values are equal."""
     return len(set(values)) == len(values)
 
 
 def _ranks(values: Sequence[Any]) -> list[int]:
+    """Returns each value's place among the distinct ones, in ascending order."""
     places = {value: rank for rank, value in enumerate(sorted(set(values)))}
     return [places[value] for value in values]

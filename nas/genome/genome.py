@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 1_000_000
 """A genome of 200 blocks takes about 100 kB; a larger file isn't one."""
 SIDE = 32
-"""Of such sides, and multiples of them, maps of strides up to 32 are whole parts."""
+"""Sides that are multiples of it have maps of whole sizes at strides up to 32."""
 
 
 class Genome(Part):
@@ -55,18 +55,19 @@ class Genome(Part):
 
     @cached_property
     def key(self) -> str:
-        """64 hex digits, equal for two genomes if and only if they are the same network."""
+        """Returns 64 hex digits, equal for two genomes if and only if they are the same network."""
         return key(self)
 
     @cached_property
     def layout(self) -> Layout:
-        """The resolved listing with the shapes of all maps.
+        """Returns the resolved listing with the shapes of all maps.
 
         Raises:
             GenomeError: when the genome isn't legal.
         """
         return make_layout(self)
 
+    # A method of this name hides pydantic's `validate`, a deprecated alias of `model_validate`.
     def validate(self) -> None:  # type: ignore[override]
         """Checks the structure.
 
@@ -76,7 +77,7 @@ class Genome(Part):
         _ = self.layout
 
     def graph(self) -> networkx.DiGraph:
-        """The network as it is shipped, as a graph, without blocks that reach no tap of it.
+        """Returns the shipped network as a graph, without blocks that reach no tap of it.
 
         Returns:
             Nodes are block ids, and `image`, with `level`, `type`, `width` (output
@@ -87,7 +88,7 @@ class Genome(Part):
         return graph(self)
 
     def to_json(self, indent: int | None = None) -> str:
-        """The genome as JSON, every field written out."""
+        """Returns the genome as JSON, every field written out."""
         if indent is not None:
             return json.dumps(self.model_dump(mode="json"), indent=indent)
         fields = ((name, getattr(self, name)) for name in type(self).model_fields)
@@ -114,7 +115,11 @@ class Genome(Part):
 
     @classmethod
     def from_file(cls, path: Path) -> Genome:
-        """Reads a genome's JSON file. Raises GenomeError when it can't be read or isn't one."""
+        """Reads a genome's JSON file.
+
+        Raises:
+            GenomeError: if it can't be read, or isn't one.
+        """
         try:
             if path.stat().st_size > MAX_JSON_BYTES:
                 raise GenomeError(f"{path}: larger than 1 MB; give the JSON file of one genome")
@@ -133,23 +138,23 @@ class Genome(Part):
         input_size: int | None = None,
         input_factor: float | None = None,
     ) -> Genome:
-        """The same graph at another scale.
+        """Returns the same graph at another scale.
 
         Args:
-            width: factor on the width of every block.
-            alpha: new α of every SpineNet resampling, where there is one.
-            neck_width: new width of SpineNet's endpoints, where there are any.
-            head_width: new width of the head's towers, where it has any; also the endpoints'
-                when `neck_width` isn't given, so that the head reads its own width.
-            input_size: new side of the input in pixels.
-            input_factor: factor on the side, which becomes a multiple of `SIDE`: so that of
-                networks with inputs of their own one stays larger than another.
+            width: Factor on the width of every block.
+            alpha: New α of every resampling that has one.
+            neck_width: New width of the maps that the neck gives, where it sets one.
+            head_width: New width of the head's towers, where it has any; also the neck's when
+                `neck_width` isn't given, so that the head reads its own width.
+            input_size: New side of the input in pixels.
+            input_factor: Factor on the side, which becomes a multiple of `SIDE`. Of networks with
+                different inputs the larger one stays the larger.
 
         Returns:
             A new genome.
 
         Raises:
-            GenomeError: a value is out of range, or both `input_size` and `input_factor` are
+            GenomeError: if a value is out of range, or both `input_size` and `input_factor` are
                 given.
         """
         if input_factor is not None:
@@ -176,21 +181,6 @@ class Genome(Part):
         except ValidationError as error:
             raise GenomeError(_refusal(error)) from None
 
-    def with_activation(self, activation: Literal["relu", "swish"]) -> Genome:
-        """SpineNet's derived genome with one other activation everywhere (protocol C: swish)."""
-
-        def switched(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {
-                    name: activation
-                    if name in ("activation", "fuse_activation") and item in ("relu", "swish")
-                    else switched(item)
-                    for name, item in value.items()
-                }
-            return [switched(item) for item in value] if isinstance(value, list | tuple) else value
-
-        return Genome.model_validate(switched(self.model_dump()))
-
 
 def _json(value: Any) -> str:
     """Puts JSON together from parts that may have theirs already, since genomes share them."""
@@ -207,18 +197,18 @@ def _with_alpha(block: Block, alpha: float) -> Block:
 
 
 def _refusal(error: ValidationError) -> str:
-    """The first of pydantic's problems as one line: field, what is wrong, the value met."""
+    """Returns the first of pydantic's problems as one line: field, what is wrong, the value."""
     problem = first_problem(error)
     # Names and tags come from the file: they may be long, or steer a terminal.
     steps = [str(step).encode("unicode_escape").decode() for step in problem.steps]
     where = ".".join(step[:64] for step in steps) or "document"
-    met = str(problem.met)
-    met = met if len(met) <= 60 else met[:57] + "..."
+    value = str(problem.met)
+    value = value if len(value) <= 60 else value[:57] + "..."
     message = problem.message.encode("unicode_escape").decode()[:400]
     if problem.kind == "extra_forbidden":
         near = nearest(str(problem.steps[-1])[:64], _field_names(Part))
         message = "no such field" + (f"; did you mean {near!r}?" if near else "; remove it")
-    return f"{where}: {message} (met {met!r})"
+    return f"{where}: {message} (met {value!r})"
 
 
 def _field_names(part: type[Part]) -> set[str]:

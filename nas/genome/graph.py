@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def graph(genome: Genome) -> networkx.DiGraph:
-    """See `Genome.graph`."""
+    """Makes the graph of a genome; see `Genome.graph`."""
     import networkx  # here alone, and slow to load
 
     units = deployed(lower(genome))

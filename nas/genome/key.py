@@ -1,21 +1,26 @@
 """The canonical key: one string per network, whatever its blocks are called and listed.
 
 The description that is hashed says of every block what it is, and what each of its edges does with
-which block, in the order of `nas.genome.canonical`; then input, neck, head and batch norm. It is a
-string of JSON inside JSON, as stored keys have it, and put together from pieces that genomes share:
-a key takes a fifth of a millisecond.
+which block, in the order of `nas.genome.canonical`; then input, neck, head and batch norm:
+
+    [1, "[[LABEL, [[STEP, PLACE], …]], …]", ["INPUT", "NECK", "HEAD", "NORM"]]
+
+There is a row for each block, and in it a step for each edge with its parent's place among the
+rows, which is -1 for the picture. A label has the operation without its widths, the width under the
+scale, level, combination, repeats, rank, and the taps that read the block. A step has how the edge
+resamples, and the width inside. The rows and the four parts are JSON inside JSON's strings, since
+stored keys have them so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import operator
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nas.genome.blocks import IMAGE
-from nas.genome.canonical import Labelling, Node, quoted
+from nas.genome.canonical import LabelledNode, Labelling
 from nas.genome.memo import remembered
 from nas.genome.shapes import ResolvedBlock
 
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def key(genome: Genome) -> str:
-    """sha256 of the canonical description, as 64 hex digits.
+    """Returns the sha256 of the canonical description, as 64 hex digits.
 
     Raises:
         GenomeError: when the genome isn't legal, or is too symmetric.
@@ -33,15 +38,17 @@ def key(genome: Genome) -> str:
 
 
 def canonical_order(genome: Genome) -> list[str]:
-    """Block ids so that parents come first, equal for genomes of equal key up to the ids."""
+    """Returns block ids, parents first, in an order that is equal for genomes of equal key."""
     return _canonical(genome)[0]
 
 
 def _canonical(genome: Genome) -> tuple[list[str], str]:
+    """Returns the canonical order of block ids, and the description that is hashed."""
     blocks, resolved, taps, *_ = genome.layout
     names = list(blocks)
     index = {name: i for i, name in enumerate(names)}
     index[IMAGE] = -1
+    # A tap is part of what its block is. Its position counts, for neck and head tell taps apart.
     tapped: dict[str, tuple[str, ...]] = {}
     for position, tap in enumerate(taps):
         transform = tap.transform.form if tap.transform else ""
@@ -53,20 +60,18 @@ def _canonical(genome: Genome) -> tuple[list[str], str]:
     parents = [[index[parent] for parent in block.parents] for block in blocks.values()]
     order, description = Labelling(nodes, parents).smallest()
     rest = [part.whole for part in (genome.input, genome.neck, genome.head, genome.norm)]
-    return [names[i] for i in order], f'[1, "{description}", [{", ".join(rest)}]]'
+    return [names[i] for i in order], json.dumps([1, description, rest])
+
+
+def _node(resolved: ResolvedBlock, rank: int | None, tapped: Sequence[str]) -> LabelledNode:
+    """Returns a block as the labelling sees it: all it is but for its parents."""
+    label, steps = _described(resolved)
+    return LabelledNode(f"{label},{rank}|{[*tapped]}", steps)
 
 
 @remembered
-def _node(resolved: ResolvedBlock, rank: int | None, tapped: tuple[str, ...]) -> Node:
-    label, steps, edges = _described(resolved)
-    label = f"{label},{rank}|{[*tapped]}"
-    template = quoted(f"[{_filled_later(label)}, [") + edges
-    return Node(label, steps, template, _arranging(steps))
-
-
-@remembered
-def _described(resolved: ResolvedBlock) -> tuple[str, tuple[str, ...], str]:
-    """What a block is but for its rank and taps, what each edge does, and a template of these."""
+def _described(resolved: ResolvedBlock) -> tuple[str, tuple[str, ...]]:
+    """Returns what a block is but for its rank and taps, and what each of its edges does."""
     block, combine = resolved.block, resolved.block.combine
     if combine == "concat" and len(block.inputs) == 1:
         combine = "sum"  # of one map both are the map itself
@@ -79,26 +84,11 @@ def _described(resolved: ResolvedBlock) -> tuple[str, tuple[str, ...], str]:
         # A sum doesn't know the order of its terms, maps beside each other have one.
         ordered = position if combine == "concat" else ""
         steps.append(f"{_resampling(resolved, position)},{edge.point},{ordered}")
-    edges = ", ".join(f"[{_filled_later(step)}, %d]" for step in sorted(steps))
-    return label, tuple(steps), quoted(f"{edges}]]")
-
-
-@remembered
-def _arranging(steps: tuple[str, ...]) -> Callable[[list[int]], Any]:
-    """What sorts the places of parents by the edges' steps, then by place."""
-    if len(set(steps)) == len(steps):
-        return operator.itemgetter(*sorted(range(len(steps)), key=steps.__getitem__))
-    if len(set(steps)) == 1:
-        return lambda places: tuple(sorted(places))
-    return lambda places: tuple([at for _, at in sorted(zip(steps, places, strict=True))])
-
-
-def _filled_later(text: str) -> str:
-    """JSON of a text that stays as it is when places are filled in."""
-    return json.dumps(text).replace("%", "%%")
+    return label, tuple(steps)
 
 
 def _resampling(resolved: ResolvedBlock, position: int) -> str:
+    """Returns what an edge does to its parent's map."""
     part = resolved.block.inputs[position].resample
     if not part.changes:
         return part.type

@@ -37,18 +37,19 @@ class Layout(NamedTuple):
 
     @property
     def training_only(self) -> tuple[int, ...]:
-        """Positions of the taps for training alone."""
+        """Returns the positions of the taps for training alone."""
         return tuple([i for i, tap in enumerate(self.taps) if tap.training_only])
 
 
 def make_layout(genome: Genome) -> Layout:
-    """Infers every shape of a genome; `genome.layout` does it once.
+    """Infers every shape of a genome; `genome.layout` remembers it.
 
     Raises:
         GenomeError: when the genome isn't legal.
     """
     blocks, taps = resolve(genome)
     scale, side = genome.scale, genome.input.size
+    # The listing has parents first, so one pass knows the maps of whatever a block reads.
     maps: dict[str, tuple[Map, ...]] = {IMAGE: (Map(Shape(3, side, 0), 3.0),)}
     resolved: dict[str, ResolvedBlock] = {}
     for name, block in blocks.items():
@@ -62,6 +63,7 @@ def make_layout(genome: Genome) -> Layout:
         tapped = tuple([maps[tap.block][tap.output].shape for tap in taps])
     except IndexError:
         raise _no_such_map(blocks, maps, taps, "tap") from None
+    # From taps through the neck to the head, each of which refuses what it can't read.
     collected = tuple([_transformed(i, tap, tapped[i]) for i, tap in enumerate(taps)])
     offered = genome.neck.shapes(collected)
     training_only = [tap.training_only for tap in taps]
@@ -71,7 +73,7 @@ def make_layout(genome: Genome) -> Layout:
 
 
 def shipped_blocks(layout: Layout) -> dict[str, ResolvedBlock]:
-    """The blocks of what is shipped, among their neighbours, by id."""
+    """Returns the blocks of what is shipped, among their neighbours, by id."""
     if not layout.training_only:
         return layout.resolved
     shipped = reached(layout.blocks, (tap for tap in layout.taps if not tap.training_only))

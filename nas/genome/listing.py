@@ -23,13 +23,14 @@ def resolve(genome: Genome) -> tuple[dict[str, Block], tuple[Tap, ...]]:
         blocks, taps = _truncated(genome, blocks)
     for tap in taps:
         if tap.block not in blocks:
-            raise GenomeError(f"tap reads {tap.block!r}, which isn't a block; {_known(blocks)}")
+            raise GenomeError(f"tap reads {tap.block!r}, which isn't a block; {_legal(blocks)}")
     needed = reached(blocks, taps)
     return {name: block for name, block in blocks.items() if name in needed}, taps
 
 
 def reached(blocks: dict[str, Block], taps: Iterable[Tap]) -> set[str]:
-    """Ids of the blocks that the taps read, directly or through others."""
+    """Returns the ids of the blocks that the taps read, directly or through others."""
+    # Backwards through the listing whoever reads a block comes before it: one pass is enough.
     ids = {tap.block for tap in taps}
     for name, block in reversed(blocks.items()):
         if name in ids:
@@ -38,6 +39,11 @@ def reached(blocks: dict[str, Block], taps: Iterable[Tap]) -> set[str]:
 
 
 def _listed(genome: Genome) -> dict[str, Block]:
+    """Returns all blocks by id, each after what it reads.
+
+    Raises:
+        GenomeError: for an id that is taken, or a parent that isn't listed before.
+    """
     blocks: dict[str, Block] = {}
     for block in genome.blocks:
         name = block.id
@@ -47,13 +53,13 @@ def _listed(genome: Genome) -> dict[str, Block]:
             if parent not in blocks and parent != IMAGE:
                 raise GenomeError(
                     f"block {name!r} reads {parent!r}, which isn't listed before it; "
-                    f"{_known(blocks)}"
+                    f"{_legal(blocks)}"
                 )
         blocks[name] = block
     return blocks
 
 
-def _known(blocks: dict[str, Block]) -> str:
+def _legal(blocks: dict[str, Block]) -> str:
     names = list(blocks)
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"legal: {shown}" if names else f"legal: {IMAGE}"
@@ -62,12 +68,17 @@ def _known(blocks: dict[str, Block]) -> str:
 def _truncated(
     genome: Genome, blocks: dict[str, Block]
 ) -> tuple[dict[str, Block], tuple[Tap, ...]]:
+    """Removes the blocks of the truncation; whoever read one reads the block before them.
+
+    Raises:
+        GenomeError: for ends that aren't blocks in this order, or a reader of an inner map.
+    """
     cut = genome.truncation
     assert cut is not None
     names = list(blocks)
     for end in (cut.after, cut.through):
         if end not in blocks:
-            raise GenomeError(f"truncation names {end!r}, which isn't a block; {_known(blocks)}")
+            raise GenomeError(f"truncation names {end!r}, which isn't a block; {_legal(blocks)}")
     first, last = names.index(cut.after), names.index(cut.through)
     if last <= first:
         raise GenomeError(f"truncation: {cut.through!r} isn't listed after {cut.after!r}")

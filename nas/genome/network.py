@@ -39,7 +39,7 @@ class Scale(Part):
     divisor: Annotated[int, Field(ge=1, le=64)] = 1
 
     def width_of(self, base: int) -> int:
-        """A base width under the scale: truncated, or rounded to a multiple as MobileNets do."""
+        """Returns a base width under the scale: truncated, or rounded to a multiple."""
         exact = base * self.width
         if self.divisor == 1:
             return max(1, int(exact))

@@ -44,12 +44,16 @@ class Operator(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Kind and shapes; `parse` reads it."""
+        """Returns kind and shapes as a text, which `parse` reads."""
         return f"{self.kind} {self.channels_in}@{self.size_in} > {self.channels}@{self.size}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a text. Raises ValueError where it is none."""
+        """Reads a text.
+
+        Raises:
+            ValueError: where it is none.
+        """
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ValueError(f"{text[:80]!a} is no operator, such as 'conv k3 s2 16@160 > 32@80'")
@@ -57,12 +61,12 @@ class Operator(NamedTuple):
 
     @property
     def window(self) -> tuple[int, int]:
-        """Kernel and stride of a convolution or a pooling; (1, 1) of any other."""
+        """Returns kernel and stride of a convolution or a pooling; (1, 1) of any other."""
         return _window(self.kind)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of a convolution, 0 of any other."""
+        """Returns the multiply-adds of a convolution, 0 of any other."""
         kernel, _ = self.window
         places = kernel**2 * self.size**2 * self.channels
         if self.kind.startswith("depthwise"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,26 +29,23 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    untimed: ClassVar[frozenset[str]] = frozenset()
-    """Fields that only losses, matching, first weights and what follows the head read."""
-
     @cached_property
     def signature(self) -> str:
-        """All fields as one string, computed once: what keys and cost tables are made from."""
+        """Returns all fields as JSON, computed once; equal for equal parts."""
         return self.model_dump_json()
 
     @cached_property
     def form(self) -> str:
-        """JSON of what a key compares, without widths, which are compared under the scale."""
+        """Returns JSON of what a key compares, but for widths, which it takes under the scale."""
         return json.dumps(_compared(self, frozenset({"width", "scalable"})), sort_keys=True)
 
     @cached_property
     def whole(self) -> str:
-        """JSON of all that a key compares, as a string in JSON."""
-        return json.dumps(json.dumps(_compared(self), sort_keys=True))
+        """Returns JSON of all that a key compares."""
+        return json.dumps(_compared(self), sort_keys=True)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """What a key compares: the part, and those of its fields that nothing reads.
+        """Tells what a key compares: the part, and those of its fields that nothing reads.
 
         Returns:
             The part with fields that are derived from others filled in, and the names of fields
@@ -69,13 +66,34 @@ class Part(BaseModel):
         """
 
     def replace(self, **changes: Any) -> Self:
-        """A checked copy with other fields (`model_copy` would keep stale cached strings)."""
+        """Returns a checked copy with other fields.
+
+        Pydantic's `model_copy` checks nothing, and would keep cached strings that are stale.
+        """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
 
+    def with_activation(self, activation: Literal["relu", "swish"]) -> Self:
+        """Returns a copy with this in place of every ReLU and swish, parts within it included."""
+
+        def switched(value: Any, is_activation: bool) -> Any:
+            if isinstance(value, Part):
+                return value.with_activation(activation)
+            if isinstance(value, tuple):
+                return tuple([switched(item, is_activation) for item in value])
+            return activation if is_activation and value in ("relu", "swish") else value
+
+        fields = type(self).model_fields
+        return self.replace(
+            **{
+                name: switched(getattr(self, name), field.annotation == Activation)
+                for name, field in fields.items()
+            }
+        )
+
 
 def _compared(value: Any, unread: frozenset[str] = frozenset()) -> Any:
-    """What a part says beyond its type's defaults, so that a field added later keeps old keys."""
+    """Returns what a part says beyond its type's defaults, so that new fields leave keys alone."""
     if isinstance(value, tuple):
         return [_compared(item) for item in value]
     if not isinstance(value, Part):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def plan(genome: Genome) -> tuple[Unit, ...]:
-    """The units of a genome in canonical order, each after its inputs; the head is the last.
+    """Returns the units of a genome in canonical order, each after its inputs; the head is last.
 
     Genomes of equal key have equal plans, names included (up to the ids in `Unit.block`).
 
@@ -31,7 +31,7 @@ def plan(genome: Genome) -> tuple[Unit, ...]:
 
 
 def lower(genome: Genome, order: Sequence[str] | None = None) -> tuple[Unit, ...]:
-    """The units of a genome, blocks in `order` (ids); None keeps the listing's order."""
+    """Returns the units of a genome, blocks in `order` (ids); None keeps the listing's order."""
     return tuple(Lowering(genome).units(order))
 
 
@@ -144,7 +144,7 @@ class Lowering:
 
 
 def ends(genome: Genome) -> tuple[Unit, ...]:
-    """The units of a genome from the taps on, for those who read its blocks from the layout.
+    """Returns the units from the taps on, for readers that take the blocks from the layout.
 
     Their inputs have no names.
     """

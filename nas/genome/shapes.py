@@ -62,26 +62,32 @@ def resolve_block(block: Block, sources: tuple[Map, ...], scale: Scale, side: in
     Raises:
         GenomeError: names the block, what doesn't fit, and what would be legal.
     """
+    # Ids and ranks aren't in the key, so what is remembered may be of a block with others.
     key = (block.structure, sources, scale.width, scale.divisor, side)
     return _resolved.get(key) or _resolved.keep(key, _resolve(block, sources, scale, side))
 
 
 def _resolve(block: Block, sources: tuple[Map, ...], scale: Scale, side: int) -> ResolvedBlock:
+    """Infers a block's shapes, without a look at what is remembered."""
     op = block.op
+    # The operation's width comes first, since resampled edges bring their maps to it.
     width = op.width_at(scale)
     ins, middles = [], []
     for edge, source in zip(block.inputs, sources, strict=True):
+        # A direct edge gives the map as it is; any other one makes its shape, which always fits.
         how, shape = edge.resample, source.shape
         ins.append(resampled_shape(block, edge, width, side) if how.changes else shape)
         middles.append(how.middle(source))
+    # So only direct edges can disagree, which is checked where inputs become one.
     x = fused_shape(block, ins)
     out = output_shape(block, x, width)
+    # A parent's base width is what α multiplies: of a bottleneck a quarter of its channels.
     outs = (Map(out, op.base(out.channels)), *[Map(s, float(s.channels)) for s in op.inner(x)])
     return ResolvedBlock(block, sources, tuple(ins), tuple(middles), width, outs)
 
 
 def resampled_shape(block: Block, edge: Edge, width: int, side: int) -> Shape:
-    """What a resampled edge gives a block: its input level's size, its own width.
+    """Returns what a resampled edge gives a block: its input level's size, its own width.
 
     Raises:
         GenomeError: when the image is resampled, the block can't read a resampled map, or the
@@ -91,22 +97,19 @@ def resampled_shape(block: Block, edge: Edge, width: int, side: int) -> Shape:
         raise GenomeError(f"block {block.id!r} resamples the image; legal: a direct edge")
     if not block.op.takes_resampled:
         raise GenomeError(f"block {block.id!r} ({block.op.type}) can only read direct edges")
-    if side < edge.resample.least_size:
-        raise GenomeError(
-            f"input size {side}: a scale-permuted network needs at least "
-            f"{edge.resample.least_size} px, so that level 7 keeps one pixel"
-        )
+    edge.resample.check_picture(side)
+    # TensorFlow's "same" at every step down rounds up, and so does the whole way.
     level = input_level(block)
     return Shape(block.op.channels(0, width), -(-side // 2**level), level)
 
 
 def input_level(block: Block) -> int:
-    """Nominal level of what the operation reads."""
+    """Returns the nominal level of what the operation reads."""
     return block.level - int(math.log2(block.op.window.stride))
 
 
 def fused_shape(block: Block, shapes: list[Shape]) -> Shape:
-    """What a block's operation reads: the shapes of its inputs, combined.
+    """Returns what a block's operation reads: the shapes of its inputs, combined.
 
     Raises:
         GenomeError: when they differ in size, under a sum in channels, or aren't at its level.
@@ -137,7 +140,7 @@ def fused_shape(block: Block, shapes: list[Shape]) -> Shape:
 
 
 def output_shape(block: Block, x: Shape, width: int) -> Shape:
-    """A block's output.
+    """Returns the shape of a block's output.
 
     Args:
         block: whose operation reads `x`.

@@ -12,9 +12,10 @@ class Tally(Tape):
     """A tape that adds up what is learnt instead of keeping operators, in a third of the time.
 
     Attributes:
-        params: trainable parameters; bits: that they are stored in.
-        weights: those of them that are a convolution's.
-        macs: multiply-adds of convolutions, as published tables count them.
+        params: Trainable parameters.
+        bits: Bits that they are stored in.
+        weights: Those of them that are a convolution's.
+        macs: Multiply-adds of convolutions, as published tables count them.
 
     Example:
         >>> tally = Tally()
@@ -28,7 +29,7 @@ class Tally(Tape):
         self.params = self.bits = self.weights = self.macs = 0
 
     def value(self, channels: int, size: int) -> Value:
-        """A map that nothing recorded has made; here none has a number."""
+        """Returns a map that nothing recorded has made; here none has a number."""
         return Value(0, channels, size)
 
     def _count(self, learnt: Learnt) -> None:

@@ -78,23 +78,23 @@ class Tape:
 
     @property
     def operators(self) -> tuple[Operator, ...]:
-        """What was recorded, without the wiring."""
+        """Returns what was recorded, without the wiring."""
         return tuple([step.operator for step in self.steps])
 
     def value(self, channels: int, size: int) -> Value:
-        """A map that nothing recorded has made."""
+        """Returns a map that nothing recorded has made."""
         self._made += 1
         return Value(self._made - 1, channels, size)
 
     def input(self, channels: int, size: int) -> Value:
-        """A map that is handed to the runtime."""
+        """Records a map that is handed to the runtime."""
         value = self.value(channels, size)
         operator = Operator("input", channels, size, channels, size)
         self.steps.append(Step(operator, (), value.number))
         return value
 
     def output(self, value: Value) -> None:
-        """A map that the runtime hands back."""
+        """Records that the runtime hands a map back."""
         self._plain("output", value)
 
     def conv(
@@ -113,18 +113,21 @@ class Tape:
         shared: bool = False,
         published_size: int | None = None,
     ) -> Value:
-        """A full convolution, the batch norm behind it, which runtimes fold, and its activation.
+        """Records a full convolution, with batch norm, which runtimes fold, and activation.
 
         Args:
-            x: what is read.
-            channels: that are given.
-            kernel, stride, dilation: of its window.
+            x: What is read.
+            channels: Channels that are given.
+            kernel: Side of its window.
+            stride: Of its window.
             activation: `none` records nothing.
-            padding: on each side; None keeps the size of a map at stride 1.
-            norm, bias: what is learnt besides the weights.
-            bits: that a weight is stored in.
-            shared: whether the weights and the bias are an earlier convolution's.
-            published_size: side of the map that published tables count it at, where it isn't
+            padding: Pixels on each side; None keeps the size of a map at stride 1.
+            dilation: Of its window.
+            norm: Whether a batch norm is learnt behind it.
+            bias: Whether a bias is learnt.
+            bits: Bits that a weight is stored in.
+            shared: Whether the weights and the bias are an earlier convolution's.
+            published_size: Side of the map that published tables count it at, where it isn't
                 the one that it gives.
         """
         extent = dilation * (kernel - 1)
@@ -147,7 +150,7 @@ class Tape:
         norm: bool = True,
         shared: bool = False,
     ) -> Value:
-        """One filter a channel, without bias; otherwise as `conv`."""
+        """Records one filter a channel, without bias; otherwise as `conv`."""
         extent, channels = dilation * (kernel - 1), x.channels
         padding = extent // 2
         size = (x.size + 2 * padding - extent - 1) // stride + 1
@@ -174,7 +177,7 @@ class Tape:
         return out if activation == "none" else self._plain(activation, out)
 
     def activate(self, x: Value, activation: Activation) -> Value:
-        """An activation; `none` records nothing."""
+        """Records an activation; `none` records nothing."""
         return x if activation == "none" else self._plain(activation, x)
 
     def max_pool(
@@ -188,11 +191,11 @@ class Tape:
         return self._step(f"average_pool k{stride} s{stride}", [x], x.channels, x.size // stride)
 
     def resize(self, x: Value, size: int) -> Value:
-        """Nearest neighbours."""
+        """Records nearest neighbours; a map of that size stays itself."""
         return x if size == x.size else self._step("nearest", [x], x.channels, size)
 
     def mean(self, x: Value) -> Value:
-        """The mean of each channel."""
+        """Records the mean of each channel."""
         return self._step("mean", [x], x.channels, 1)
 
     def gate(self, x: Value, factors: Value) -> Value:
@@ -208,34 +211,34 @@ class Tape:
         return self._plain("normalize", x)
 
     def unit_norm(self, x: Value) -> Value:
-        """Unit norm over channels, times a learnt factor each."""
+        """Records unit norm over channels, times a learnt factor each."""
         return self._plain("unit_norm", x, Learnt(others=x.channels))
 
     def add(self, values: Sequence[Value]) -> Value:
-        """The sum of maps of one shape, one `add` for each but the first."""
+        """Records the sum of maps of one shape, one `add` for each but the first."""
         total = values[0]
         for value in values[1:]:
             total = self._step("add", [total, value], total.channels, total.size)
         return total
 
     def concat(self, values: Sequence[Value]) -> Value:
-        """Maps of one size beside each other; of a single one, itself."""
+        """Records maps of one size beside each other; a single one stays itself."""
         if len(values) == 1:
             return values[0]
         channels = sum([value.channels for value in values])
         return self._step("concat", values, channels, values[0].size, channels_in=channels)
 
     def flatten(self, x: Value, ends: int) -> Value:
-        """`(1, A · ends, S, S)` to `(1, S · S · A, ends)`, here `A · ends` channels at S."""
+        """Records `(1, A · ends, S, S)` to `(1, S · S · A, ends)`; the operator keeps the first."""
         return self._step("flatten", [x], x.channels, x.size, ends=ends)
 
     def join(self, values: Sequence[Value]) -> Value:
-        """All levels' flattened predictions in one row; its channels are their numbers' count."""
+        """Records all levels' flattened predictions in one row, whose length are its channels."""
         count = sum([value.channels * value.size**2 for value in values])
         return self._step("join", values, count, 1, channels_in=count, size_in=1)
 
     def operator(self, kind: str, x: Value, learnt: int = 0) -> Value:
-        """Any other operator that keeps a map's shape, such as another package's.
+        """Records any other operator that keeps a map's shape, such as another package's.
 
         Args:
             kind: its name, which a device's table has times for.

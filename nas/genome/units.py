@@ -75,20 +75,24 @@ class Unit(NamedTuple):
         return outs
 
     def check_buildable(self) -> None:
-        """Refuses what no module is built for yet. Raises GenomeError that names it."""
+        """Refuses what no module is built for yet.
+
+        Raises:
+            GenomeError: names the unit, and what would be legal.
+        """
         name = f"block {self.block.id!r}" if self.kind == "block" and self.block else self.name
         self.part.check_buildable(name)
 
 
 def fused_channels(unit: Unit) -> int:
-    """Channels that a block's operation reads, of all its inputs together."""
+    """Returns the channels that a block's operation reads, of all its inputs together."""
     if unit.block is not None and unit.block.combine == "concat":
         return sum(shape.channels for shape in unit.ins)
     return unit.ins[0].channels
 
 
 def deployed(units: Sequence[Unit]) -> tuple[Unit, ...]:
-    """What is shipped of a plan: without units, and inputs of the head, for training alone.
+    """Returns what is shipped of a plan: no units, and no inputs of the head, for training alone.
 
     Profile, latency, evaluation and exports read this; the key reads everything, for networks
     that are trained differently aren't the same candidate.
@@ -97,6 +101,7 @@ def deployed(units: Sequence[Unit]) -> tuple[Unit, ...]:
 
 
 def _shipped(unit: Unit) -> Unit:
+    """Returns a unit without the inputs that it reads in training alone."""
     if not unit.unshipped:
         return unit
     kept = [i for i in range(len(unit.inputs)) if i not in unit.unshipped]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 
 def divisible(value: float, divisor: int) -> int:
-    """The nearest multiple, at least `divisor`, never more than a tenth below `value`."""
+    """Returns the nearest multiple, at least `divisor`, never more than a tenth below `value`."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
 
 
 def expanded(channels: int, expansion: float) -> int:
-    """Channels inside an inverted residual: the nearest integer, one at the least."""
+    """Returns the channels inside an inverted residual: the nearest integer, at least one."""
     return max(1, round(channels * expansion))
 
 
 def compressed(channels: int, ratio: float) -> int:
-    """Channels inside a Tucker block: the nearest multiple of 8, at least 8 (half rounds up).
+    """Returns the channels inside a Tucker block: the nearest multiple of 8, at least 8.
 
     Source: tensorflow/models, object_detection/models/ssd_mobiledet_feature_extractor.py.
     """

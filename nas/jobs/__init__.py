@@ -1,1 +1,1 @@
-"""What the command does, one file per verb."""
+"""What the command does: one file a verb."""

@@ -31,7 +31,7 @@ from nas.ui.console import console
 
 KINDS = {"search": "search", "train": "training"}
 NUMBERS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap_common", "ar100")
-"""Of `nas.evaluation.metrics.Metrics`: those that people look at."""
+"""The numbers of `nas.evaluation.metrics.Metrics` that people look at."""
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
@@ -39,16 +39,20 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
     Searches are compared by the score that they maximise: the trials that pair, the winners'
     re-evaluations, and the expected best of equally many trials, each with a 95 % interval.
-    Trainings are compared by their numbers on ``val``; of one training each there is no interval.
+    Trainings are compared by their numbers on `val`; of one training each there is no interval.
 
     Args:
-        first, second: folders of runs; a difference is the first minus the second.
+        first: a run's folder.
+        second: another's; a difference is the first minus the second.
+
+    Returns:
+        What was printed.
 
     Raises:
         NasError: one is a search and the other a training, they have different data or metrics,
             or one has nothing to compare yet.
     """
-    one, two = (_Kept.open(Path(path).expanduser()) for path in (first, second))
+    one, two = (_OpenedRun.open(Path(path).expanduser()) for path in (first, second))
     if one.run.path.resolve() == two.run.path.resolve():
         raise RunError(f"{two.run.path}: is the same run twice; name two runs")
     if one.kind != two.kind:
@@ -65,7 +69,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _OpenedRun:
     """A run, its kind, and the settings that it keeps."""
 
     run: Run
@@ -73,7 +77,7 @@ class _Kept:
     settings: Mapping[str, Any]
 
     @classmethod
-    def open(cls, path: Path) -> _Kept:
+    def open(cls, path: Path) -> _OpenedRun:
         run = Run.open(path)
         if not run.config.is_file():  # a search made in Python
             with Store.open_readonly(run.store) as store:
@@ -88,38 +92,38 @@ class _Kept:
 # Two searches
 
 
-class _Read(NamedTuple):
-    """What the store of a search holds: its rows, and what its evaluator said of itself."""
+class _SearchRead(NamedTuple):
+    """A search's rows, and how its evaluator describes itself."""
 
     search: Search
     evaluator: dict[str, Any]
 
     @classmethod
-    def of(cls, run: Run) -> _Read:
+    def of(cls, run: Run) -> _SearchRead:
         records, objective = run.read_search()
         with Store.open_readonly(run.store) as store:
-            said = store.settings.get("evaluator")
+            evaluator = store.settings.get("evaluator")
         search = Search(records, result_of(records, objective))
-        return cls(search, said if isinstance(said, dict) else {})
+        return cls(search, evaluator if isinstance(evaluator, dict) else {})
 
     @property
     def objective(self) -> ObjectiveSettings:
-        """What was searched for."""
+        """Returns what was searched for."""
         return self.search.result.objective
 
     @property
     def images(self) -> Any:
-        """The fingerprint of what trials are scored on."""
+        """Returns the fingerprint of what trials are scored on."""
         return self.evaluator.get("holdout")
 
     @property
     def proxy(self) -> dict[str, Any]:
-        """What a trial is, besides its data."""
+        """Returns what a trial is, besides its data."""
         return {k: v for k, v in self.evaluator.items() if k not in ("fit", "holdout")}
 
 
-def _searches(one: _Kept, two: _Kept, names: tuple[str, str]) -> Comparison:
-    first, second = _Read.of(one.run), _Read.of(two.run)
+def _searches(one: _OpenedRun, two: _OpenedRun, names: tuple[str, str]) -> Comparison:
+    first, second = _SearchRead.of(one.run), _SearchRead.of(two.run)
     paths = f"{one.run.path} and {two.run.path}"
     one_goal, other_goal = first.objective, second.objective
     if (one_goal.maximize, one_goal.shape) != (other_goal.maximize, other_goal.shape):
@@ -136,8 +140,8 @@ def _searches(one: _Kept, two: _Kept, names: tuple[str, str]) -> Comparison:
         scores = tuple(replace(row, interval=None, basis=basis) for row in scores)
     if first.proxy != second.proxy:
         notes.append("A trial isn't the same in both, so their scores may differ by that alone.")
-    for name, found in zip(names, (first, second), strict=True):
-        if not found.search.result.finalists:
+    for name, read in zip(names, (first, second), strict=True):
+        if not read.search.result.finalists:
             notes.append(f"{name} has no re-evaluation: its winner is the highest of noisy scores.")
     verdicts = [f"{row.name}: {row.verdict(names)} ({row.basis})." for row in scores]
     if not scores:
@@ -148,7 +152,7 @@ def _searches(one: _Kept, two: _Kept, names: tuple[str, str]) -> Comparison:
 
 
 def _why_other_images(settings: Mapping[str, Any], paths: str) -> str:
-    """Two hold-outs of one folder are explained; two folders are refused."""
+    """Explains two hold-outs of one folder, and refuses two folders."""
     causes = [name for name in settings if name.startswith(("seed", "data.holdout"))]
     other_folder = any(name.startswith(("data_dir", "data.scene")) for name in settings)
     if other_folder or not causes:
@@ -163,8 +167,8 @@ def _why_other_images(settings: Mapping[str, Any], paths: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Training:
-    """What a finished training keeps in the header of its weights."""
+class _FinishedTraining:
+    """A finished training, as the header of its weights tells it."""
 
     genome: Genome
     classes: int  # background counts
@@ -173,15 +177,15 @@ class _Training:
     numbers: Mapping[str, float]  # on val
 
     @classmethod
-    def read(cls, run: Run) -> _Training:
+    def read(cls, run: Run) -> _FinishedTraining:
         again = f"nas resume {shlex.quote(str(run.path))}"
         if not run.weights.is_file():
             raise RunError(f"{run.path}: has no numbers on val before its training ends; {again}")
         try:
             header = read_header(run.weights)
             record = header["record"]
-            known = {name: record["val"].get(name) for name in NUMBERS}
-            numbers = {k: float(v) for k, v in known.items() if v is not None}
+            values = {name: record["val"].get(name) for name in NUMBERS}
+            numbers = {k: float(v) for k, v in values.items() if v is not None}
             genome, classes = json.dumps(header["genome"]), 1 + len(header["categories"])
             seed, data = record.get("seed"), record.get("data")
         except (OSError, LookupError, ValueError, TypeError, AttributeError):
@@ -195,8 +199,8 @@ class _Training:
         return {name: cost_text(name, counted.costs()[name]) for name in ("params", "macs")}
 
 
-def _trainings(one: _Kept, two: _Kept, names: tuple[str, str]) -> Comparison:
-    first, second = _Training.read(one.run), _Training.read(two.run)
+def _trainings(one: _OpenedRun, two: _OpenedRun, names: tuple[str, str]) -> Comparison:
+    first, second = _FinishedTraining.read(one.run), _FinishedTraining.read(two.run)
     if first.data != second.data:
         raise RunError(
             f"{one.run.path} and {two.run.path} were trained on different data; judge each on one "

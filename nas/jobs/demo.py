@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from nas.config import EXPERIMENTS, load_search, load_train
+from nas.config.loading import EXPERIMENTS, load_search, load_train
 from nas.data.coco import load_split
 from nas.jobs.evaluate import evaluate
 from nas.jobs.export import export
-from nas.jobs.folders import data_folder
 from nas.jobs.predict import predict
 from nas.jobs.report import report
 from nas.jobs.search import search
@@ -16,6 +15,7 @@ from nas.jobs.show import show
 from nas.jobs.train import train
 from nas.runs.folder import RUNS, unused
 from nas.ui.console import console
+from nas.ui.data_loading import data_folder
 
 PICTURES = 4
 """Validation pictures that the trained model is shown."""

@@ -25,10 +25,17 @@ ENOUGH_DISK = 5 * GIB  # pixels of 30,000 images at 128 px, and some runs
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was met, and the remedy where it is wrong."""
+    """The result of one check.
+
+    Attributes:
+        what: was looked at.
+        state: that it is in.
+        good: whether that will do.
+        remedy: where it won't.
+    """
 
     what: str
-    met: str
+    state: str
     good: bool = True
     remedy: str = ""
 
@@ -42,14 +49,14 @@ def doctor(console: Console | None = None) -> bool:
             finding = examine(check)
         mark = ("✔", "green") if finding.good else ("✘", "red")
         remedy = f"; {finding.remedy}" if finding.remedy and not finding.good else ""
-        line = printable(f" {finding.what}: {finding.met}{remedy}")
+        line = printable(f" {finding.what}: {finding.state}{remedy}")
         console.print(Text.assemble(mark, line), soft_wrap=True)
         good &= finding.good
     return good
 
 
 def examine(check: Callable[[], Finding]) -> Finding:
-    """Does one check; what it can't do is a finding too."""
+    """Does one check; a check that fails is a finding too."""
     try:
         return check()
     except Exception as error:
@@ -58,13 +65,13 @@ def examine(check: Callable[[], Finding]) -> Finding:
 
 
 def python() -> Finding:
-    """The interpreter."""
+    """Checks the interpreter's version."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("Python", f"{version} at {sys.executable}", sys.version_info >= (3, 11))
 
 
 def libraries() -> Finding:
-    """Whether all are installed."""
+    """Checks that all are installed."""
     versions = environment.versions()
     missing = [name for name, version in versions.items() if version is None]
     if missing:
@@ -74,7 +81,7 @@ def libraries() -> Finding:
 
 
 def torch() -> Finding:
-    """Whether torch computes, and torchvision's own operators can be loaded."""
+    """Checks that torch computes, and torchvision's own operators can be loaded."""
     import torch
     from torchvision.ops import nms
 
@@ -90,35 +97,35 @@ def torch() -> Finding:
 
 
 def processor() -> Finding:
-    """Cores and their name."""
+    """Shows cores and their name."""
     cores = environment.cores()
     return Finding("processor", f"{environment.processor()}, {cores} cores for this process")
 
 
 def memory() -> Finding:
-    """The machine's memory."""
+    """Checks the machine's memory."""
     size = environment.memory_bytes()
     return Finding("memory", f"{size / GIB:.0f} GiB", size >= ENOUGH_MEMORY, "use one worker")
 
 
 def gpu() -> Finding:
-    """GPUs, and whether torch sees them; none is no fault."""
+    """Checks that torch sees the GPUs; none is no fault."""
     import torch
 
     listed = environment.gpus()
     if not listed:
         return Finding("GPU", "none; searches run on the processor")
-    seen = torch.cuda.device_count()
+    visible = torch.cuda.device_count()
     return Finding(
         "GPU",
         ", ".join(listed),
-        seen == len(listed),
-        f"torch sees {seen}: is the driver new enough for CUDA {torch.version.cuda}?",
+        visible == len(listed),
+        f"torch sees {visible}: is the driver new enough for CUDA {torch.version.cuda}?",
     )
 
 
 def cache() -> Finding:
-    """Whether decoded images can be kept."""
+    """Checks that decoded images can be kept."""
     folder = cache_directory()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +138,7 @@ def cache() -> Finding:
 
 
 def disk() -> Finding:
-    """Room for runs in the current folder."""
+    """Checks the room for runs in the current folder."""
     return _space("disk", Path.cwd(), "make room, or work in another folder")
 
 
@@ -141,7 +148,7 @@ def _space(what: str, folder: Path, remedy: str) -> Finding:
 
 
 def onnx() -> Finding:
-    """Whether exported files can be run."""
+    """Checks that exported files can be run."""
     import onnxruntime
 
     providers = ", ".join(onnxruntime.get_available_providers())
@@ -149,7 +156,7 @@ def onnx() -> Finding:
 
 
 def ray() -> Finding:
-    """Whether workers can be started."""
+    """Checks that workers can be started."""
     from nas.executors import ComputeSettings
     from nas.executors.ray.executor import RayExecutor
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from nas.config.run_data import kept_data
 from nas.data.coco import load_split
 from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
@@ -23,14 +24,13 @@ from nas.evaluation.curves import Curves, precision_recall
 from nas.evaluation.metrics import Metrics
 from nas.evaluation.predict import predict_split
 from nas.files import write_text
-from nas.jobs.folders import data_folder, pixels
-from nas.jobs.kept import kept_data
 from nas.jobs.load import load_trained
-from nas.jobs.outputs import check_folder
 from nas.report.precision_recall import precision_recall_png
 from nas.runs.folder import Run
+from nas.runs.outputs import check_folder
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, counted, show_warnings
+from nas.ui.data_loading import data_folder, pixels
 from nas.ui.tables import classes_table, numbers_table
 
 
@@ -48,8 +48,8 @@ def evaluate(
         data: a COCO folder; None takes what the run was trained on: its folder, or the built-in
             scenes.
         settings: of the cache and the scenes; None takes the run's.
-        out: folder for all numbers (``metrics.json``, ``classes.csv``) and the precision–recall
-            curves (``precision_recall.csv`` and ``.png``); None writes nothing.
+        out: folder for all numbers (`metrics.json`, `classes.csv`) and the precision–recall
+            curves (`precision_recall.csv` and `.png`); None writes nothing.
 
     Raises:
         NasError: nothing is trained or its weights aren't finite, the folder is gone, its
@@ -71,20 +71,20 @@ def evaluate(
     refuse(lacking_to_judge(judged))
     with counted("detecting") as step:
         step(0, len(judged))
-        found = predict_split(trained.detector, cache, val)
-    metrics = coco_numbers(judged, found)
+        detections = predict_split(trained.detector, cache, val)
+    metrics = coco_numbers(judged, detections)
     console.print(
         numbers_table(metrics, f"{name} on {val.json_path}, {amount(len(judged), 'image')}")
     )
     console.print(classes_table(metrics))
     if out is not None:
-        for path in _written(out, metrics, precision_recall(judged, found)):
+        for path in _written(out, metrics, precision_recall(judged, detections)):
             console.print(str(path))
     return metrics
 
 
 def _refuse_not_finite(trained: TrainedModel, name: str) -> None:
-    """A model whose weights hold NaN finds nothing: an AP of 0 would hide why."""
+    """Refuses weights with NaN: such a model detects nothing, and an AP of 0 would hide why."""
     for weight, tensor in trained.detector.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise RunError(
@@ -132,7 +132,7 @@ def _written(folder: Path, metrics: Metrics, curves: Curves) -> list[Path]:
 
 
 def _cell(value: float) -> Any:
-    """What can't be said is an empty cell."""
+    """Returns what stands in a cell: nothing for NaN."""
     return "" if math.isnan(value) else round(float(value), 6)
 
 

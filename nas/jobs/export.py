@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.config.run_data import kept_data
 from nas.data.coco import load_split
 from nas.formats import export as write_formats
 from nas.formats import parse_formats
 from nas.genome import Genome
-from nas.jobs.kept import kept_data
 from nas.jobs.load import load
-from nas.jobs.outputs import check_folder
+from nas.runs.outputs import check_folder
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, show_warnings
 
@@ -26,11 +26,11 @@ def export(
     """Writes a model in some formats.
 
     Args:
-        ref: a run, a checkpoint, a trained model; for ``json`` alone any architecture.
-        formats: names of `nas.formats.FORMATS`: ``json`` (the architecture), ``onnx`` (the trained
+        ref: a run, a checkpoint, a trained model; for `json` alone any architecture.
+        formats: names of `nas.formats.FORMATS`: `json` (the architecture), `onnx` (the trained
             model), and what other packages add.
         out: folder for the files; beside the model by default.
-        data: a COCO folder whose ``val`` pictures the ONNX file is run on before this returns; by
+        data: a COCO folder whose `val` pictures the ONNX file is run on before this returns; by
             default the one that the run was trained on, else built-in scenes.
 
     Returns:

@@ -14,7 +14,7 @@ def load(ref: str | Path) -> TrainedModel | Genome:
     """Loads what a reference names.
 
     Args:
-        ref: a zoo name, a genome's JSON, ``RUN``, ``RUN:17``, or a checkpoint.
+        ref: a zoo name, a genome's JSON, `RUN`, `RUN:17`, or a checkpoint.
 
     Returns:
         The trained model of a finished training or of a checkpoint; else the genome.

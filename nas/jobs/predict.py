@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from nas.data.picture_files import DRAWN_BY, is_drawing, list_pictures
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
 from nas.files import write_text
 from nas.jobs.load import load_trained
-from nas.jobs.outputs import check_folder
-from nas.jobs.pictures import DRAWN_BY, is_drawing, list_pictures, result_folder
+from nas.runs.outputs import check_folder, result_folder
 from nas.training.weights import TrainedModel
 from nas.ui.console import console
 from nas.ui.contact_sheet import write_png
@@ -29,15 +29,15 @@ def predict(
     out: Path | None = None,
     score: float = 0.3,
 ) -> list[Path]:
-    """Writes each picture with boxes and names, and ``detections.json`` with the numbers.
+    """Writes each picture with boxes and names, and `detections.json` with the numbers.
 
-    A picture that can't be read is told and left out, and the others are done. What is done when
+    A picture that can't be read is named and left out, and the others are done. What is done when
     the command is stopped is kept.
 
     Args:
         ref: a run, a checkpoint, or a trained model.
         images: picture files; a folder stands for the pictures in it, without its sub-folders.
-        out: folder for the results; ``predictions`` by default.
+        out: folder for the results; `predictions` by default.
         score: boxes below are left out.
 
     Returns:
@@ -66,7 +66,7 @@ def predict(
 
 
 class _Predictions:
-    """Pictures on their way through a model, and what came of them."""
+    """Pictures that go through a model, and the results so far."""
 
     def __init__(
         self, trained: TrainedModel, paths: Sequence[Path], out: Path, score: float
@@ -113,7 +113,7 @@ class _Predictions:
             ) from error
 
     def stopped(self) -> str:
-        """What is said when the command is stopped."""
+        """Returns the message of a command that is stopped."""
         if not self._table:
             return "stopped before a picture was done"
         return (
@@ -133,7 +133,7 @@ class _Predictions:
             )
 
     def _free_name(self, path: Path) -> Path:
-        """A name for the drawn picture that is neither another's nor one of the user's own."""
+        """Returns a name for a drawn picture that is neither another's nor the user's own."""
         file, number = self.out / f"{path.stem}.png", 2
         while file.resolve() in self._used or (file.exists() and not is_drawing(file)):
             file, number = self.out / f"{path.stem}-{number}.png", number + 1
@@ -148,27 +148,27 @@ def _read(path: Path) -> np.ndarray:
 
 
 def detections(trained: TrainedModel, pixels: Any, score: float) -> list[dict[str, Any]]:
-    """Objects in one picture, best first.
+    """Returns the objects in one picture, best first.
 
     Args:
         trained: the model.
-        pixels: uint8 ``(H, W, 3)``.
+        pixels: uint8 `(H, W, 3)`.
         score: boxes below are left out.
 
     Returns:
-        For each ``category_id`` (the user's), ``name``, ``score`` and ``bbox`` as COCO has it: x,
+        For each `category_id` (the user's), `name`, `score` and `bbox` as COCO has it: x,
         y, width, height in pixels of the picture.
     """
     source = trained.genome.input
     square, place = resize(pixels, source.size, source.resize)
     batch = torch.from_numpy(square).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        found = trained.detector.eval().detect(batch)[0]
+        outputs = trained.detector.eval().detect(batch)[0]
     height, width = pixels.shape[:2]
-    boxes = place.to_image(found["boxes"].double().numpy())
+    boxes = place.to_image(outputs["boxes"].double().numpy())
     rows = []
     for box, label, value in zip(
-        boxes, found["labels"].tolist(), found["scores"].tolist(), strict=True
+        boxes, outputs["labels"].tolist(), outputs["scores"].tolist(), strict=True
     ):
         left, top = max(0.0, float(box[0])), max(0.0, float(box[1]))
         right, bottom = min(float(width), float(box[2])), min(float(height), float(box[3]))
@@ -185,8 +185,8 @@ def detections(trained: TrainedModel, pixels: Any, score: float) -> list[dict[st
     return rows
 
 
-def _drawn(pixels: Any, found: list[dict[str, Any]]) -> Any:
-    boxes = np.array([d["bbox"] for d in found], dtype=np.float64).reshape(-1, 4)
+def _drawn(pixels: Any, rows: list[dict[str, Any]]) -> Any:
+    boxes = np.array([d["bbox"] for d in rows], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    texts = [f"{d['name']} {d['score']:.2f}" for d in found]
-    return draw_boxes(pixels, boxes, texts, [d["category_id"] for d in found])
+    texts = [f"{d['name']} {d['score']:.2f}" for d in rows]
+    return draw_boxes(pixels, boxes, texts, [d["category_id"] for d in rows])

@@ -23,6 +23,9 @@ def profile(
     """Prints parameters and multiply-adds, part by part, beside what was published.
 
     Args:
+        ref: any reference to an architecture.
+        image_size: side of the input in pixels; the architecture's own by default.
+        num_classes: background counts.
         latency: a device's table, for the time of one picture there.
     """
     reference = parse(ref)
@@ -57,8 +60,7 @@ def profile(
         f"{num_classes} classes with background",
     )
     if times is not None:
-        said = f"latency  {counted.latency_ms:.2f} ms by the table of {times.conditions}"
-        console.print(said)
+        console.print(f"latency  {counted.latency_ms:.2f} ms by the table of {times.conditions}")
     if reference.kind == "zoo":
         _published(ref)
 

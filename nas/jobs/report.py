@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.jobs.outputs import check_folder
 from nas.report import page
 from nas.runs.folder import Run
+from nas.runs.outputs import check_folder
 
 
 def report(run: Path, *, out: Path | None = None) -> list[Path]:

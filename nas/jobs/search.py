@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import random
 import shlex
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
-from rich.progress import Progress, TaskID
-
-from nas.config import SearchConfig
+from nas.config.run_config import keep_config
+from nas.config.run_data import keep_data
+from nas.config.schema import SearchConfig
 from nas.controllers import make_controller
 from nas.data.coco import Split, load_split
 from nas.data.rules import repeated_pictures
 from nas.errors import ConfigError, DataError, RunError
 from nas.files import write_text
 from nas.genome.network import Input
-from nas.jobs.folders import data_folder, pixels
-from nas.jobs.kept import keep_config, keep_data
-from nas.jobs.outputs import check_run
 from nas.planning.costs import GenomeCosts
 from nas.planning.feasibility import check_reach
 from nas.planning.gpus import on_gpus
-from nas.planning.search_plan import budget_text, forecast_text, over_text, plan_of, show_plan
-from nas.report.formatting import ARMS, time_text
+from nas.planning.search_plan import budget_text, plan_of, show_plan
+from nas.report.formatting import time_text
 from nas.report.leaderboard import closing, failed_lines, leaderboard
 from nas.runs.folder import Run
+from nas.runs.outputs import check_run
 from nas.searching import search as search_space
 from nas.study.budget import TIMED
-from nas.study.interfaces import Event
 from nas.study.result import Result
-from nas.study.trial import Record, Status
+from nas.study.trial import Record
 from nas.study.warm_start import check_comparable
-from nas.ui.console import console, progress_bar, say_in_logs, show_warnings
+from nas.ui.console import console, progress_bar, show_warnings
+from nas.ui.data_loading import data_folder, pixels
+from nas.ui.search_progress import SearchProgress
 from proxies.base import PROXY, Proxy
 from search_spaces.base import DetectorSpace
 from search_spaces.registry import make_space
@@ -68,8 +65,8 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     proxy.splits()  # refuses what would fail every trial
     _note_oddities(root, train)
     if config.warm_start is not None and not Run(folder).store.is_file():
-        known = {"space": space.describe(), "evaluator": proxy.describe()}
-        check_comparable(config.warm_start, known)
+        own = {"space": space.describe(), "evaluator": proxy.describe()}
+        check_comparable(config.warm_start, own)
     if dry_run:
         show_plan(config, space, proxy, costs)
     for note in check_reach(config.objective, space, costs, config.seed):
@@ -86,7 +83,9 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     _decode(proxy, config, space)
     proxy.prepare_search(run.path)
     with progress_bar() as bar:
-        progress = _Progress(bar, config, _told(run), keep)
+        progress = SearchProgress(
+            bar, plan_of(config), config.objective.maximize, _finished_trials(run), keep
+        )
         result = _searched(run, config, space, proxy, costs, progress)
     keep()
     _finish(run, result, config)
@@ -100,9 +99,9 @@ def _check(config: SearchConfig, space: DetectorSpace, proxy: Proxy, costs: Geno
     proxy.scaled(genome).validate()
     _inputs(proxy, space)
     costs.check(space, config.seed)
-    known = costs(genome)
-    config.objective.violations(known)
-    config.objective.check(dict.fromkeys(proxy.metrics, 0.0), known)
+    of_one = costs(genome)
+    config.objective.violations(of_one)
+    config.objective.check(dict.fromkeys(proxy.metrics, 0.0), of_one)
 
 
 def _note_oddities(root: Path, train: Split) -> None:
@@ -128,7 +127,7 @@ def _begin(run: Run, config: SearchConfig) -> None:
 
 
 def _inputs(proxy: Proxy, space: DetectorSpace) -> list[Input]:
-    """The inputs that trials have, one for each of the space's.
+    """Returns the inputs that trials have, one for each of the space's.
 
     Raises:
         ConfigError: two of the space's become one, so that no trial could tell them apart.
@@ -160,30 +159,26 @@ def _searched(
     space: DetectorSpace,
     proxy: Proxy,
     costs: GenomeCosts,
-    progress: _Progress,
+    progress: SearchProgress,
 ) -> Result:
     return search_space(
         space,
         proxy,
         config.controller,
         budget=config.budget,
-        retrain_share=config.retrain_share,
         seed=config.seed,
         run=run.path,
         objective=config.objective,
         costs=costs,
-        control=config.control.share,
-        finalists=config.finalists,
         compute=config.compute.with_threads(config.proxy.threads),
-        stopping=config.stopping,
-        settings=config.study,
+        settings=config.study_settings,
         warm_start=config.warm_start,
         on_event=progress,
     )
 
 
-def _told(run: Run) -> list[Record]:
-    """Trials that an earlier start of this run has finished, for the bar to begin with."""
+def _finished_trials(run: Run) -> list[Record]:
+    """Returns trials that an earlier start of this run has finished, for the bar to begin with."""
     if not run.store.is_file():
         return []
     records, _ = run.read_search()
@@ -212,57 +207,3 @@ def _finish(run: Run, result: Result, config: SearchConfig) -> None:
         left = time_text(max(0.0, plan.seconds - spent))
         console.print(f"of {config.budget}, {left} are left for retraining (nas train)")
     console.print(closing(run.path, result, config.data_dir))
-
-
-class _Progress:
-    """Draws the bar of a search from the engine's events."""
-
-    def __init__(
-        self, bar: Progress, config: SearchConfig, told: list[Record], keep: Callable[[], None]
-    ) -> None:
-        self.bar, self.metric, self.keep = bar, config.objective.maximize, keep
-        self.plan = plan_of(config)
-        total = None if self.plan.is_timed else self.plan.trials
-        task = bar.add_task("trials", total=total, completed=len(told), note="")
-        self.tasks: dict[str, TaskID] = {"search": task}
-        done = [row.metrics for row in told if row.status is Status.DONE]
-        scores = [metrics[self.metric] for metrics in done if self.metric in metrics]
-        self.best: dict[str, float] = {"search": max(scores)} if scores else {}
-        self.over = ""
-
-    def __call__(self, event: Event) -> None:
-        """Takes one event."""
-        self.keep()
-        phase = event.trial.phase
-        if phase not in self.tasks:
-            self.bar.update(self.tasks["search"], total=self.bar.tasks[0].completed)
-            self.tasks[phase] = self.bar.add_task("re-evaluation", total=self.plan.looks, note="")
-        if event.kind == "told":
-            self._finished(event)
-
-    def _finished(self, event: Event) -> None:
-        self._forecast(event)
-        trial, phase = event.trial, event.trial.phase
-        score = event.metrics.get(self.metric)
-        if score is not None and not event.stopped:  # a stopped trial's is of a shorter training
-            self.best[phase] = max(score, self.best.get(phase, score))
-        best = self.best.get(phase)
-        note = f"best {self.metric} {best:.3f}{self.over}" if best is not None else ""
-        if event.failure is not None:
-            self.bar.console.print(f"trial {trial.number}: {event.failure.message}")
-        self.bar.update(self.tasks[phase], advance=1, note=note)
-        said = "failed" if score is None else f"{self.metric} {score:.3f}"
-        said = f"stopped early at {said}" if event.stopped else said
-        said += f"; {note}" if note else ""
-        say_in_logs(f"trial {trial.number} ({ARMS[trial.arm]}): {said}")
-
-    def _forecast(self, event: Event) -> None:
-        """Shows what the rest is expected to take: the first time in a line, then in the bar."""
-        if event.forecast is None:
-            return
-        now = datetime.now().astimezone()
-        if not self.over:
-            said = f"forecast: {forecast_text(event.forecast, now)}"
-            self.bar.console.print(said)
-        self.over = f", {over_text(event.forecast, now)}"
-        self.bar.update(self.tasks["search"], total=event.forecast.trials)

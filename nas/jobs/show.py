@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nas.errors import RunError
 from nas.genome import Genome
-from nas.jobs.outputs import check_folder
 from nas.report.drawing import draw as drawing
+from nas.runs.outputs import check_folder
 from nas.runs.reference import parse
 
 

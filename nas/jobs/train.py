@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.config import TrainConfig
+from nas.config.run_config import keep_config
+from nas.config.run_data import keep_data
+from nas.config.schema import TrainConfig
 from nas.data.batches import TrainBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
@@ -23,15 +25,13 @@ from nas.evaluation.predict import predict_split
 from nas.executors.launch_training import Tell, train_together
 from nas.files import write_text
 from nas.genome import Genome
-from nas.jobs.folders import data_folder, load_both, pixels
-from nas.jobs.kept import keep_config, keep_data
-from nas.jobs.outputs import check_run
 from nas.models import Detector, build
 from nas.models.pretrained import start_from
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
-from nas.planning.train_probe import Training
+from nas.planning.train_probe import PlannedTraining
 from nas.runs.folder import Run
+from nas.runs.outputs import check_run
 from nas.runs.reference import parse
 from nas.training.batches import least_images, recipe_batches
 from nas.training.checkpoint import Checkpoints
@@ -41,6 +41,7 @@ from nas.training.loop import train as train_epochs
 from nas.training.weights import TrainedModel
 from nas.ui.console import console, progress_bar, show_warnings
 from nas.ui.contact_sheet import write_png
+from nas.ui.data_loading import data_folder, load_both, pixels
 from nas.ui.samples import found_on, learnt_from
 from nas.ui.tables import numbers_table
 from nas.ui.tensorboard import Board
@@ -51,9 +52,9 @@ PREFETCH = 2
 
 
 def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> TrainedModel | None:
-    """Trains, or goes on with a training that was stopped, and writes ``model.safetensors``.
+    """Trains, or goes on with a training that was stopped, and writes `model.safetensors`.
 
-    The model keeps its last (or averaged) weights: ``val`` is read once, at the end.
+    The model keeps its last (or averaged) weights: `val` is read once, at the end.
 
     Args:
         config: all settings.
@@ -75,19 +76,21 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     model = _first_model(config, genome, split, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, enabled=config.tensorboard)
     if dry_run:
-        look_ahead(Training(model, config, split, val, folder, config.compute.workers))
+        look_ahead(PlannedTraining(model, config, split, val, folder, config.compute.workers))
         return None
     check_device(config)
     run = Run.make(folder)
     keep = keep_config(run, config)
     keep_data(run, config, split)
     run.record_environment()
-    seen = _judgeable(model, val, config)  # what can't be judged is refused before the training
+    judgeable = _judgeable(
+        model, val, config
+    )  # what can't be judged is refused before the training
     with board:
         steps = _train(model, config, split, run, board)
         keep()
         write_text(run.genome, genome.to_json(indent=1) + "\n")
-        metrics, drawn = _judged(model, val, *seen, config)
+        metrics, drawn = _judged(model, val, *judgeable, config)
         write_png(drawn, run.samples / "val.png")
         board.judged(metrics, drawn, steps)
     record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
@@ -98,7 +101,9 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     )
     trained.save(run.weights)
     write_text(run.path / "metrics.json", json.dumps(metrics.to_dict(), indent=1) + "\n")
-    console.print(numbers_table(metrics, f"{genome.name or 'model'} on val, {len(seen[1])} images"))
+    console.print(
+        numbers_table(metrics, f"{genome.name or 'model'} on val, {len(judgeable[1])} images")
+    )
     place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
     final = shlex.quote(str(run.path))
     console.print(
@@ -110,7 +115,7 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
 
 
 def trained_genome(config: TrainConfig) -> Genome:
-    """The genome that a config trains: its reference, scaled, with the recipe's activation."""
+    """Returns the genome that a config trains: scaled, with the recipe's activation."""
     genome = parse(config.genome).genome().scaled(**config.scale.model_dump())
     activation = config.recipe.activation
     return genome.with_activation(activation) if activation else genome
@@ -119,7 +124,7 @@ def trained_genome(config: TrainConfig) -> Genome:
 def _first_model(
     config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
 ) -> Detector:
-    """The model before its first step: first weights of the seed, or a file's.
+    """Returns the model before its first step: first weights of the seed, or a file's.
 
     A training that has begun goes on from its checkpoint, and needs that file no more.
     """
@@ -174,7 +179,10 @@ def _batches(model: Detector, config: TrainConfig, split: Split, workers: Worker
 
 
 def _prefetching(config: TrainConfig, workers: Workers) -> int:
-    """Threads that prepare batches: a GPU's step is shorter than a large batch's augmentation."""
+    """Returns how many threads prepare batches.
+
+    A GPU's step is shorter than a large batch's augmentation.
+    """
     if device_of(config) == "cuda":
         return min(8, cores() // workers.count)
     return PREFETCH if config.data.pixels == "decode" else 0
@@ -212,7 +220,7 @@ def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
 def _work(
     config: TrainConfig, run: Run, rank: int, count: int, device: torch.device, tell: Tell
 ) -> None:
-    """What each of several processes does: it trains on its share of every batch."""
+    """Trains on a share of every batch: what each of several processes does."""
     workers = Workers(rank, count)
     split = load_split(data_folder(config.data_dir, config.data), "train")
     model = _first_model(config, trained_genome(config), split, begun=run.begun)
@@ -231,7 +239,7 @@ def _work(
 
 
 def _judgeable(model: Detector, val: Split, config: TrainConfig) -> tuple[PixelCache, Split]:
-    """The pixels of `val`, and those of its images that can be decoded.
+    """Returns the pixels of `val`, and those of its images that can be decoded.
 
     Raises:
         DataError: they have no box.
@@ -246,7 +254,9 @@ def _judgeable(model: Detector, val: Split, config: TrainConfig) -> tuple[PixelC
 def _judged(
     model: Detector, val: Split, cache: PixelCache, judged: Split, config: TrainConfig
 ) -> tuple[Metrics, np.ndarray]:
-    """The numbers on the images of `val` that can be decoded, and a picture of what was found."""
+    """Returns the numbers on what of `val` can be decoded, and a picture with detections."""
     with console.status("judging on val"):
-        found = predict_split(model, cache, val, config.recipe.batch_size, device=device_of(config))
-        return evaluate(judged, found), found_on(judged, found)
+        detections = predict_split(
+            model, cache, val, config.recipe.batch_size, device=device_of(config)
+        )
+        return evaluate(judged, detections), found_on(judged, detections)

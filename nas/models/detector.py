@@ -16,10 +16,12 @@ from nas.genome.blocks import IMAGE
 from nas.genome.units import deployed
 from nas.models.blocks import FusedBlock
 from nas.models.edges import build_edge
+from nas.models.fast_cpu import accelerate
+from nas.models.fold_bn import fold_norms
 from nas.models.heads import build_head
 from nas.models.heads.base import RawOutputs
-from nas.models.inference import fold_norms
 from nas.models.necks import build_neck
+from nas.models.normalize import Normalize
 
 
 def build(genome: Genome, num_classes: int, drop_path: float = 0.0) -> Detector:
@@ -50,8 +52,6 @@ class Detector(nn.Module):
     """
 
     head: Any  # a nas.models.heads.base.Head; its parts are its type's own
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, genome: Genome, num_classes: int, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -67,14 +67,12 @@ class Detector(nn.Module):
             rate = drop_path * (unit.block.rank or 0) / last if unit.block and last else 0.0
             self.body[unit.name] = _module(unit, genome, rate, unit.name in expanded)
             self.steps.append((unit.name, unit.inputs))
-        _pool_before_activation(self.body, units)
         self.head = build_head(units[-1], num_classes, genome.norm, genome.input.size)
         self.maps = units[-1].inputs
         shipped = deployed(units)
         self._shipped_steps = [(unit.name, unit.inputs) for unit in shipped[:-1]]
         self._shipped_maps = shipped[-1].inputs
-        self.register_buffer("mean", _per_channel(genome.input.mean), persistent=False)
-        self.register_buffer("std", _per_channel(genome.input.std), persistent=False)
+        self.normalize = Normalize(genome)
         self.head.initialize(self.body)
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -96,19 +94,6 @@ class Detector(nn.Module):
         """Logits and box codes of ``(B, 3, S, S)`` pictures, uint8 or float in 0…1."""
         out: RawOutputs = self.head(self.features(self.normalize(images)))
         return out
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 (or float in 0…1) pictures to what the first block reads."""
-        mean, std = self.mean, self.std
-        if images.dtype == torch.uint8:
-            mean, std = mean * 255, std * 255
-        if not images.is_contiguous(memory_format=torch.channels_last):
-            return (images - mean) / std
-        # Whole rows at a time: three channels are too few for the processor's wide registers.
-        rows = images.permute(0, 2, 3, 1).flatten(2)
-        means, stds = (x.flatten().repeat(images.shape[3]) for x in (mean, std))
-        normal = ((rows - means) / stds).unflatten(2, (-1, 3))
-        return normal.permute(0, 3, 1, 2)
 
     def losses(
         self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
@@ -149,7 +134,7 @@ class Detector(nn.Module):
 
         It gives the same, up to rounding, with fewer passes over maps.
         """
-        still = copy.deepcopy(self).eval()
+        still = accelerate(copy.deepcopy(self)).eval()
         still.steps, still.maps = still._shipped_steps, still._shipped_maps
         for name in set(still.body) - {name for name, _ in still.steps}:
             del still.body[name]
@@ -180,7 +165,7 @@ class Detector(nn.Module):
 
     def _resized(self, images: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         size, rule = self.genome.input.size, self.genome.input.resize
-        device = self.mean.device
+        device = self.normalize.mean.device
         pictures, scales = [], []
         for image in images:
             pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -197,31 +182,3 @@ def _module(unit: Unit, genome: Genome, drop_path: float, gives_expanded: bool) 
     if unit.kind == "edge":
         return build_edge(unit, genome.norm)
     return build_neck(unit, genome.norm)
-
-
-def _pool_before_activation(body: nn.ModuleDict, units: Sequence[Unit]) -> None:
-    """Moves a stem's rectifier behind the max-pool that alone reads it.
-
-    The two commute, for the rectifier never falls, and behind the pool there is a quarter of the
-    pixels: at a stem's size that is several per cent of a training step.
-    """
-    for pool in units:
-        source = pool.inputs[0].unit
-        readers = [unit for unit in units for port in unit.inputs if port.unit == source]
-        block = pool.block
-        fused = len(pool.inputs) > 1 or (
-            block is not None and (block.fuse_activation != "none" or block.combine != "sum")
-        )
-        if pool.kind != "block" or not pool.part.commutes_with_rectifier:
-            continue
-        if source == IMAGE or len(readers) > 1 or fused:
-            continue
-        stem, after = body[source], body[pool.name]
-        assert isinstance(stem, FusedBlock) and isinstance(after, FusedBlock)
-        layers = stem.copies[-1]
-        if isinstance(layers, nn.Sequential) and isinstance(layers[-1], nn.ReLU | nn.ReLU6):
-            after.copies.append(layers.pop(-1))
-
-
-def _per_channel(values: tuple[float, float, float]) -> Tensor:
-    return torch.tensor(values).reshape(1, 3, 1, 1)

@@ -10,34 +10,13 @@ from torch.nn import functional as F
 
 from nas.genome.network import BatchNorm
 from nas.genome.part import Activation
-from nas.models.convolutions import Depthwise, Pointwise
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "swish": nn.SiLU,
-    "hard_swish": nn.Hardswish,
-    "hard_sigmoid": nn.Hardsigmoid,
-}
-
-
-def activation(name: Activation) -> nn.Module:
-    """The module of an activation's name.
-
-    In place only where the gradient is made from the output: for the others torch would first
-    copy the input.
-    """
-    if name == "none":
-        return nn.Identity()
-    if name == "sigmoid":
-        return nn.Sigmoid()
-    return _ACTIVATIONS[name](inplace=name in ("relu", "relu6"))
+from nas.models.activations import activation
 
 
 class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, activation; symmetric padding.
 
-    Input ``(N, in_channels, H, W)``, output ``(N, channels, ceil(H / stride), ceil(W / stride))``
+    Input `(N, in_channels, H, W)`, output `(N, channels, ceil(H / stride), ceil(W / stride))`
     for odd kernels.
     """
 
@@ -52,16 +31,10 @@ class ConvNorm(nn.Sequential):
         dilation: int = 1,
         groups: int = 1,
     ) -> None:
-        conv: nn.Conv2d
-        if groups == in_channels == channels:
-            conv = Depthwise(channels, kernel, stride, dilation)
-        elif kernel == stride == groups == 1:
-            conv = Pointwise(in_channels, channels)
-        else:
-            padding = dilation * (kernel - 1) // 2
-            conv = nn.Conv2d(
-                in_channels, channels, kernel, stride, padding, dilation, groups, bias=False
-            )
+        padding = dilation * (kernel - 1) // 2
+        conv = nn.Conv2d(
+            in_channels, channels, kernel, stride, padding, dilation, groups, bias=False
+        )
         layers: list[nn.Module] = [conv, batch_norm(channels, norm)]
         if act != "none":
             layers.append(activation(act))
@@ -69,18 +42,20 @@ class ConvNorm(nn.Sequential):
 
 
 def batch_norm(channels: int, norm: BatchNorm) -> nn.BatchNorm2d:
-    """Batch norm over ``channels`` with the genome's constants."""
+    """Makes a batch norm over `channels` with the genome's constants."""
     return nn.BatchNorm2d(channels, eps=norm.eps, momentum=norm.momentum)
 
 
 def max_pool_same(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Max pooling padded as TensorFlow's SAME: the odd pixel of padding at the bottom and right.
+    """Pools with TensorFlow's padding SAME: its odd pixel is at the bottom and the right.
 
     Args:
-        x: ``(N, C, S, S)``.
+        x: `(N, C, S, S)`.
+        kernel: side of a window in pixels.
+        stride: pixels between windows.
 
     Returns:
-        ``(N, C, ceil(S / stride), ceil(S / stride))``.
+        `(N, C, ceil(S / stride), ceil(S / stride))`.
     """
     size = x.shape[-1]
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)

@@ -1,4 +1,4 @@
-"""What a search knows of a candidate before any training: what it counts, its time by a table."""
+"""What a search computes of a candidate before any training: counts, and its time by a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.changes import differences, short
-from nas.cost import LatencyTable, Table, profile, read_table
+from nas.cost import LatencyTable, profile, read_table
 from nas.errors import RunError
 from nas.files import write_text
 from nas.genome import Genome
@@ -29,13 +29,14 @@ class GenomeCosts:
     """
 
     classes: int
-    table: Table | None = None
+    table: LatencyTable | None = None
 
     def __call__(self, genome: Genome) -> Mapping[str, float]:
+        """Returns a genome's costs by name."""
         return profile(genome, num_classes=self.classes, latency=self.table).costs()
 
     def check(self, space: Space, seed: int) -> None:
-        """Refuses a table that lacks units of a space, as far as draws can tell.
+        """Refuses a table that lacks operators of a space, as far as draws can tell.
 
         Raises:
             ConfigError: names the first, and says how many.
@@ -45,7 +46,7 @@ class GenomeCosts:
             self.table.cover((space.sample(rng) for _ in range(DRAWS)), self.classes)
 
     def keep(self, run: Run) -> None:
-        """Keeps the table beside the run's rows, whose times come from it; it may only grow.
+        """Keeps the table beside the run's rows, whose times come from it.
 
         Raises:
             RunError: it says something else than when the run began; names the entry.
@@ -54,9 +55,9 @@ class GenomeCosts:
             return
         path = run.path / "latency_table.json"
         if path.is_file():
-            found = _change(read_table(path), self.table)
-            if found:
-                field, then, now = found
+            change = _change(read_table(path), self.table)
+            if change:
+                field, then, now = change
                 raise RunError(
                     f"{run.path}: {field} of the latency table was {short(then)} when this run "
                     f"began and is now {short(now)}; restore it, or start a new run"
@@ -64,12 +65,10 @@ class GenomeCosts:
         write_text(path, self.table.model_dump_json(indent=1) + "\n")
 
 
-def _change(before: Table, now: Table) -> tuple[str, Any, Any] | None:
-    """The first field of a run's table that says something else now: what it is of, then times."""
-    for field in ("version", "device", "runtime", "threads", "precision"):
+def _change(before: LatencyTable, now: LatencyTable) -> tuple[str, Any, Any] | None:
+    """Returns the first field of a run's table that changed: its conditions, then its times."""
+    for field in ("device", "runtime", "threads", "precision"):
         was, is_now = getattr(before, field), getattr(now, field)
         if was != is_now:
             return field, was, is_now
-    if isinstance(before, LatencyTable) and isinstance(now, LatencyTable):
-        return next(differences(before.model_dump(), now.without_new(before)), None)
     return next(differences(before.model_dump(), now.model_dump()), None)

@@ -15,11 +15,11 @@ from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
 
 PATIENCE, STEPS = 300, 3000
-"""A walk to an extreme ends after so many steps without progress, or in all."""
+"""Steps without progress, and in all, after which a walk to an extreme ends."""
 
 
 class _Bound(NamedTuple):
-    """What a setting asks of a cost: to be at most a limit, or to be a target's."""
+    """A setting's demand on a cost: to be at most a limit, or to be a target."""
 
     setting: str
     cost: str
@@ -37,7 +37,10 @@ def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: 
     nearest of them towards it.
 
     Args:
+        objective: with limits, and perhaps a target.
+        space: of the candidates.
         costs: of a candidate; names that they lack are refused elsewhere.
+        seed: of the draws.
 
     Returns:
         A line for each value that no draw reaches, but the walk does.
@@ -47,10 +50,12 @@ def check_reach(objective: ObjectiveSettings, space: Space, costs: Costs, seed: 
     """
     rng = random.Random(seed)
     bounds, drawn = _bounds(objective), list[tuple[Code, dict[str, float]]]()
-    while len(drawn) < DRAWS and not all(_met(bound, drawn) for bound in bounds):
+    while len(drawn) < DRAWS and not all(_is_reached(bound, drawn) for bound in bounds):
         code = space.sample_code(rng)
         drawn.append((code, dict(costs(space.decode(code)))))
-    return [_walk(bound, drawn, space, costs, rng) for bound in bounds if not _met(bound, drawn)]
+    return [
+        _walk(bound, drawn, space, costs, rng) for bound in bounds if not _is_reached(bound, drawn)
+    ]
 
 
 def _bounds(objective: ObjectiveSettings) -> list[_Bound]:
@@ -62,8 +67,8 @@ def _bounds(objective: ObjectiveSettings) -> list[_Bound]:
     return bounds
 
 
-def _met(bound: _Bound, drawn: list[tuple[Code, dict[str, float]]]) -> bool:
-    values = [known[bound.cost] for _, known in drawn if bound.cost in known]
+def _is_reached(bound: _Bound, drawn: list[tuple[Code, dict[str, float]]]) -> bool:
+    values = [costs[bound.cost] for _, costs in drawn if bound.cost in costs]
     unknown = bool(drawn) and not values  # a metric, which only training tells
     return unknown or (bool(values) and bound.reached(min(values), max(values)))
 
@@ -80,11 +85,11 @@ def _walk(
     Raises:
         ConfigError: it isn't reached.
     """
-    values = sorted(known[bound.cost] for _, known in drawn)
+    values = sorted(of_one[bound.cost] for _, of_one in drawn)
     below = bound.value < values[0]
     nearer: Callable[..., tuple[Code, dict[str, float]]] = min if below else max
-    code, known = nearer(drawn, key=lambda one: one[1][bound.cost])
-    best, still = known[bound.cost], 0
+    code, of_one = nearer(drawn, key=lambda one: one[1][bound.cost])
+    best, still = of_one[bound.cost], 0
     for _ in range(STEPS):
         if still >= PATIENCE or bound.reached(min(best, values[0]), max(best, values[-1])):
             break
@@ -104,11 +109,11 @@ def _walk(
 
 
 def _refusal(bound: _Bound, values: list[float], best: float, below: bool) -> str:
-    low, high, least, asked = (
+    low, high, least, demand = (
         cost_text(bound.cost, value) for value in (values[0], values[-1], best, bound.value)
     )
     return (
-        f"{bound.setting}: {bound.cost} {'at most ' if not bound.exact else ''}{asked} is out of "
+        f"{bound.setting}: {bound.cost} {'at most ' if not bound.exact else ''}{demand} is out of "
         f"reach: {len(values)} uniform draws of the space have {low} to {high}, and the "
         f"{'least' if below else 'most'} that a walk from there found is {least}; "
         "name a value within, or another space"

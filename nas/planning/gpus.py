@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 
-from nas.config import SearchConfig, load_run
+from nas.config.loading import load_run
+from nas.config.schema import SearchConfig
 from nas.executors.gpu_share import fit_to_gpus, largest
 from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.runs.folder import Run
-from nas.study.study import Costs
+from nas.study.proposals import Costs
 from nas.ui.console import console
 from proxies.base import Proxy
 from search_spaces.base import DetectorSpace
@@ -20,7 +21,10 @@ def on_gpus(
     """Puts numbers in the place of `gpus_per_worker: auto`: a begun run's own, or measured ones.
 
     Args:
+        config: of the search.
+        run: begun or not.
         proxy: what a trial is.
+        space: of the candidates.
         costs: of a candidate; the one of most multiply-adds is measured.
 
     Raises:

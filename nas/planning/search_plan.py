@@ -1,22 +1,20 @@
-"""What `nas search --dry-run` says: what the space's networks cost, what limits leave, the plan."""
+"""What `nas search --dry-run` shows: costs of the space's networks, what limits leave, the plan."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
 import numpy as np
 from rich.table import Table
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.planning.costs import DRAWS
 from nas.report.formatting import cost_text, objective_text, time_text
-from nas.study.budget import TIMED, Forecast, Plan
+from nas.study.budget import TIMED, Budget, Plan
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
 from nas.study.stopping import StopperSettings, make_stopper
-from nas.study.study import Budget
 from nas.ui.console import console
 from proxies.base import Proxy
 from search_spaces.base import DetectorSpace
@@ -65,7 +63,7 @@ def _rows(config: SearchConfig, space: DetectorSpace, proxy: Proxy, left: str) -
 
 
 def costs_table(costs: Sequence[Mapping[str, float]]) -> Table:
-    """The percentiles of each cost."""
+    """Returns the percentiles of each cost."""
     title = f"what the space's networks cost: percentiles of {len(costs)} uniform draws"
     table = Table(title=title, title_justify="left")
     table.add_column("cost")
@@ -78,7 +76,7 @@ def costs_table(costs: Sequence[Mapping[str, float]]) -> Table:
 
 
 def limits_text(costs: Sequence[Mapping[str, float]], objective: ObjectiveSettings) -> str:
-    """Which share of the draws the limits leave, together and, where there are several, each."""
+    """Returns the share of draws that the limits leave, together and, if several, each."""
     if not objective.limits:
         return "all: there are none"
     over = [objective.violations(cost) for cost in costs]
@@ -92,7 +90,7 @@ def limits_text(costs: Sequence[Mapping[str, float]], objective: ObjectiveSettin
 
 
 def stopping_text(stopping: StopperSettings | None) -> str:
-    """When trials may be stopped: ``after epochs 1, 3; one in 3 goes on``, or ``none``."""
+    """Says when trials may be stopped: `after epochs 1, 3; one in 3 goes on`, or `none`."""
     if stopping is None:
         return "none"
     epochs = "epochs" if len(stopping.rungs) > 1 else "epoch"
@@ -108,7 +106,7 @@ def share_interval(hits: int, draws: int) -> tuple[float, float]:
 
 
 def budget_text(config: SearchConfig) -> str:
-    """The budget as one says it: ``120 trials``, or ``8h, of which 3 h 12 min stay for …``."""
+    """Returns the budget in words: `120 trials`, or `8h, of which 3 h 12 min stay for …`."""
     plan = plan_of(config)
     if not plan.is_timed:
         return f"{plan.trials:g} trials"
@@ -117,23 +115,8 @@ def budget_text(config: SearchConfig) -> str:
 
 
 def plan_of(config: SearchConfig) -> Plan:
-    """What a config's budget has to pay for."""
-    return Budget.parse(config.budget).plan(
-        config.retrain_share, config.control, config.finalists, config.compute.at_once
-    )
-
-
-def forecast_text(forecast: Forecast, now: datetime) -> str:
-    """``118 trials, then a re-evaluation of 24 min, over at 17:45; 3 h 12 min stay …``."""
-    look = f", then a re-evaluation of {time_text(forecast.look)}" if forecast.look else ""
-    kept = f"; {time_text(forecast.retrain)} stay for retraining" if forecast.retrain else ""
-    return f"{forecast.trials} trials{look}, {over_text(forecast, now)}{kept}"
-
-
-def over_text(forecast: Forecast, now: datetime) -> str:
-    """When all is over, by the clock on the wall: ``over at 17:45``; another day is named."""
-    end = now + timedelta(seconds=forecast.left)
-    return f"over at {end:%H:%M}" if end.date() == now.date() else f"over at {end:%d %b, %H:%M}"
+    """Returns what a config's budget has to pay for."""
+    return Budget.parse(config.budget).plan(config.study_settings, config.compute.at_once)
 
 
 def _share(hits: int, draws: int) -> str:

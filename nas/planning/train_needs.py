@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nas.data.cache import cache_bytes, cache_path
 from nas.errors import ConfigError
-from nas.planning.train_probe import GB, Probe, Training, measure
+from nas.planning.train_probe import GB, PlannedTraining, Probe, measure
 from nas.report.formatting import time_text
 from nas.ui.console import console
 
@@ -19,7 +19,7 @@ CHECKPOINTS = 3
 """On the disk at once: the last one, the one before it, and the one being written."""
 
 
-def dry_run(training: Training) -> None:
+def dry_run(training: PlannedTraining) -> None:
     """Measures one micro-batch, and prints what the whole training takes.
 
     Raises:
@@ -43,8 +43,8 @@ def dry_run(training: Training) -> None:
         raise ConfigError("; ".join(lacking))
 
 
-def memory_text(training: Training, probe: Probe) -> str:
-    """Memory measured, and extrapolated to the images that a process holds at once."""
+def memory_text(training: PlannedTraining, probe: Probe) -> str:
+    """Returns memory as measured, and extrapolated to the images that a process holds at once."""
     text, at_once = (
         f"{probe.peak / GB:.2f} GB measured with {probe.images} images",
         training.at_once,
@@ -54,8 +54,8 @@ def memory_text(training: Training, probe: Probe) -> str:
     return f"{text}; {probe.room / GB:.1f} GB can be had"
 
 
-def time_rows(training: Training, probe: Probe, now: datetime) -> dict[str, str]:
-    """Seconds of a step, and of everything; says what was measured and what is extrapolated."""
+def time_rows(training: PlannedTraining, probe: Probe, now: datetime) -> dict[str, str]:
+    """Returns the times of a step and of everything, as measured and as extrapolated."""
     recipe, decodes = training.recipe, training.config.data.pixels == "decode"
     ready, compute = probe.augment, probe.update / probe.images
     # Batches decoded anew are prepared while the one before them is trained on.
@@ -81,8 +81,8 @@ def time_rows(training: Training, probe: Probe, now: datetime) -> dict[str, str]
     return rows | {"all of it": f"{_long(whole)}; begun now, it is over {_end(now, whole)}"}
 
 
-def disk_needs(training: Training) -> list[tuple[str, int, Path]]:
-    """What is still to be written: its name, its bytes, and the folder."""
+def disk_needs(training: PlannedTraining) -> list[tuple[str, int, Path]]:
+    """Returns what is still to be written: its name, its bytes, and the folder."""
     source, data = training.model.genome.input, training.config.data
     needs = [("checkpoints", CHECKPOINTS * training.state.kept, training.folder)]
     larger = source.size * training.recipe.oversample
@@ -96,8 +96,8 @@ def disk_needs(training: Training) -> list[tuple[str, int, Path]]:
     return needs
 
 
-def lacking_memory(training: Training, probe: Probe) -> list[str]:
-    """One sentence where the images held at once don't fit, with how many would."""
+def lacking_memory(training: PlannedTraining, probe: Probe) -> list[str]:
+    """Returns a sentence where the images held at once don't fit, with how many would."""
     at_once = training.at_once
     needed = probe.memory(at_once)
     if needed <= probe.room:
@@ -111,8 +111,8 @@ def lacking_memory(training: Training, probe: Probe) -> list[str]:
     ]
 
 
-def lacking_disk(training: Training) -> list[str]:
-    """One sentence for each disk on which there is too little room."""
+def lacking_disk(training: PlannedTraining) -> list[str]:
+    """Returns a sentence for each disk on which there is too little room."""
     disks: dict[int, list[tuple[str, int, Path]]] = {}
     for need in disk_needs(training):
         disks.setdefault(os.stat(_existing(need[2])).st_dev, []).append(need)
@@ -136,13 +136,13 @@ def _free(folder: Path) -> int:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Returns the folder, or the nearest one above it that is there."""
     absolute = folder.expanduser().absolute()
     return next(path for path in (absolute, *absolute.parents) if path.is_dir())
 
 
 def _long(seconds: float) -> str:
-    """A time as one reads it, of days too: ``12 min``, ``3 h 05 min``, ``41 days``."""
+    """Returns a time in words, of days too: `12 min`, `3 h 05 min`, `41 days`."""
     return time_text(seconds) if seconds < 72 * 3600 else f"{seconds / 86400:,.0f} days"
 
 

@@ -1,4 +1,4 @@
-"""What a training says before it begins: its plan, the recipe's numbers in full."""
+"""What a training shows before it begins: its plan, the recipe's numbers in full."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from rich.table import Table
 
-from nas.config import TrainConfig
+from nas.config.schema import TrainConfig
 from nas.cost import profile
 from nas.data.batches import steps_an_epoch
 from nas.data.coco import Split
@@ -20,9 +20,9 @@ from nas.ui.console import console
 
 
 def device_of(config: TrainConfig) -> str:
-    """``cuda`` where there is one that may be used, else ``cpu``."""
-    wanted = config.compute.gpus_per_worker != 0
-    return "cuda" if wanted and torch.cuda.is_available() else "cpu"
+    """Returns `cuda` where there is one that may be used, else `cpu`."""
+    may_use = config.compute.gpus_per_worker != 0
+    return "cuda" if may_use and torch.cuda.is_available() else "cpu"
 
 
 def check_device(config: TrainConfig) -> None:
@@ -54,8 +54,8 @@ def show_plan(config: TrainConfig, genome: Genome, split: Split, val: Split) -> 
 
 
 def plan_rows(config: TrainConfig, genome: Genome, split: Split, val: Split) -> Mapping[str, str]:
-    """The plan as names and texts."""
-    recipe, known = config.recipe, RECIPES.get(config.recipe.base)
+    """Returns the plan as names and texts."""
+    recipe, published = config.recipe, RECIPES.get(config.recipe.base)
     cost = profile(genome, num_classes=1 + len(split.categories))
     images, steps = shown_images(split, recipe), epoch_steps(split, recipe)
     rows = {
@@ -64,7 +64,7 @@ def plan_rows(config: TrainConfig, genome: Genome, split: Split, val: Split) -> 
         "input": f"{genome.input.size} px, {genome.input.resize}",
         "images": f"{len(split):,} to train on, {len(val):,} to judge on, "
         f"{len(split.categories)} classes",
-        "recipe": recipe.base + (f": {known.source}" if known else ""),
+        "recipe": recipe.base + (f": {published.source}" if published else ""),
         "length": f"{recipe.epochs} epochs of {steps:,} steps: {recipe.epochs * steps:,} steps"
         f"{_rest(images, recipe)}{_empty(split, images)}",
         "batch": f"{recipe.batch_size} images" + _micro(recipe),
@@ -80,26 +80,26 @@ def plan_rows(config: TrainConfig, genome: Genome, split: Split, val: Split) -> 
         "average of weights": average_text(recipe),
         "computed in": f"{recipe.precision} on {device_of(config)}",
     }
-    if known is not None and known.missing:
-        rows["not as there"] = known.missing
+    if published is not None and published.missing:
+        rows["not as there"] = published.missing
     choices = choices_text(recipe)
     return rows | ({"sources disagree": choices} if choices else {})
 
 
 def shown_images(split: Split, recipe: RecipeSettings) -> int:
-    """How many images an epoch chooses from."""
+    """Returns how many images an epoch chooses from."""
     if recipe.empty_images:
         return len(split)
     return sum(not image.crowd.all() for image in split.images)
 
 
 def epoch_steps(split: Split, recipe: RecipeSettings) -> int:
-    """Updates of an epoch."""
+    """Returns the updates of an epoch."""
     return steps_an_epoch(shown_images(split, recipe), recipe.batch_size, recipe.last_batch)
 
 
 def optimizer_text(recipe: RecipeSettings) -> str:
-    """The optimiser with its numbers."""
+    """Returns the optimiser with its numbers."""
     name = "SGD" if recipe.optimizer == "sgd" else "AdamW"
     betas = "" if name == "SGD" else f" and {recipe.beta2:g}"
     on = "kernels only" if recipe.decay_on == "kernels" else "all weights"
@@ -111,7 +111,7 @@ def optimizer_text(recipe: RecipeSettings) -> str:
 
 
 def rate_text(recipe: RecipeSettings, steps: int) -> str:
-    """The learning rate's course: peak, warm-up, decays in epochs and steps."""
+    """Returns the learning rate's course: peak, warm-up, decays in epochs and steps."""
     parts = [f"{recipe.scaled_lr:g}"]
     if recipe.lr_batch and recipe.lr_batch != recipe.batch_size:
         parts[0] += f" ({recipe.lr:g} for batches of {recipe.lr_batch}, scaled to this one)"
@@ -146,7 +146,7 @@ def average_text(recipe: RecipeSettings) -> str:
 
 
 def augmentation_text(recipe: RecipeSettings) -> str:
-    """What is changed in images, in order."""
+    """Returns what is changed in images, in order."""
     parts = ["crop around a box (IoU)"] if recipe.iou_crop else []
     if recipe.augment_by_passes:
         parts.append(f"as strong as {recipe.epochs} passes over the data ask for")
@@ -162,14 +162,14 @@ def augmentation_text(recipe: RecipeSettings) -> str:
 
 
 def choices_text(recipe: RecipeSettings) -> str:
-    """Which source each number has on which sources disagree; not for what was set otherwise."""
-    known = RECIPES.get(recipe.base)
-    if known is None:
+    """Returns the source of each number that sources disagree on; not of what was set otherwise."""
+    published = RECIPES.get(recipe.base)
+    if published is None:
         return ""
     lines = []
-    for name, choice in known.choices.items():
+    for name, choice in published.choices.items():
         default = RecipeSettings.model_fields[name].default
-        if getattr(recipe, name) == known.numbers.get(name, default):
+        if getattr(recipe, name) == published.numbers.get(name, default):
             lines.append(f"{name} {_short(getattr(recipe, name))}: {choice}")
     return "\n".join(lines)
 
@@ -186,7 +186,7 @@ def _micro(recipe: RecipeSettings) -> str:
 
 
 def _rest(images: int, recipe: RecipeSettings) -> str:
-    """What becomes of the images that don't fill a batch."""
+    """Says what becomes of the images that don't fill a batch."""
     rest = images % recipe.batch_size
     if not rest or images < recipe.batch_size:
         return ""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from nas import environment
-from nas.config import TrainConfig
+from nas.config.schema import TrainConfig
 from nas.data.batches import Batch
 from nas.data.cache import refuse_if_none
 from nas.data.coco import Split
@@ -41,12 +41,13 @@ USED = 0.7
 
 
 @dataclass(frozen=True)
-class Training:
+class PlannedTraining:
     """A training that hasn't begun.
 
     Attributes:
         model: before its first step.
-        split, val: what it is trained and judged on.
+        split: what it is trained on.
+        val: what it is judged on.
         folder: of the run; needn't be there.
         processes: that share each batch.
     """
@@ -60,37 +61,37 @@ class Training:
 
     @property
     def recipe(self) -> RecipeSettings:
-        """All numbers."""
+        """Returns all numbers of the training."""
         return self.config.recipe
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Returns where it runs."""
         return torch.device(device_of(self.config))
 
     @property
     def share(self) -> int:
-        """Images of a batch that a process trains on."""
+        """Returns how many images of a batch a process trains on."""
         return max(1, self.recipe.batch_size // self.processes)
 
     @property
     def at_once(self) -> int:
-        """Images that a process holds at once."""
+        """Returns how many images a process holds at once."""
         return min(self.share, self.recipe.micro_batch or self.share)
 
     @property
     def steps(self) -> int:
-        """Updates of an epoch."""
+        """Returns the updates of an epoch."""
         return epoch_steps(self.split, self.recipe)
 
     @property
     def state(self) -> StateBytes:
-        """Bytes that don't depend on the batch."""
+        """Returns the bytes that don't depend on the batch."""
         return state_bytes(self.model, self.recipe)
 
     @property
     def uncached(self) -> list[Split]:
-        """Parts whose pixels the cache is still to be given."""
+        """Returns the parts whose pixels aren't in the cache yet."""
         data = self.config.data
         if data.pixels == "decode":
             return []
@@ -101,14 +102,17 @@ class Training:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured.
+    """Measurements of one micro-batch.
 
     Attributes:
-        images: of the micro-batch; updates: how many were timed.
+        images: of the micro-batch.
+        updates: how many were timed.
         update: seconds of one: forward, backward and update.
-        decode, augment: seconds of an image; decoding as many at once as for a cache.
+        decode: seconds of an image, as many at once as for a cache.
+        augment: seconds of an image.
         detect: seconds of an image, without a trained model's many boxes.
-        before: bytes taken when it began; peak: the most while it ran.
+        before: bytes in use when it began.
+        peak: most bytes in use while it ran.
         activations: bytes of an image among these.
         room: bytes that the training can have, what is taken already included.
     """
@@ -125,11 +129,11 @@ class Probe:
     room: int
 
     def memory(self, images: int) -> float:
-        """Bytes for so many images at once: activations grow with them, the rest doesn't."""
+        """Returns the bytes of so many images at once, of which activations grow with them."""
         return self.peak + self.activations * (images - self.images)
 
 
-def measure(training: Training) -> Probe:
+def measure(training: PlannedTraining) -> Probe:
     """Sends a micro-batch of the training part through everything, on the training's device.
 
     Raises:
@@ -164,14 +168,14 @@ def measure(training: Training) -> Probe:
 
 
 def _spare(device: torch.device) -> int:
-    """Bytes that could still be taken, on the device or else in the machine's memory."""
+    """Returns the bytes that are free on the device or else in the machine's memory."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return environment.free_memory_bytes()
 
 
-def _fitting(training: Training, spare: int) -> int:
-    """Images of the micro-batch: as many as the training holds at once, where they fit by count."""
+def _fitting(training: PlannedTraining, spare: int) -> int:
+    """Returns the images of the micro-batch: as many as the training holds at once, if they fit."""
     model, state = training.model, training.state
     bytes_each = {"bf16": 2, "fp16": 2, "fp64": 8}.get(training.recipe.precision, 4)
     each = activation_bytes(model.genome, model.num_classes, 2) / 2 * bytes_each / 4
@@ -182,13 +186,13 @@ def _fitting(training: Training, spare: int) -> int:
             f"{spare / GB:.1f} GB can be had: take a smaller scale.input_size or scale.width, or "
             "a larger machine"
         )
-    wanted = training.at_once if training.device.type == "cuda" else ON_PROCESSOR
+    images = training.at_once if training.device.type == "cuda" else ON_PROCESSOR
     fit = int(USED * (spare - state_needs) / max(each, 1))
-    return max(2, min(wanted, training.at_once, fit))
+    return max(2, min(images, training.at_once, fit))
 
 
-def _micro_batch(training: Training, images: int) -> tuple[Batch, float, float]:
-    """A batch as the training would see it, with seconds of decoding and augmenting an image."""
+def _micro_batch(training: PlannedTraining, images: int) -> tuple[Batch, float, float]:
+    """Returns a batch as the training would see it, and seconds to decode and augment an image."""
     source = training.model.genome.input
     boxed = np.flatnonzero([not image.crowd.all() for image in training.split.images])
     count = max(SAMPLE, images)
@@ -210,7 +214,7 @@ def _micro_batch(training: Training, images: int) -> tuple[Batch, float, float]:
 
 
 class _Repeated:
-    """One micro-batch, handed over again and again; notes how long each update took."""
+    """One micro-batch, given again and again, and how long each update took."""
 
     def __init__(self, batch: Batch, device: torch.device) -> None:
         self.batch, self.device = batch, device
@@ -220,19 +224,19 @@ class _Repeated:
         return 1
 
     def epoch(self, number: int, start_step: int = 0) -> Iterator[Batch]:
-        """The micro-batch."""
+        """Yields the micro-batch."""
         self.started = time.perf_counter()
         yield self.batch
 
     def note(self, step: int, lr: float, loss: float) -> None:
-        """After each update."""
+        """Notes the seconds of an update."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def _updates(training: Training, batch: Batch) -> list[float]:
-    """Seconds of each update; the first one also warms up."""
+def _updates(training: PlannedTraining, batch: Batch) -> list[float]:
+    """Returns the seconds of each update; the first one also warms up."""
     recipe, repeated = training.recipe, _Repeated(batch, training.device)
     changes = {
         "epochs": 3,

@@ -45,7 +45,7 @@ def leaderboard(result: Result, count: int = 10) -> Table:
     costs = [name for name in costs if name != "bits"]
     roomy = len(costs) < 3
     title = f"best of {len(result.trials)} trials"
-    title += f" and {len(result.earlier)} earlier ones" if result.earlier else ""
+    title += f" and {len(result.warm_start)} earlier ones" if result.warm_start else ""
     table = Table(
         title=title,
         title_justify="left",
@@ -78,7 +78,7 @@ def ranking(result: Result) -> list[tuple[Record, Finalist | None]]:
     ranked: dict[str, tuple[Record, Finalist | None]] = {}
     for finalist in result.finalists:
         ranked.setdefault(finalist.record.key, (finalist.record, finalist))
-    scored = [row for row in (*result.trials, *result.earlier) if row.is_scored]
+    scored = [row for row in (*result.trials, *result.warm_start) if row.is_scored]
     for row in sorted(scored, key=lambda row: (-result.objective.score(row), row.number)):
         ranked.setdefault(row.key, (row, None))
     return list(ranked.values())

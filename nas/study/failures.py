@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from nas.errors import RunError
 
 if TYPE_CHECKING:
-    from nas.study.history import Ledger
+    from nas.study.history import History
 
 
 class FailureKind(enum.StrEnum):
@@ -33,15 +33,15 @@ class FailureRule:
         retries: how often the trial is asked again.
         alone: whether it is asked again alone on its device.
         charged: whether the failed trial costs budget.
-        told: what the controller hears in the end: "infeasible", "worst" (the worst reward seen)
-            or "withdrawn" (nothing).
+        reported_as: what the controller is told in the end: "infeasible", "worst" (the worst
+            reward so far) or "withdrawn" (nothing).
         setting: the setting to change when too many trials fail in this way.
     """
 
     retries: int
     alone: bool
     charged: bool
-    told: Literal["infeasible", "worst", "withdrawn"]
+    reported_as: Literal["infeasible", "worst", "withdrawn"]
     setting: str
 
 
@@ -65,19 +65,29 @@ class Failure:
     message: str
 
 
-BARREN = 1000
+INFEASIBLE_STREAK = 1000
 """Infeasible proposals in a row that end a run."""
 
 
-def check_failures(ledger: Ledger, most: float) -> None:
-    """Raises a RunError if more than this share of the trials failed, naming what to change."""
-    failed, finished = ledger.failed, ledger.finished
+def check_failures(history: History, most: float) -> None:
+    """Checks that enough trials succeed.
+
+    Nothing is refused before ten trials have finished, or five that all failed.
+
+    Args:
+        history: the run's.
+        most: the share of failed trials that is accepted.
+
+    Raises:
+        RunError: if more of them failed, naming the setting to change.
+    """
+    failed, finished = history.failed, history.finished
     enough = finished >= 10 or (finished >= 5 and failed.total() == finished)
     if not enough or failed.total() / finished <= most:
         return
     kind, count = failed.most_common(1)[0]
     trials: dict[str, list[int]] = {}
-    for record in ledger.records.values():
+    for record in history.records.values():
         if record.failure is not None and record.failure.kind is kind:
             trials.setdefault(record.failure.message, []).append(record.number)
     reason, numbers = max(trials.items(), key=lambda item: len(item[1]))
@@ -88,24 +98,37 @@ def check_failures(ledger: Ledger, most: float) -> None:
     )
 
 
-def check_zeros(ledger: Ledger, most: float, metric: str) -> None:
-    """Raises a RunError if more than this share of the trials has a metric of exactly 0."""
-    if ledger.finished >= 20 and ledger.zeros / ledger.finished > most:
+def check_zeros(history: History, most: float, metric: str) -> None:
+    """Checks that the proxy tells candidates apart; nothing is refused before 20 trials.
+
+    Args:
+        history: the run's.
+        most: the share of trials with a metric of exactly 0 that is accepted.
+        metric: what it is called.
+
+    Raises:
+        RunError: if there are more of them.
+    """
+    if history.finished >= 20 and history.zeros / history.finished > most:
         raise RunError(
-            f"{ledger.zeros} of {ledger.finished} trials have {metric} = 0; lengthen the proxy "
+            f"{history.zeros} of {history.finished} trials have {metric} = 0; lengthen the proxy "
             f"(the recipe's epochs), or raise study.max_zeros from {most}"
         )
 
 
-def check_barren(ledger: Ledger, last: str) -> None:
-    """Raises a RunError if nothing feasible was proposed for long.
+def check_feasible(history: History, last: str) -> None:
+    """Checks that something feasible was proposed not long ago.
 
     Args:
-        last: why the last proposal was none.
+        history: the run's.
+        last: why the last proposal was infeasible.
+
+    Raises:
+        RunError: if the last `INFEASIBLE_STREAK` proposals were all infeasible.
     """
-    if ledger.barren >= BARREN:
+    if history.infeasible_streak >= INFEASIBLE_STREAK:
         raise RunError(
-            f"{BARREN} proposals in a row were infeasible (the last: {last}); "
+            f"{INFEASIBLE_STREAK} proposals in a row were infeasible (the last: {last}); "
             "raise objective.limits, or change the space; nas search --dry-run shows what a limit "
             "leaves"
         )

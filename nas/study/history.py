@@ -16,24 +16,28 @@ from typing import Any
 from nas.controllers.base import Controller, Stop
 from nas.study.failures import RULES, FailureKind
 from nas.study.objective import ObjectiveSettings
-from nas.study.pareto import Spread
+from nas.study.pareto import FrontReward
+from nas.study.settings import StudySettings
 from nas.study.stopping import rank_among
 from nas.study.store import Store
 from nas.study.trial import Arm, Record, Status
 
 
-class Ledger:
+class History:
     """Rows by number, with the counts and indices that a study decides by.
+
+    Of several proposals of one candidate the first is the original, which holds the result; the
+    later ones are its duplicates, which share it.
 
     Attributes:
         records: every row.
         undelivered: numbers of the search whose result wasn't delivered, in order of proposal.
         charged: trials that cost budget, under way or finished, by arm.
-        told: the delivered ones among them.
+        completed: the delivered ones among them.
         finished: delivered trials that were run, whatever came of them; of these `failed` by
             kind, and `zeros` whose metric is exactly 0.
-        barren: infeasible results in a row.
-        stale: proposals since the last run that another row's result answered.
+        infeasible_streak: infeasible results in a row.
+        cached_streak: duplicates proposed since the last proposal that has to be run.
     """
 
     def __init__(
@@ -41,40 +45,43 @@ class Ledger:
         store: Store,
         controller: Controller,
         objective: ObjectiveSettings,
-        *,
-        full_arms: bool,
-        stops: bool,
+        settings: StudySettings,
     ) -> None:
         """Opens the rows of a store.
 
         Args:
-            full_arms: whether nothing crosses over from the control arm.
-            stops: whether trials are stopped early, so that the controller hears of curves.
+            store: keeps the rows.
+            controller: is told the results.
+            objective: makes rewards of them.
+            settings: say whether nothing crosses over from the control arm, and whether trials are
+                stopped early, so that the controller is told curves.
         """
         self.records: dict[int, Record] = {}
         self.undelivered: dict[int, None] = {}
         self.charged: Counter[Arm] = Counter()
         self.failed: Counter[FailureKind] = Counter()
-        self.told = self.zeros = self.finished = self.barren = self.stale = 0
-        self._store, self._controller, self._full_arms = store, controller, full_arms
-        self._objective, self._stops = objective, stops
+        self.completed = self.zeros = self.finished = 0
+        self.infeasible_streak = self.cached_streak = 0
+        self._store, self._controller, self._objective = store, controller, objective
+        self._full_arms = settings.control.is_full_arm
+        self._stops = settings.stopping is not None
         self._curves: list[tuple[float, ...]] = []
-        self._spread = Spread(1 + len(objective.axes)) if objective.spread else None
-        self._leaders: dict[str, int] = {}  # key to the row that holds its result
-        self._followers: defaultdict[int, list[int]] = defaultdict(list)
-        self._seen: defaultdict[str, set[str]] = defaultdict(set)
+        self._front = FrontReward(1 + len(objective.axes)) if objective.spread else None
+        self._originals: dict[str, int] = {}  # key to the row that holds its result
+        self._duplicates: defaultdict[int, list[int]] = defaultdict(list)  # those that wait
+        self._proposed: defaultdict[str, set[str]] = defaultdict(set)
         self._worst = math.inf
         self._sequence = 0
-        self._dirty: dict[int, Record] = {}
+        self._changed: dict[int, Record] = {}
         self._is_held = False
 
-    def seen(self, arm: Arm) -> set[str]:
+    def proposed(self, arm: Arm) -> set[str]:
         """Returns the keys that were proposed, in this arm alone if the arms are full ones."""
-        return self._seen[arm if self._full_arms else ""]
+        return self._proposed[arm if self._full_arms else ""]
 
-    def leader(self, key: str) -> Record | None:
+    def original(self, key: str) -> Record | None:
         """Returns the row that holds, or will hold, the result of a key."""
-        number = self._leaders.get(key)
+        number = self._originals.get(key)
         return None if number is None else self.records[number]
 
     def best(self, arm: Arm, count: int) -> list[Record]:
@@ -97,48 +104,43 @@ class Ledger:
         self.absorb_ask(record)
         self.touch(record)
 
-    def share(self, record: Record, leader: Record) -> None:
-        """Gives a row the result of the row that holds it, or lets it wait for that."""
-        record.cached_from, record.status = leader.number, leader.status
-        record.curve = leader.curve
-        record.costs, record.metrics, record.failure = leader.costs, leader.metrics, leader.failure
-        record.reward, record.excess = leader.reward, leader.excess
-        record.numerics, record.versions = leader.numerics, leader.versions
-        self.touch(record)
-
-    def settle(self, leader: Record) -> list[Record]:
-        """Shares a finished row's result with the rows that wait for it, and returns them."""
-        waiting = [self.records[number] for number in self._followers.pop(leader.number, [])]
+    def share(self, original: Record) -> list[Record]:
+        """Shares a finished row's result with the duplicates that wait for it; returns these."""
+        waiting = [self.records[number] for number in self._duplicates.pop(original.number, [])]
         for record in waiting:
-            record.clock = leader.clock
-            self.share(record, leader)
+            record.clock = original.clock
+            record.share(original)
+            self.touch(record)
         return waiting
 
     def deliver(self, record: Record) -> None:
-        """Tells a finished row's result, once, and gives back its budget if it costs none."""
+        """Tells the controller a finished row's result, once."""
         record.tell_seq = self._next()
+        # What was withdrawn or infeasible gives back its budget.
         if record.status in (Status.WITHDRAWN, Status.INFEASIBLE) and record.charged:
             record.charged = False
             self.charged[record.arm] -= 1
+        # Two rewards depend on what was delivered before, so they are made here, and recorded for
+        # the replay: that of a failure reported as the worst, and that of an addition to the front.
         if record.failure is not None:
-            if RULES[record.failure.kind].told == "worst":
+            if RULES[record.failure.kind].reported_as == "worst":
                 record.reward = self._worst if math.isfinite(self._worst) else 0.0
-        elif record.status is Status.DONE and self._spread is not None and self._is_heard(record):
-            record.reward = self._spread.reward(self._objective.point(record))
+        elif self._front is not None and record.status is Status.DONE and self._informs(record):
+            record.reward = self._front.reward(self._objective.point(record))
         self.touch(record)
         self.absorb_tell(record)
 
     def touch(self, record: Record) -> None:
         """Marks a row as changed."""
-        self._dirty[record.number] = record
+        self._changed[record.number] = record
 
     def flush(self) -> None:
         """Writes all changed rows in one transaction, so that the store holds whole events."""
-        if self._dirty and not self._is_held:
-            self._store.write(*self._dirty.values())
-            for record in self._dirty.values():
+        if self._changed and not self._is_held:
+            self._store.write(*self._changed.values())
+            for record in self._changed.values():
                 vars(record).pop("candidate", None)  # those of thousands would fill the memory
-            self._dirty.clear()
+            self._changed.clear()
 
     @contextmanager
     def one_commit(self) -> Iterator[None]:
@@ -152,41 +154,6 @@ class Ledger:
 
     # Events
 
-    def absorb_ask(self, record: Record) -> None:
-        """Absorbs that a row was taken up."""
-        self.records[record.number] = record
-        if record.phase == "finalist":
-            return
-        self.seen(record.arm).add(record.key)
-        if record.cached_from is None:
-            self._leaders[record.key] = record.number
-        if record.phase == "earlier":
-            return
-        self.undelivered[record.number] = None
-        self.charged[record.arm] += record.charged
-        if record.cached_from is not None and record.status is Status.ASKED:
-            self._followers[record.cached_from].append(record.number)
-        if record.cached_from is not None:
-            self.stale += 1
-        elif record.status is not Status.INFEASIBLE or record.attempts:  # it was, or will be, run
-            self.stale = 0
-        if record.source == "controller":
-            self._controller.asked(record.number, record.code)
-
-    def absorb_tell(self, record: Record) -> None:
-        """Absorbs that a row's result was delivered."""
-        if record.phase == "finalist":
-            return
-        if record.phase == "search":
-            self.undelivered.pop(record.number, None)
-            self._count(record)
-        if record.status is Status.WITHDRAWN and self._leaders.get(record.key) == record.number:
-            del self._leaders[record.key]
-            for keys in self._seen.values():
-                keys.discard(record.key)
-        if self._is_heard(record):
-            self._tell(record)
-
     def replay(self, decode: Callable[[Any], Any]) -> list[Record]:
         """Absorbs the store's recorded events in their order; returns the rows."""
         rows = self._store.records(decode)
@@ -197,18 +164,57 @@ class Ledger:
             self._sequence = sequence
         return rows
 
-    def _is_heard(self, record: Record) -> bool:
-        """Whether the controller hears of a row: never of finalists, nor across full arms."""
+    def absorb_ask(self, record: Record) -> None:
+        """Absorbs that a row was taken up."""
+        self.records[record.number] = record
+        if record.phase == "finalist":
+            return
+        # A later proposal of the same key finds the row that holds its result.
+        self.proposed(record.arm).add(record.key)
+        if record.cached_from is None:
+            self._originals[record.key] = record.number
+        if record.phase == "earlier":
+            return
+        # A proposal of this search costs budget, and its result is to be delivered.
+        self.undelivered[record.number] = None
+        self.charged[record.arm] += record.charged
+        if record.cached_from is not None:
+            self.cached_streak += 1
+            if record.status is Status.ASKED:
+                self._duplicates[record.cached_from].append(record.number)
+        elif record.status is not Status.INFEASIBLE or record.attempts:  # it was, or will be, run
+            self.cached_streak = 0
+        if record.source == "controller":
+            self._controller.asked(record.number, record.code)
+
+    def absorb_tell(self, record: Record) -> None:
+        """Absorbs that a row's result was delivered."""
+        if record.phase == "finalist":
+            return
+        if record.phase == "search":
+            self.undelivered.pop(record.number, None)
+            self._count(record)
+        # Nothing was learnt of a withdrawn candidate: it may be proposed again, as a new one.
+        if record.status is Status.WITHDRAWN and self._originals.get(record.key) == record.number:
+            del self._originals[record.key]
+            for keys in self._proposed.values():
+                keys.discard(record.key)
+        if self._informs(record):
+            self._inform_controller(record)
+
+    def _informs(self, record: Record) -> bool:
+        """Whether the controller is told a result: no finalist's, nor one across full arms."""
         return record.phase != "finalist" and not (self._full_arms and record.arm == "control")
 
-    def _tell(self, record: Record) -> None:
+    def _inform_controller(self, record: Record) -> None:
+        """Tells the controller a result, by the one of its methods that fits."""
         is_own, number, code = record.source == "controller", record.number, record.code
         reward, excess = record.reward, record.excess
         if record.status is Status.DONE and reward is not None:
             self._worst = min(self._worst, reward)
-            if self._spread is not None:
-                self._spread.absorb(self._objective.point(record))
-            if self._stops and record.curve:  # an earlier row may have none
+            if self._front is not None:
+                self._front.absorb(self._objective.point(record))
+            if self._stops and record.curve:  # a warm start's row may have none
                 self._controller.reports(code, self._take_curve(record)[0])
         if record.status is Status.STOPPED:
             self._controller.stop(number if is_own else None, Stop(code, *self._take_curve(record)))
@@ -230,11 +236,12 @@ class Ledger:
         return curve, rank_among(curve[-1], others)
 
     def _count(self, record: Record) -> None:
-        self.told += record.charged
-        infeasible = record.status is Status.INFEASIBLE
-        self.barren = self.barren + 1 if infeasible else 0
-        cut = record.status is Status.WITHDRAWN and record.failure is None  # by the clock
-        if record.cached_from is None and not infeasible and not cut:
+        """Counts a delivered row of the search, for budget and for giving up."""
+        self.completed += record.charged
+        is_infeasible = record.status is Status.INFEASIBLE
+        self.infeasible_streak = self.infeasible_streak + 1 if is_infeasible else 0
+        is_cut = record.status is Status.WITHDRAWN and record.failure is None  # by the clock
+        if record.cached_from is None and not is_infeasible and not is_cut:
             self.finished += 1
             if record.status is Status.DONE:
                 self.zeros += self._objective.quality(record.metrics) == 0.0
@@ -242,5 +249,6 @@ class Ledger:
                 self.failed[record.failure.kind] += 1
 
     def _next(self) -> int:
+        """Returns the next place in the order of events."""
         self._sequence += 1
         return self._sequence

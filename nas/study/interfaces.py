@@ -1,4 +1,4 @@
-"""What a study works with: evaluators, and the events that it tells."""
+"""What a study works with: evaluators, and the events that it lets be shown."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nas.study.trial import Metrics, Trial
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a trial was asked, reached a rung, was told, or will be retried.
+    """Something to show: a trial began, reached a rung, was completed, or will be retried.
 
     Attributes:
-        stopped: with "told", whether the trial was ended early, at the metrics of its last rung.
-        forecast: with "told", what the rest of the search is expected to take; None at first, and
-            during the second look.
+        stopped: with "completed", whether the trial was ended early, at its last rung's metrics.
+        forecast: with "completed", what the rest of the search is expected to take; None at first,
+            and during the re-evaluation of finalists.
     """
 
-    kind: Literal["asked", "rung", "told", "retry"]
+    kind: Literal["asked", "rung", "completed", "retry"]
     trial: Trial
     metrics: Metrics = field(default_factory=dict)
     failure: Failure | None = None
@@ -39,4 +39,5 @@ class Evaluator(Protocol):
     with the run), `prepare()` (called once in each worker), and `numerics` (a string).
     """
 
-    def __call__(self, candidate: Any, seed: int, /) -> Any: ...
+    def __call__(self, candidate: Any, seed: int, /) -> Any:
+        """Scores a candidate; everything random in it follows from the seed."""

@@ -13,10 +13,10 @@ from nas.settings import Settings
 from nas.study.trial import Metrics, Record
 
 WEIGHTS = {"soft": -0.07, "hard": -1.0, "absolute": -0.10}
-"""The published weight of each shape; see `Shape`."""
+"""The published weight of each shape; see `RewardShape`."""
 
 
-class Shape(Settings):
+class RewardShape(Settings):
     """How a cost T with a target T₀ weighs on the quality Q, with a weight w below 0.
 
     One search ends near its target by the kind absolute, the default; by the others it takes
@@ -47,6 +47,10 @@ class Shape(Settings):
     def reward(self, quality: float, cost: float) -> float:
         """Returns the reward of one candidate.
 
+        Args:
+            quality: Q.
+            cost: T.
+
         Raises:
             RunError: if the kind multiplies, and the quality or the cost can't be multiplied.
         """
@@ -74,14 +78,14 @@ class ObjectiveSettings(Settings):
         limits: upper limits on costs of the candidate as deployed (params, macs, ...), checked
             before any training.
         shape: weighs a cost into the reward; None leaves the metric as it is.
-        spread: tells the controller what a candidate adds to the Pareto front (`nas.study.spread`),
-            instead of its own worth; finalists are still chosen by the metric.
+        spread: tells the controller what a candidate adds to the Pareto front (`FrontReward` of
+            `nas.study.pareto`), not its own worth; finalists are still chosen by the metric.
     """
 
     maximize: str = "ap50"
     minimize: tuple[str, ...] = ()
     limits: dict[str, PositiveFloat] = Field(default_factory=dict)
-    shape: Shape | None = None
+    shape: RewardShape | None = None
     spread: bool = False
 
     @model_validator(mode="after")
@@ -97,8 +101,8 @@ class ObjectiveSettings(Settings):
 
         A setting that is off is left out, so that a run from before it was there goes on.
         """
-        told = self.model_dump(mode="json")
-        return {name: value for name, value in told.items() if value not in (None, False)}
+        fields = self.model_dump(mode="json")
+        return {name: value for name, value in fields.items() if value not in (None, False)}
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -107,6 +111,7 @@ class ObjectiveSettings(Settings):
 
     @property
     def _shaped(self) -> tuple[str, ...]:
+        """The name of the cost in the shape, if there is one."""
         return () if self.shape is None else (self.shape.cost,)
 
     @property
@@ -115,17 +120,21 @@ class ObjectiveSettings(Settings):
         return self.maximize if self.shape is None else "reward"
 
     def check(self, metrics: Metrics, costs: Metrics) -> None:
-        """Refuses names that nothing reports, as soon as a first result tells what is known.
+        """Refuses names that nothing reports, as soon as a first result shows what is reported.
+
+        Args:
+            metrics: of one candidate.
+            costs: of the same.
 
         Raises:
-            RunError: naming the setting and what is known.
+            RunError: naming the setting and the names that there are.
         """
         self.quality(metrics)
-        known = sorted(costs.keys() | metrics.keys())
-        for field, names in (("minimize", self.minimize), ("shape.cost", self._shaped)):
-            for name in names:
-                if name not in known:
-                    raise RunError(_unknown(field, name, "costs and metrics", known))
+        names = sorted(costs.keys() | metrics.keys())
+        for field, used in (("minimize", self.minimize), ("shape.cost", self._shaped)):
+            for name in used:
+                if name not in names:
+                    raise RunError(_unknown(field, name, "costs and metrics", names))
 
     def quality(self, metrics: Metrics) -> float:
         """Returns the metric to maximise.
@@ -144,7 +153,8 @@ class ObjectiveSettings(Settings):
         """Returns what a candidate is worth: the metric, or what the shape makes of it.
 
         Args:
-            metrics, costs: of one candidate, checked and finite.
+            metrics: of one candidate, checked and finite.
+            costs: of the same.
 
         Raises:
             RunError: if the shape can't take them.
@@ -167,9 +177,9 @@ class ObjectiveSettings(Settings):
 
         Others may be not a number: COCO's AP of small boxes is, where there are none.
         """
-        known = {**costs, **metrics}
+        values = {**costs, **metrics}
         used = dict.fromkeys((self.maximize, *self.axes, *self._shaped))
-        return {n: known[n] for n in used if n in known and not math.isfinite(known[n])}
+        return {n: values[n] for n in used if n in values and not math.isfinite(values[n])}
 
     def violations(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Returns, for each limit that is exceeded, by which share of it (0.1 is 10 % over).
@@ -188,13 +198,16 @@ class ObjectiveSettings(Settings):
 
     def point(self, record: Record) -> tuple[float, ...]:
         """Returns (metric, -cost, ...): the row's place, where more is better on each axis."""
-        known = {**record.costs, **record.metrics}
-        costs = (known.get(name, math.inf) for name in self.axes)
+        values = {**record.costs, **record.metrics}
+        costs = (values.get(name, math.inf) for name in self.axes)
         return (self.quality(record.metrics), *(-cost for cost in costs))
 
 
-def _unknown(field: str, name: str, kinds: str, known: Sequence[str]) -> str:
-    said = f"objective.{field} names {name!r}; known {kinds} are {', '.join(known) or 'none'}"
+def _unknown(field: str, name: str, kinds: str, names: Sequence[str]) -> str:
+    """Returns what to say of a name in a setting that nothing computes or reports."""
+    message = f"objective.{field} names {name!r}; known {kinds} are {', '.join(names) or 'none'}"
     if name != "latency_ms":
-        return said
-    return f"{said}; give a device's table: costs.latency_table=FILE, or latency=... of nas.profile"
+        return message
+    return (
+        f"{message}; give a device's table: costs.latency_table=FILE, or latency=... of nas.profile"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +22,19 @@ def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
     """
     if not points:
         return []
-    values: Any = np.asarray(points, dtype=float)
-    left = np.lexsort(-values.T[::-1])  # the best of the first axis comes first
+    values: NDArray[np.float64] = np.asarray(points, dtype=float)
+    # Lexical order, the best of the first axis first, the second axis deciding between equals, ...:
+    # a point that dominates another stands before it, so the first of those left is on the front.
+    left = np.lexsort(-values.T[::-1])
     front: list[int] = []
     while len(left):
-        # Nothing left is better than the first one: that would come before it.
         first, rest = values[left[0]], values[left]
+        # It dominates, or equals, whatever is nowhere better than it.
         worse = (rest <= first).all(axis=1)
         equal = worse & (rest == first).all(axis=1)
         equal[0] = True  # even with a NaN, which equals nothing
         front.extend(left[equal].tolist())
+        # One front point less and all that it dominates: as many rounds as the front has points.
         left = left[~(worse | equal)]
     return sorted(front)
 
@@ -52,14 +54,17 @@ def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float]) -
 
 
 def _volume(gains: NDArray[np.float64]) -> float:
-    """The volume between the origin and (N, D) points above it."""
+    """Returns the volume between the origin and (N, D) points above it."""
     if not len(gains):
         return 0.0
     if gains.shape[1] == 1:
         return float(gains.max())
+    # Slices across the last axis, the highest point first: from point n's height down to that of
+    # point n + 1, the cross-section is what the first n points cover on the other axes.
     gains = gains[np.argsort(-gains[:, -1])]
     depths = gains[:, -1] - np.append(gains[1:, -1], 0.0)
     if gains.shape[1] == 2:
+        # In two dimensions that is the running maximum of the other axis.
         return float(np.maximum.accumulate(gains[:, 0]) @ depths)
     slices = (_volume(gains[: n + 1, :-1]) * depth for n, depth in enumerate(depths) if depth > 0)
     return float(sum(slices))
@@ -68,8 +73,8 @@ def _volume(gains: NDArray[np.float64]) -> float:
 def reference_point(records: Iterable[Record], objective: ObjectiveSettings) -> tuple[float, ...]:
     """Returns what a run's hypervolume is measured from, as (metric, -cost, ...).
 
-    For the metric 0, or its worst score if that is lower. For a cost its limit; without one the
-    highest of a scored row, so that runs compare only if they are given one reference.
+    For the metric that is 0, or the worst score if that is lower; for a cost its limit, or without
+    one the highest cost of a scored row, so that runs compare only if they are given one reference.
     """
     points = [objective.point(row) for row in records if row.phase == "search" and row.is_scored]
     finite = [point for point in points if all(map(math.isfinite, point))]
@@ -89,6 +94,7 @@ def hypervolume_over_time(
 
     Args:
         records: a run's rows.
+        objective: gives the axes.
         reference: as (metric, -cost, ...); `reference_point` of these rows if None.
     """
     rows = [row for row in records if row.phase == "search" and row.tell_seq is not None]
@@ -97,6 +103,7 @@ def hypervolume_over_time(
     course, volume = [], 0.0
     for row in sorted(rows, key=lambda row: row.tell_seq or 0):
         if row.is_scored:
+            # The front of a front with one more point is that of all points so far.
             points = [*front, objective.point(row)]
             kept = pareto_front(points)
             if len(front) in kept:  # the new one is not dominated
@@ -107,11 +114,11 @@ def hypervolume_over_time(
     return course
 
 
-class Spread:
-    """Rewards a candidate by what it adds to the front of those told before it.
+class FrontReward:
+    """Rewards a candidate by what it adds to the front of those delivered before it.
 
     The reward is the additive ε-indicator of that front against the candidate (Zitzler et al.,
-    IEEE TEC 7 (2003), 117-132), in shares of the range told so far on each axis: by how much all of
+    IEEE TEC 7 (2003), 117-132), in shares of the range so far on each axis: by how much all of
     the front would have to improve to be nowhere worse than it. A candidate far from its
     neighbours on the front is worth most, one that is on it already 0, and a dominated one less.
     Front and ranges follow from earlier events, so that a replay has the same.
@@ -139,7 +146,8 @@ class Spread:
         Args:
             point: (metric, -cost, ...), more is better on each axis.
         """
-        spans = [high - low or 1.0 for low, high in self._with(point)]
+        spans = [high - low or 1.0 for low, high in self._ranges_with(point)]
+        # I(F, x) = min over f in F of the largest lead of x over f on an axis.
         leads = (
             max((own - other) / span for own, other, span in zip(point, rival, spans, strict=True))
             for rival in self._front
@@ -147,11 +155,12 @@ class Spread:
         return min(leads, default=0.0)
 
     def absorb(self, point: Sequence[float]) -> None:
-        """Absorbs that a candidate was told."""
-        self._ranges = self._with(point)
+        """Absorbs that a candidate's result was delivered."""
+        self._ranges = self._ranges_with(point)
         points = [*self._front, tuple(point)]
         self._front = [points[index] for index in pareto_front(points)]
 
-    def _with(self, point: Sequence[float]) -> list[tuple[float, float]]:
+    def _ranges_with(self, point: Sequence[float]) -> list[tuple[float, float]]:
+        """Returns the range of each axis, this point with it."""
         ranges = zip(self._ranges, point, strict=True)
         return [(min(low, value), max(high, value)) for (low, high), value in ranges]

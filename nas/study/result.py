@@ -1,4 +1,4 @@
-"""What a search found: its trials, the noisy maximum, and the best after a second look."""
+"""What a search found: its trials, the noisy maximum, and the best after re-evaluation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Result:
         best_observed: the row with the highest score: a noisy maximum, biased upwards.
         pareto: the scored rows that no other dominates in metric and costs.
         objective: what was searched for.
-        earlier: what another run had scored before this one began; such a row is no trial, but may
-            be the best, a finalist, or on the front.
+        warm_start: what another run had scored before this one began; such a row is no trial, but
+            may be the best, a finalist, or on the front.
     """
 
     trials: tuple[Record, ...]
@@ -32,7 +32,7 @@ class Result:
     best_observed: Record | None
     pareto: tuple[Record, ...]
     objective: ObjectiveSettings
-    earlier: tuple[Record, ...] = ()
+    warm_start: tuple[Record, ...] = ()
 
     def best_of(self, arm: Arm) -> Record | None:
         """Returns the best candidate that an arm chose, by the same rule as `best`."""
@@ -58,9 +58,10 @@ def result_of(records: Iterable[Record], objective: ObjectiveSettings) -> Result
         best_observed=observed,
         pareto=tuple(scored[index] for index in front),
         objective=objective,
-        earlier=tuple(row for row in first if row.phase == "earlier"),
+        warm_start=tuple(row for row in first if row.phase == "earlier"),
     )
 
 
 def _highest(scored: list[Record], objective: ObjectiveSettings) -> Record | None:
+    """Returns the row with the highest score, the first of equal ones."""
     return max(scored, key=lambda row: (objective.score(row), -row.number), default=None)

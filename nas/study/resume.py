@@ -14,11 +14,10 @@ from nas.study.failures import Failure, FailureKind
 from nas.study.objective import ObjectiveSettings
 from nas.study.proposals import Costs
 from nas.study.running import Attempts
-from nas.study.settings import ControlSettings, StudySettings
-from nas.study.stopping import StopperSettings
+from nas.study.settings import StudySettings
 from nas.study.store import Store
 from nas.study.trial import Outcome, Record, Status
-from nas.study.warm_start import earlier_rows, origin
+from nas.study.warm_start import origin, warm_start_rows
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +27,14 @@ class Identity:
     """What may not change while a run goes on.
 
     Attributes:
+        settings: the study's; of these the control arm, delivery and early stopping count.
         further: settings of data and evaluator.
     """
 
     space: Space
     controller: Controller
     objective: ObjectiveSettings
-    control: ControlSettings
     settings: StudySettings
-    stopping: StopperSettings | None
     seed: int
     further: Mapping[str, Any]
 
@@ -45,12 +43,12 @@ class Identity:
 
         What is off is left out, so that a run from before it was there goes on.
         """
-        stopping = self.stopping
+        stopping = self.settings.stopping
         return {
             "space": self.space.describe(),
             "controller": self.controller.describe(),
             "objective": self.objective.describe(),
-            "control": self.control.model_dump(),
+            "control": self.settings.control.model_dump(),
             "delivery": [self.settings.delivery, self.settings.window],
             "seed": self.seed,
             **({} if stopping is None else {"stopping": stopping.model_dump(mode="json")}),
@@ -63,6 +61,8 @@ def claim(store: Store, identity: Identity, warm_start: Path | None, costs: Cost
     """Makes a new store this run's, or checks that one with rows is.
 
     Args:
+        store: new, or with rows.
+        identity: what may not change in this run.
         warm_start: another run, whose results a new one begins with (`nas.study.warm_start`).
         costs: computes params, MACs, ... of a candidate as deployed.
 
@@ -74,18 +74,19 @@ def claim(store: Store, identity: Identity, warm_start: Path | None, costs: Cost
             results can't be used here.
     """
     before = origin(warm_start, store)
-    claimed = identity.describe(before)
-    earlier: list[Record] = []
+    settings = identity.describe(before)
+    rows: list[Record] = []
     if before is not None and store.is_empty:
-        earlier = earlier_rows(before, claimed, identity.space, identity.objective, costs)
-    store.claim(claimed)
-    return earlier
+        rows = warm_start_rows(before, settings, identity.space, identity.objective, costs)
+    # Last: a store whose warm start is refused stays new.
+    store.claim(settings)
+    return rows
 
 
 def left_open(
     rows: Iterable[Record], attempts: Attempts
 ) -> Iterator[tuple[Record, Outcome | None]]:
-    """Queues what was in flight when the driver ended, and yields results that weren't told.
+    """Queues what was in flight when the driver ended, and yields results not delivered yet.
 
     Yields:
         A row, and its outcome: a loss, if it was started too often; None if the row has one.
@@ -96,11 +97,11 @@ def left_open(
                 yield row, None
         elif row.cached_from is not None:
             continue
-        elif row.attempts == len(row.retried):
+        elif row.attempts == len(row.retried):  # no attempt was under way
             attempts.wait(row)
         elif not attempts.retry(row, FailureKind.LOST, at_once=True):
-            said = f"the driver died while it ran, in {row.attempts} attempts"
-            yield row, Outcome(failure=Failure(FailureKind.LOST, said))
+            message = f"the driver died while it ran, in {row.attempts} attempts"
+            yield row, Outcome(failure=Failure(FailureKind.LOST, message))
 
 
 def provenance(resumed: Iterable[Record], records: Iterable[Record]) -> Provenance:
@@ -118,15 +119,15 @@ def provenance(resumed: Iterable[Record], records: Iterable[Record]) -> Provenan
 class Provenance:
     """Warns when results come from other libraries or numerics than those before them."""
 
-    def __init__(self, versions: Mapping[str, str], earlier: Collection[str]) -> None:
+    def __init__(self, versions: Mapping[str, str], warm_start: Collection[str]) -> None:
         """Begins with what is recorded.
 
         Args:
             versions: of the last trial's libraries.
-            earlier: classes of numerics of the rows of a warm start.
+            warm_start: classes of numerics of the rows of a warm start.
         """
         self._versions = versions
-        self._earlier = set(earlier) - {""}
+        self._warm_start = set(warm_start) - {""}
 
     def note(self, outcome: Outcome) -> None:
         """Compares a result with those before it."""
@@ -135,10 +136,10 @@ class Provenance:
             if now != was:
                 log.warning("%s was %s earlier in this run, and is now %s", name, was, now)
         self._versions = outcome.versions or self._versions
-        if outcome.numerics and self._earlier and outcome.numerics not in self._earlier:
+        if outcome.numerics and self._warm_start and outcome.numerics not in self._warm_start:
             log.warning(
-                "trials run as %s and earlier ones as %s: the last digits may differ",
+                "trials run as %s and those of the warm start as %s: the last digits may differ",
                 outcome.numerics,
-                ", ".join(sorted(self._earlier)),
+                ", ".join(sorted(self._warm_start)),
             )
-            self._earlier.clear()
+            self._warm_start.clear()

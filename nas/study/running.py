@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nas.study.failures import RULES, FailureKind
-from nas.study.history import Ledger
+from nas.study.history import History
 from nas.study.trial import Record, Trial
 
 Allowed = Callable[[Record], bool]
@@ -20,23 +20,24 @@ class Attempts:
     """
 
     def __init__(
-        self, ledger: Ledger, clock: Callable[[], float], backoff: Sequence[float]
+        self, history: History, clock: Callable[[], float], backoff: Sequence[float]
     ) -> None:
         """Begins with nothing under way.
 
         Args:
+            history: the run's rows, in which attempts are recorded.
             clock: of the run, in seconds.
             backoff: seconds before each retry of a trial whose worker was lost.
         """
-        self._ledger, self._clock, self._backoff = ledger, clock, backoff
+        self._history, self._clock, self._backoff = history, clock, backoff
         self.curves: dict[int, list[float]] = {}
         self._waiting: list[tuple[float, int]] = []  # (when, number)
 
     def start(self, record: Record) -> Trial:
-        """Begins an attempt."""
+        """Begins an attempt of a row, and returns it as an executor gets it."""
         record.attempts += 1
         self.curves[record.number] = []
-        self._ledger.touch(record)
+        self._history.touch(record)
         return Trial(
             number=record.number,
             arm=record.arm,
@@ -54,7 +55,7 @@ class Attempts:
     def start_waiting(self, allowed: Allowed) -> Trial | None:
         """Begins an attempt of the first trial that is due, if there is one."""
         for when, number in sorted(self._waiting):
-            record = self._ledger.records[number]
+            record = self._history.records[number]
             if when <= self._clock() and allowed(record):
                 self._waiting.remove((when, number))
                 return self.start(record)
@@ -62,7 +63,7 @@ class Attempts:
 
     def idle_seconds(self, allowed: Allowed) -> float | None:
         """Returns how long until a trial is due; None if none will be."""
-        due = [when for when, number in self._waiting if allowed(self._ledger.records[number])]
+        due = [when for when, number in self._waiting if allowed(self._history.records[number])]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def wait(self, record: Record, until: float = 0.0) -> None:
@@ -71,11 +72,11 @@ class Attempts:
 
     def waiting(self) -> list[Record]:
         """Returns the queued trials."""
-        return [self._ledger.records[number] for _, number in sorted(self._waiting)]
+        return [self._history.records[number] for _, number in sorted(self._waiting)]
 
     def is_late(self, trial: Trial) -> bool:
         """Tells whether this attempt was ended, or given up, before."""
-        current = self._ledger.records[trial.number].attempts
+        current = self._history.records[trial.number].attempts
         return trial.number not in self.curves or trial.attempt != current
 
     def end(self, trial: Trial) -> None:
@@ -88,7 +89,7 @@ class Attempts:
         if used >= RULES[kind].retries:
             return False
         record.retried += (kind,)
-        self._ledger.touch(record)
+        self._history.touch(record)
         pause = 0.0
         if kind is FailureKind.LOST and self._backoff and not at_once:
             pause = self._backoff[min(used, len(self._backoff) - 1)]
@@ -98,10 +99,10 @@ class Attempts:
     def release(self) -> None:
         """Takes back what runs, to be started again as if it never had been."""
         for number in sorted(self.curves):
-            record = self._ledger.records[number]
+            record = self._history.records[number]
             record.attempts -= 1
             record.clock = self._clock()  # the time that it took is spent
-            self._ledger.touch(record)
+            self._history.touch(record)
             self.wait(record)
         self.curves.clear()
 
@@ -111,4 +112,4 @@ class Attempts:
         self._waiting = [entry for entry in self._waiting if entry[1] not in dropped]
         dropped |= self.curves.keys()
         self.curves.clear()
-        return [self._ledger.records[number] for number in sorted(dropped)]
+        return [self._history.records[number] for number in sorted(dropped)]

@@ -57,7 +57,8 @@ class Stopper(Protocol):
     settings_type: ClassVar[type[StopperSettings]]
 
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str:
+        """What a plan says of the rule."""
 
     def goes_on(self, reward: float, others: Sequence[float]) -> bool:
         """Tells whether a trial goes on from a rung.
@@ -97,6 +98,7 @@ class ASHA:
     settings_type: ClassVar[type[StopperSettings]] = StoppingSettings
 
     def __init__(self, settings: StoppingSettings) -> None:
+        """Makes the rule of these settings."""
         self.settings = settings
 
     @property
@@ -105,7 +107,7 @@ class ASHA:
         return f"one in {self.settings.eta} goes on"
 
     def goes_on(self, reward: float, others: Sequence[float]) -> bool:
-        """Tells whether a trial is among the best 1/η at a rung."""
+        """Tells whether a trial is among the best 1/η at a rung: its rank at most ⌈N/η⌉ of N."""
         count = 1 + len(others)
         better = sum(other > reward for other in others)
         return count < self.settings.eta or better < math.ceil(count / self.settings.eta)
@@ -142,14 +144,14 @@ class Rivals:
     Attributes:
         records: the run's rows.
         across: whether the arms are compared with each other.
-        told_before: whether only what was told before a trial was asked counts, so that the timing
-            of others doesn't.
+        delivered_before: whether only what was delivered before a trial was asked counts, so that
+            the timing of others doesn't.
     """
 
     records: Mapping[int, Record]
     objective: ObjectiveSettings
     across: bool
-    told_before: bool
+    delivered_before: bool
 
     def at(
         self, report: int, record: Record, in_flight: Mapping[int, Sequence[float]]
@@ -157,6 +159,8 @@ class Rivals:
         """Returns the rewards of the other trials, stopped or not, that came to a report.
 
         Args:
+            report: counted from 1.
+            record: the trial's own row.
             in_flight: the rewards that running trials have reported, by number.
         """
         others = [row for row in self.records.values() if self._competes(row, record)]
@@ -164,6 +168,7 @@ class Rivals:
         return [curve[report - 1] for curve in curves if len(curve) >= report]
 
     def _competes(self, row: Record, record: Record) -> bool:
+        """Whether a row's rewards are compared with those of a record."""
         if row.number == record.number or row.phase == "finalist" or row.cached_from is not None:
             return False
         return self.across or row.arm == record.arm
@@ -171,7 +176,8 @@ class Rivals:
     def _curve(
         self, row: Record, record: Record, in_flight: Mapping[int, Sequence[float]]
     ) -> Sequence[float]:
-        if self.told_before and not (row.tell_seq or math.inf) < record.ask_seq:
+        """Returns a row's rewards that a record may be compared with."""
+        if self.delivered_before and not (row.tell_seq or math.inf) < record.ask_seq:
             return ()
         if row.status in (Status.DONE, Status.STOPPED):
             return self.objective.curve(row)

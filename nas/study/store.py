@@ -76,11 +76,11 @@ class Store:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path | None, held: BaseFileLock | None
+        self, connection: sqlite3.Connection, path: Path | None, file_lock: BaseFileLock | None
     ) -> None:
         self.path = path
         self._connection = connection
-        self._lock = held
+        self._lock = file_lock
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
@@ -97,10 +97,10 @@ class Store:
             store._create()
             return store
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = _locked(path)
+        file_lock = _locked(path)
         try:
             connection = sqlite3.connect(path, isolation_level=None)
-            store = cls(connection, path, held)
+            store = cls(connection, path, file_lock)
             with _readable(path, connection):
                 # Before anything is written: a foreign file stays as it is.
                 empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
@@ -111,7 +111,7 @@ class Store:
                 if empty:
                     store._create()
         except BaseException:
-            held.release()
+            file_lock.release()
             raise
         return store
 
@@ -172,13 +172,13 @@ class Store:
         Raises:
             RunError: if a setting differs, naming what changed.
         """
-        given = plain(settings)
+        settings = plain(settings)
         kept = self.settings
         if not kept:
-            row = (json.dumps(given, sort_keys=True),)
+            row = (json.dumps(settings, sort_keys=True),)
             with _writing(self.path):
                 self._connection.execute("INSERT INTO meta VALUES ('settings', ?)", row)
-        elif changed := change(kept, given):
+        elif changed := change(kept, settings):
             raise RunError(f"{self.path}: {changed}; restore it, or start a new run")
 
     def write(self, *records: Record) -> None:
@@ -292,7 +292,7 @@ def find(run: Path) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """What SQLite says of text that it can't decode may hold that text."""
+    """Returns an error in one line of ASCII: SQLite's may hold the text that it can't decode."""
     return ascii(one_line(error, 120))[1:-1]
 
 
@@ -307,7 +307,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _to_json(value: Any) -> str:
-    """JSON has no NaN: numbers that are not finite become null."""
+    """Returns a value as JSON, which has no NaN: numbers that are not finite become null."""
     return to_json(value, inf_nan_mode="null").decode()
 
 
@@ -316,13 +316,13 @@ def _metrics(value: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _proposed(record: Record) -> tuple[Any, ...]:
-    """The columns that a row is written with once."""
+    """Returns the values of the columns that a row is written with once."""
     own = vars(record) | {"code": _to_json(record.code), "candidate": record.candidate_json}
     return _pick_proposed(own)
 
 
 def _later(record: Record) -> tuple[Any, ...]:
-    """The columns that change while a row is asked, run and told."""
+    """Returns the values of the columns that change while a row is asked, run and told."""
     failure = record.failure
     own = vars(record) | {
         "status": record.status.value,

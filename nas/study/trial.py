@@ -1,4 +1,4 @@
-"""What is tried and what came of it: trial, outcome, kind of failure, and the row of a run."""
+"""What is tried and what came of it: a trial, an attempt's outcome, and the row of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from nas.space import Code
 from nas.study.failures import RULES, Failure, FailureKind
 
 Phase = Literal["search", "finalist", "earlier"]
-"""Of a row: a proposal, a second look at one, or what another run has scored before this began."""
+"""A row is a proposal, the re-evaluation of a finalist, or a warm start's ("earlier": another run
+has scored it before this one began)."""
 Arm = Literal["controller", "control"]
 Metrics = Mapping[str, float]
 
@@ -79,7 +80,7 @@ class Status(enum.StrEnum):
 def status_after(kind: FailureKind) -> Status:
     """Returns where a row stands whose last attempt failed."""
     rule = RULES[kind]
-    if rule.told == "withdrawn":
+    if rule.reported_as == "withdrawn":
         return Status.WITHDRAWN
     return Status.FAILED if rule.charged else Status.INFEASIBLE
 
@@ -89,17 +90,18 @@ class Record:
     """One row of a run's store: a proposal and all that became of it.
 
     Attributes:
-        arm: which arm proposed it; an earlier row stands in the controller's.
-        source: "controller" for its own proposal, "uniform" for a uniform draw and an earlier row.
+        arm: which arm proposed it; a warm start's row stands in the controller's.
+        source: "controller" for its own proposal, "uniform" for a uniform draw and for a warm
+            start's row.
         ask_seq, tell_seq: the places of the two events in the run's one order of events.
         attempts: how often the trial was started.
         retried: the kinds of the attempts that failed and were tried again.
         charged: whether the row costs one trial of the budget.
-        cached_from: the number of the row whose result this one shares.
+        cached_from: of a duplicate, the number of the original, whose result it shares.
         costs: params, MACs, ... of the candidate as deployed.
-        reward: what the controller was told; for a trial that was not finite, the worst seen.
+        reward: what the controller was told; for a trial that was not finite, the worst so far.
         excess: how far over the limits, summed as relative excess; 1 where it is unknown.
-        seconds: of this run's time; 0 where the result is another row's or an earlier run's.
+        seconds: of this run's time; 0 where the result is another row's or another run's.
         clock: seconds on the run's own clock when the outcome came.
         kept_json: of a row that was read without its space, the candidate as it is kept.
     """
@@ -149,6 +151,38 @@ class Record:
     def is_scored(self) -> bool:
         """Whether this row holds a score of its own, not one shared with another row."""
         return self.status is Status.DONE and self.cached_from is None
+
+    @property
+    def has_run(self) -> bool:
+        """Whether a trial of the search ended here: scored, stopped or failed."""
+        ended = self.status in (Status.DONE, Status.STOPPED, Status.FAILED)
+        return ended and self.phase == "search" and self.cached_from is None
+
+    def finish(self, outcome: Outcome, reward: float | None, clock: float) -> None:
+        """Writes the outcome of its last attempt into the row.
+
+        Args:
+            outcome: judged; its metrics are finite where the objective uses them.
+            reward: what the metrics are worth; None for a failure.
+            clock: seconds on the run's own clock.
+        """
+        self.metrics, self.curve = dict(outcome.metrics), outcome.curve
+        self.failure, self.seconds, self.clock = outcome.failure, outcome.seconds, clock
+        self.numerics, self.versions = outcome.numerics, outcome.versions
+        if outcome.failure is None:
+            self.status = Status.STOPPED if outcome.stopped else Status.DONE
+            self.reward = reward
+        else:
+            self.status = status_after(outcome.failure.kind)
+            self.excess = 1.0
+
+    def share(self, original: Record) -> None:
+        """Makes the row a duplicate: it takes over the original's result, or waits for it."""
+        self.cached_from, self.status = original.number, original.status
+        self.curve = original.curve
+        self.costs, self.metrics, self.failure = original.costs, original.metrics, original.failure
+        self.reward, self.excess = original.reward, original.excess
+        self.numerics, self.versions = original.numerics, original.versions
 
 
 def candidate_json(candidate: Any) -> str:

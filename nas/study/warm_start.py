@@ -62,7 +62,7 @@ def check_comparable(run: Path, settings: Mapping[str, Any]) -> None:
         _compared(store, plain(settings))
 
 
-def earlier_rows(
+def warm_start_rows(
     run: Path,
     settings: Mapping[str, Any],
     space: Space,
@@ -72,11 +72,14 @@ def earlier_rows(
     """Returns what a run has scored as the first rows of a new one, in the order of its results.
 
     Candidates, keys and costs are made anew from the codes, and rewards by this search's objective.
-    Failures and second looks are left out, and so is what this search's limits forbid. What was
+    Failures and re-evaluations are left out, and so is what this search's limits forbid. What was
     stopped, and the curves by which others are, come only from a run with the same `stopping`.
 
     Args:
-        run, settings: as of `check_comparable`.
+        run: a folder, or a store.
+        settings: the new search's, as of `check_comparable`.
+        space: decodes the codes.
+        objective: makes rewards of the metrics.
         costs: computes params, MACs, ... of a candidate as deployed.
 
     Raises:
@@ -88,25 +91,26 @@ def earlier_rows(
         theirs, rows = _compared(store, settings), _scored(store)
     if theirs.get("stopping") != settings.get("stopping"):
         rows = [replace(row, curve=()) for row in rows if row.status is Status.DONE]
-    found: dict[str, Record] = {}
+    chosen: dict[str, Record] = {}
     for row in sorted(rows, key=lambda row: (row.tell_seq or math.inf, row.number)):
         source = f"{path}: trial {row.number}"
         candidate = _candidate(row, space, source)
-        key, known = space.key(candidate), dict(costs(candidate))
-        if key in found or objective.violations(known):
+        key, deployed = space.key(candidate), dict(costs(candidate))
+        # Of one candidate's results the first counts, as it would have in this search.
+        if key in chosen or objective.violations(deployed):
             continue
-        reward = _reward(row, known, objective, source)
+        reward = _reward(row, deployed, objective, source)
         if reward is None:
             continue
-        found[key] = replace(
+        chosen[key] = replace(
             row,
-            number=len(found),
+            number=len(chosen),
             phase="earlier",
             arm="controller",
             source="uniform",
             key=key,
             kept_json=None,
-            costs=known,
+            costs=deployed,
             reward=reward,
             charged=False,
             tell_seq=None,
@@ -114,11 +118,11 @@ def earlier_rows(
             clock=0.0,
             decode=space.decode,
         )
-    if not found:
+    if not chosen:
         raise RunError(
             f"{path}: has no result for this search; name another run, or start without one"
         )
-    return list(found.values())
+    return list(chosen.values())
 
 
 def _compared(store: Store, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +149,7 @@ def _compared(store: Store, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scored(store: Store) -> list[Record]:
-    """The rows that hold a result of their own."""
+    """Returns the rows that hold a result of their own."""
     try:
         rows = store.records()
     except (sqlite3.Error, LookupError, TypeError, ValueError) as error:
@@ -160,6 +164,7 @@ def _scored(store: Store) -> list[Record]:
 
 
 def _candidate(row: Record, space: Space, source: str) -> Any:
+    """Returns a row's candidate, made anew from its code."""
     try:
         return space.decode(row.code)
     except GenomeError as error:
@@ -169,7 +174,7 @@ def _candidate(row: Record, space: Space, source: str) -> Any:
 def _reward(
     row: Record, costs: Mapping[str, float], objective: ObjectiveSettings, source: str
 ) -> float | None:
-    """What a row is worth here; None if a number that the objective uses isn't finite."""
+    """Returns what a row is worth here; None if a number that the objective uses isn't finite."""
     try:
         for metrics in (row.metrics, *row.curve):
             objective.check(metrics, costs)

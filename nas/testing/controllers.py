@@ -15,6 +15,7 @@ from nas.searching import search
 from nas.space import ChoiceSpace, Code, Space
 from nas.study.failures import Failure, FailureKind
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import NO_CONTROL
 from nas.study.store import Store
 from nas.study.study import Study
 from nas.study.trial import Outcome, Trial
@@ -29,11 +30,13 @@ class StaircaseSpace(ChoiceSpace):
         super().__init__({f"step{i}": list(range(choices)) for i in range(steps)})
 
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
+        """Returns a mask up to one above the last choice."""
         size = len(self.decisions[len(prefix)].choices)
         limit = prefix[-1] + 1 if prefix else 0  # the first decision has one legal choice
         return tuple(index <= limit for index in range(size))
 
     def size(self) -> int:
+        """Returns the number of codes, walked."""
         return sum(1 for _ in self.codes())
 
 
@@ -64,18 +67,18 @@ def fed(controller: Controller, numbers: range, order_seed: int = 0) -> list[Cod
         proposed.append(code)
         flight.append((number, code))
         while len(flight) > 3:
-            told, code = flight.pop(rng.randrange(len(flight)))
+            late, code = flight.pop(rng.randrange(len(flight)))
             kind = rng.randrange(9)
             if kind == 0:
-                controller.tell(told, code, None, 0.4)
+                controller.tell(late, code, None, 0.4)
             elif kind == 1:
-                controller.withdraw(told, code)
+                controller.withdraw(late, code)
             elif kind == 3:
-                controller.stop(told, Stop(code, (0.5 * sum(code),), 0.3))
+                controller.stop(late, Stop(code, (0.5 * sum(code),), 0.3))
                 controller.stop(None, Stop(code, (0.5 * sum(code),), 0.3))
             else:
                 controller.reports(code, (0.5 * sum(code), float(sum(code))))
-                controller.tell(told, code, float(sum(code)))
+                controller.tell(late, code, float(sum(code)))
             if kind == 2:
                 controller.observe(code, -1.0)
                 controller.observe(code, None, 1.0)
@@ -88,20 +91,20 @@ def drive(study: Study, limit: int = 10_000, shuffle: int | None = None) -> list
     With `shuffle`, four are under way at once, and are told in a shuffled order.
     """
     rng = random.Random(shuffle)
-    asked: list[Trial] = []
+    trials: list[Trial] = []
     flight: list[Trial] = []
-    while flight or len(asked) < limit:
-        while len(flight) < (1 if shuffle is None else 4) and len(asked) < limit:
+    while flight or len(trials) < limit:
+        while len(flight) < (1 if shuffle is None else 4) and len(trials) < limit:
             trial = study.ask()
             if trial is None:
                 break
-            asked.append(trial)
+            trials.append(trial)
             flight.append(trial)
         if not flight:
             break
         trial = flight.pop(rng.randrange(len(flight)))
         study.tell(trial, Outcome(metrics={"score": float(sum(trial.code))}))
-    return asked
+    return trials
 
 
 class ControllerSuite(abc.ABC):
@@ -210,7 +213,7 @@ class ControllerSuite(abc.ABC):
             failed = Outcome(failure=Failure(kind, "as the test wants"))
             scored = Outcome(metrics={"score": float(sum(trial.code))})
             study.tell(trial, failed if is_bad else scored)
-        assert study.told == 24 and study.in_flight == 0
+        assert study.completed == 24 and study.in_flight == 0
 
     def test_it_learns(self) -> None:
         """Noisy rewards with a value per choice: late proposals against early ones, three seeds."""
@@ -221,7 +224,9 @@ class ControllerSuite(abc.ABC):
 
         gains = []
         for seed in range(3):
-            result = search(space, value, self.make_controller, budget=120, seed=seed, control=0.0)
+            result = search(
+                space, value, self.make_controller, budget=120, seed=seed, settings=NO_CONTROL
+            )
             sums = [sum(record.code) for record in result.trials]
             gains.append(statistics.fmean(sums[-30:]) - statistics.fmean(sums[:30]))
         # A uniform draw sums to 30 with a deviation of 5; a mean of 90 is within 0.5 of it.

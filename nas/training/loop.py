@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from nas.errors import NasError
+from nas.models.fast_cpu import accelerate
 from nas.training.checkpoint import Checkpoints
 from nas.training.compile import compiled
 from nas.training.distributed import Workers
@@ -183,7 +184,7 @@ def _begin(model: nn.Module, course: Course) -> TrainingState:
     """Prepares a model for a recipe, and goes to where the last checkpoint was."""
     recipe, place = course.recipe, course.place
     set_numerics(recipe.threads)
-    model.to(place.device).to(memory_format=memory_format(recipe))
+    accelerate(model).to(place.device).to(memory_format=memory_format(recipe))
     if recipe.precision == "fp64":
         model.double()
     for norm in batch_norms(model):

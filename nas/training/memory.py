@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nas.genome import Genome
 from nas.models import build
+from nas.models.fast_cpu import accelerate
 from nas.training.settings import RecipeSettings
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -37,7 +38,7 @@ def activation_bytes(genome: Genome, num_classes: int, images: int) -> int:
 
     size = genome.input.size
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
-        model = build(genome, num_classes).train()
+        model = accelerate(build(genome, num_classes)).train()
         weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
         model.raw(torch.empty(images, 3, size, size))
     return sum(storage.nbytes() for key, storage in kept.items() if key not in weights)

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from nas.cost.latency.features import Machine, family, terms
-from nas.cost.latency.fit import Fit, Timed, fit
-from nas.cost.latency.sampling import ENOUGH, Piece, design
+from nas.cost.latency.features import Machine, family, latency_features
+from nas.cost.latency.fit import FittedWeights, TimedSample, fit_weights
+from nas.cost.latency.sampling import ENOUGH, NetworkSample, design
 from nas.genome import Genome
 from nas.genome.operators import Operator
 from nas.genome.plan import lower
@@ -25,14 +25,14 @@ WHOLE = [SPACE.sample(RNG) for _ in range(6)]
 
 
 @pytest.fixture(scope="module")
-def pieces() -> list[Piece]:
+def pieces() -> list[NetworkSample]:
     return design(DRAWN, WHOLE, 150, seed=3, num_classes=5)
 
 
 # --- the design -------------------------------------------------------------------------------
 
 
-def test_pieces_are_distinct_units_and_whole_networks(pieces: list[Piece]) -> None:
+def test_pieces_are_distinct_units_and_whole_networks(pieces: list[NetworkSample]) -> None:
     assert [piece.whole for piece in pieces] == [False] * 150 + [True] * 6
     assert len({piece.name for piece in pieces}) == 156
     again = design(DRAWN, WHOLE, 150, seed=3, num_classes=5)
@@ -43,8 +43,8 @@ def test_pieces_are_distinct_units_and_whole_networks(pieces: list[Piece]) -> No
         assert piece.operators == Counter(tape.operators)
 
 
-def test_every_family_is_in_some_pieces(pieces: list[Piece]) -> None:
-    def families(found: list[Piece]) -> Counter[str]:
+def test_every_family_is_in_some_pieces(pieces: list[NetworkSample]) -> None:
+    def families(found: list[NetworkSample]) -> Counter[str]:
         return Counter(name for piece in found for name in {family(o) for o in piece.operators})
 
     held, whole = families(pieces[:150]), families(pieces[150:])
@@ -54,7 +54,7 @@ def test_every_family_is_in_some_pieces(pieces: list[Piece]) -> None:
     assert all(held[name] >= min(ENOUGH, met[name]) for name in whole.keys() - only_of_networks)
 
 
-def test_a_piece_is_a_unit_and_perhaps_its_reader(pieces: list[Piece]) -> None:
+def test_a_piece_is_a_unit_and_perhaps_its_reader(pieces: list[NetworkSample]) -> None:
     for piece in pieces[:150]:
         kinds = Counter(operator.kind for operator in piece.tape.operators)
         assert kinds["input"] >= 1 and kinds["output"] in (1, 2) and not kinds["normalize"]
@@ -71,7 +71,7 @@ def true_ms(operators: Counter[Operator]) -> float:
     """A device whose convolutions reach 50 GMAC/s, and whose far values take 1 ns more."""
     total = 0.01
     for operator, count in operators.items():
-        told = terms(operator, TRUE_MACHINE)
+        told = latency_features(operator, TRUE_MACHINE)
         values = told.get("out", told.get("values", 0)) + told.get("in", 0)
         far = told.get("far", 0) + told.get("far_out", 0) + told.get("far_in", 0)
         ms = 0.002 + 2e-8 * told.get("macs", 0) + 3e-7 * values + 1e-6 * far
@@ -79,10 +79,10 @@ def true_ms(operators: Counter[Operator]) -> float:
     return total
 
 
-def timed(pieces: list[Piece], noise: float, outliers: float = 0.0) -> list[Timed]:
+def timed(pieces: list[NetworkSample], noise: float, outliers: float = 0.0) -> list[TimedSample]:
     rng = random.Random(7)
     return [
-        Timed(
+        TimedSample(
             piece.operators,
             true_ms(piece.operators)
             * rng.lognormvariate(0, noise)
@@ -93,7 +93,7 @@ def timed(pieces: list[Piece], noise: float, outliers: float = 0.0) -> list[Time
     ]
 
 
-def errors(genomes: list[Genome], found: Fit) -> list[float]:
+def errors(genomes: list[Genome], found: FittedWeights) -> list[float]:
     """Sorted absolute relative errors of what a fit tells."""
     off = []
     for genome in genomes:
@@ -102,23 +102,23 @@ def errors(genomes: list[Genome], found: Fit) -> list[float]:
         told = sum(
             found.ms[family(operator)].get(term, 0.0) * value
             for operator in tape.operators
-            for term, value in terms(operator, found.machine).items()
+            for term, value in latency_features(operator, found.machine).items()
         )
         off.append(abs(told / true_ms(Counter(tape.operators)) - 1))
     return sorted(off)
 
 
-def test_a_device_is_told_from_its_pieces(pieces: list[Piece]) -> None:
+def test_a_device_is_told_from_its_pieces(pieces: list[NetworkSample]) -> None:
     fresh = [SPACE.sample(random.Random(seed)) for seed in range(100, 120)]
-    exact = fit(timed(pieces, noise=0.0))
+    exact = fit_weights(timed(pieces, noise=0.0))
     assert exact.network_error is not None and exact.network_error < 0.01
     assert errors(fresh, exact)[-1] < 0.02
-    noisy = fit(timed(pieces, noise=0.05, outliers=0.05))
+    noisy = fit_weights(timed(pieces, noise=0.05, outliers=0.05))
     assert errors(fresh, noisy)[10] < 0.03
     assert all(weight > 0 for weights in noisy.ms.values() for weight in weights.values())
-    assert noisy.piece_error is not None and 0.01 < noisy.piece_error < 0.1
+    assert noisy.sample_error is not None and 0.01 < noisy.sample_error < 0.1
 
 
-def test_without_networks_there_is_no_error_of_networks(pieces: list[Piece]) -> None:
-    found = fit(timed(pieces[:60], noise=0.02))
-    assert found.network_error is None and found.piece_error is not None
+def test_without_networks_there_is_no_error_of_networks(pieces: list[NetworkSample]) -> None:
+    found = fit_weights(timed(pieces[:60], noise=0.02))
+    assert found.network_error is None and found.sample_error is not None

@@ -14,19 +14,19 @@ import pytest
 from nas.cost.latency import runner
 from nas.cost.latency.pack import write_pack
 from nas.cost.latency.results import DeviceTimes, make_table
-from nas.cost.latency.sampling import Piece, design
+from nas.cost.latency.sampling import NetworkSample, design
 from nas.cost.latency.table import DeviceTable
 from nas.errors import ConfigError
 from tests.cost.test_operators import mobile
 
 
 @pytest.fixture(scope="module")
-def pieces() -> list[Piece]:
+def pieces() -> list[NetworkSample]:
     return design([mobile()], [mobile("relu6")], 24, num_classes=5)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, pieces: list[Piece]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, pieces: list[NetworkSample]) -> Path:
     path = tmp_path_factory.mktemp("pack")
     write_pack(pieces, path)
     return path
@@ -58,14 +58,14 @@ def test_it_needs_nothing_of_this_toolkit_and_an_old_python() -> None:
     assert imported - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
 
 
-def test_a_pack_is_small_and_has_the_runner(folder: Path, pieces: list[Piece]) -> None:
+def test_a_pack_is_small_and_has_the_runner(folder: Path, pieces: list[NetworkSample]) -> None:
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert names == {"runner.py", "pack.json", *(f"{piece.name}.onnx" for piece in pieces)}
     assert (folder / "runner.py").read_bytes() == Path(runner.__file__).read_bytes()
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 40_000 * len(pieces)
 
 
-def test_all_pieces_are_timed_in_every_round(written: Path, pieces: list[Piece]) -> None:
+def test_all_pieces_are_timed_in_every_round(written: Path, pieces: list[NetworkSample]) -> None:
     told = DeviceTimes.read(written)
     assert (told.device, told.threads, told.precision) == ("here", 1, "float32")
     assert told.runtime == f"onnxruntime {onnxruntime.__version__}" and told.rounds == 2
@@ -112,7 +112,7 @@ def test_short_pieces_run_often_and_long_ones_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_the_device_cannot_run_is_left_out(
-    pieces: list[Piece], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pieces: list[NetworkSample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_pack(pieces[:3], tmp_path)
     (tmp_path / "models" / f"{pieces[1].name}.onnx").write_bytes(b"\x08\x08broken")

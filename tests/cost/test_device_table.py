@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nas.cost import DeviceTable, latency_ms, profile, read_table
-from nas.cost.latency.features import Machine, family, terms
+from nas.cost.latency.features import Machine, family, latency_features
 from nas.errors import ConfigError
 from nas.genome import Genome
 from nas.genome.operators import Operator
@@ -105,7 +105,7 @@ def test_a_network_by_hand() -> None:
     ],
 )
 def test_terms_by_hand(text: str, block: int, expected: dict[str, int]) -> None:
-    found = terms(Operator.parse(text), Machine(channel_block=block, near_bytes=1024))
+    found = latency_features(Operator.parse(text), Machine(channel_block=block, near_bytes=1024))
     assert found == {"calls": 1} | expected
 
 
@@ -166,7 +166,7 @@ def measured(**changes: Any) -> str:
 
 
 BAD = {
-    "another version": (changed(version=3), "version: Input should be 1 (met 3)"),
+    "another version": (changed(version=3), "version: Input should be 2 (met 3)"),
     "no families": (changed(families={}), "families: "),
     "negative weight": (changed(families={"a": {"ms": {"macs": -1.0}, "largest": 1}}), "-1.0"),
     "weight that is no number": (

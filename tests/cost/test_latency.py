@@ -1,9 +1,10 @@
-"""Latency by a table: worked by hand, counted in another way, and as a limit."""
+"""A table by hand: read from the page on latency, counted in another way, and as a limit."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import nas
-from nas.cost import LatencyTable, latency_ms, profile, signatures
+from nas.cost import LatencyTable, families, latency_ms, profile, read_table
 from nas.errors import ConfigError
 from nas.genome import Genome
 from nas.space import ChoiceSpace
@@ -19,80 +20,23 @@ from nas.study.failures import FailureKind
 from nas.study.store import Store, find
 from search_spaces import zoo
 from search_spaces.spinenet.space import SpineNetSpace
-from tests.genome.relisting import relisted
+from tests.cost.test_device_table import small
+
+PAGE = (Path(nas.__file__).parents[1] / "docs" / "latency.md").read_text(encoding="utf-8")
+CONDITIONS = {"device": "Pixel 4", "runtime": "made up", "threads": 1, "precision": "float32"}
+RELU = {"relu": {"ms": {"calls": 0.5}}}
 
 
-def small(width: int = 8, activation: str = "relu") -> Genome:
-    """A stem, a pool, three residual blocks of which the last adds three maps, and a dead end."""
-
-    def block(name: str, level: int, reads: str, **op: Any) -> dict[str, Any]:
-        return {"id": name, "level": level, "op": op, "inputs": [{"block": b} for b in reads]}
-
-    stem = block("a", 1, "", type="conv", width=width, stride=2)
-    return Genome.model_validate(
-        {
-            "input": {"size": 64},
-            "blocks": [
-                stem | {"inputs": [{"block": "image"}]},
-                block("b", 2, "a", type="max_pool"),
-                block("c", 2, "b", type="residual", width=width),
-                block("d", 2, "c", type="residual", width=width, activation=activation),
-                block("e", 3, "bcd", type="residual", width=16, stride=2),
-                block("f", 3, "e", type="residual", width=16),
-            ],
-            "taps": [{"block": "e"}],
-            "head": {"type": "retinanet", "width": 16, "depth": 1, "anchors": [{"type": "octave"}]},
-        }
-    )
+def document(weights: Any = RELU, **changes: Any) -> dict[str, Any]:
+    return {"version": 2, **CONDITIONS, "overhead_ms": 0.5, "families": weights, **changes}
 
 
-SMALL = {
-    "block conv padding=1 stride=2 width=8 3@64 > 8@32": 2.0,
-    "block max_pool 8@32 > 8@16": 0.25,
-    "block residual width=8 8@16 > 8@16": 1.5,  # two of them
-    "sum 8@16": 0.125,  # two additions of three maps
-    "block residual stride=2 width=16 8@16 > 16@8": 3.0,
-    "head retinanet anchors=[9] classes=4 depth=1 width=16 16@8": 5.0,
-}
-SWISH = "block residual activation=swish width=8 8@16 > 8@16"
-
-
-def table(unit_ms: dict[str, float], **changes: Any) -> LatencyTable:
-    return LatencyTable.model_validate(document(unit_ms, **changes))
-
-
-def document(unit_ms: Any = SMALL, **changes: Any) -> dict[str, Any]:
-    conditions = {"device": "Pixel 4", "runtime": "made up", "threads": 1, "precision": "float32"}
-    return {"version": 1, **conditions, "overhead_ms": 0.5, "unit_ms": unit_ms, **changes}
+def table(names: Any, **ms: float) -> LatencyTable:
+    """A table in which the operators of all families have these weights."""
+    return LatencyTable.model_validate(document({name: {"ms": ms} for name in names}))
 
 
 # --- the sum ----------------------------------------------------------------------------------
-
-
-def test_a_small_genome_by_hand() -> None:
-    known = table(SMALL)
-    assert latency_ms(small(), known, num_classes=4) == 0.5 + 2 + 0.25 + 2 * 1.5 + 2 * 0.125 + 3 + 5
-    assert set(signatures(small(), num_classes=4)) == set(SMALL)
-    costs = profile(small(), num_classes=4, latency=known).costs()
-    assert costs["latency_ms"] == 14.0 and "latency_ms" not in profile(small()).costs()
-
-
-def test_one_unit_changed() -> None:
-    changed = table(SMALL | {SWISH: 2.5})
-    assert latency_ms(small(activation="swish"), changed, num_classes=4) == 14.0 - 1.5 + 2.5
-    slower = table(SMALL | {"sum 8@16": 1.125})
-    assert latency_ms(small(), slower, num_classes=4) == 14.0 + 2
-
-
-def test_what_the_table_lacks_is_said_in_one_line() -> None:
-    lacking = table({name: ms for name, ms in SMALL.items() if "conv" not in name})
-    with pytest.raises(ConfigError) as refused:
-        latency_ms(small(activation="swish"), lacking, num_classes=4)
-    said = str(refused.value)
-    assert "Pixel 4 has no time for 'block conv padding=1 stride=2 width=8 3@64 > 8@32'" in said
-    assert "lacks 2 of the 7 entries" in said and "\n" not in said
-    with pytest.raises(ConfigError, match=r"no time for 'head retinanet .* classes=91 "):
-        latency_ms(small(), table(SMALL))
 
 
 def sampled(count: int) -> list[Genome]:
@@ -104,36 +48,77 @@ GENOMES = [*(zoo.genome(name) for name in zoo.names()), *sampled(8)]
 
 
 @pytest.mark.parametrize("genome", GENOMES, ids=lambda genome: genome.name or "sampled")
-def test_at_a_millisecond_each_units_are_counted(genome: Genome) -> None:
-    graph = genome.graph()
-    blocks = [name for name in graph if name != "image"]
-    edges = [(child, told) for _, child, told in graph.edges(data=True)]
-    resampled = sum(told["count"] for _, told in edges if told["resampling"] != "direct")
-    added = sum(told["count"] for _, told in edges) - len(blocks)
-    pooled = sum(tap.transform is not None for tap in genome.taps)
-    necks = {"endpoints": len(genome.taps), "rfcr": 1, "none": 0}[genome.neck.type]
-    count = len(blocks) + resampled + added + pooled + necks + 1
-    ones = table(dict.fromkeys(signatures(genome), 1.0))
-    assert latency_ms(genome, ones) == 0.5 + count
+def test_at_a_nanosecond_each_multiply_adds_are_counted(genome: Genome) -> None:
+    table_of_macs = {name: {"ms": {"macs": 1e-6}} for name in families(genome)}
+    times = LatencyTable.model_validate(document(table_of_macs, channel_block=1))
+    counted = 0.5 + profile(genome).macs * 1e-6
+    if genome.neck.type == "endpoints":
+        # An upward edge's last 1×1 runs on the small map, and is counted on the large one.
+        assert counted / 2 < latency_ms(genome, times) < counted
+    else:
+        assert latency_ms(genome, times) == pytest.approx(counted, rel=1e-9)
 
 
-def test_a_network_listed_otherwise_takes_as_long() -> None:
-    rng = random.Random(1)
-    for genome in GENOMES:
-        times = table({name: rng.uniform(0.01, 9) for name in signatures(genome)})
-        assert latency_ms(relisted(genome, rng), times) == latency_ms(genome, times)
+def test_a_table_by_hand_is_whole_for_what_the_families_name() -> None:
+    names = list(families(small(), 3))
+    assert names == [
+        *("input", "normalize", "conv k3 s2 of the picture", "relu"),
+        *("conv k3 s1", "flatten", "join", "output"),
+    ]
+    # Two convolutions of the head, of 12 and of 16 filters, and what is behind each of them.
+    assert latency_ms(small(), table(names, calls=1.0), 3) == 0.5 + 4 + 2 * 4
+    assert families(small(), 3)["conv k3 s1"] == 16 * 72 * 16**2
+    for name in names:
+        lacking = table([other for other in names if other != name], calls=1.0)
+        with pytest.raises(ConfigError, match=f"has no times for '{name}'"):
+            lacking.cover([small()], 3)
+
+
+def test_a_family_of_unknown_largest_holds_for_any_size() -> None:
+    names = families(small())
+    table(names, calls=1.0).cover([small(width=64)], 91)
+    bounded = document({name: {"ms": {}, "largest": 1} for name in names})
+    with pytest.raises(ConfigError, match="values at most"):
+        LatencyTable.model_validate(bounded).cover([small(width=64)], 91)
+
+
+def test_what_only_training_has_takes_no_time() -> None:
+    genome = small()
+    tree = genome.model_dump(mode="json")
+    tree["head"] |= {"negatives": 5.0, "match_iou": 0.6, "postprocess": {"candidates": 10}}
+    times = table(families(genome), calls=1.0, macs=1e-6, values=1e-5)
+    assert latency_ms(Genome.model_validate(tree), times) == latency_ms(genome, times)
 
 
 # --- files ------------------------------------------------------------------------------------
 
 
-def test_a_table_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "pixel.json"
-    path.write_text(json.dumps(document(SMALL, overhead_ms=0, threads=4)))
-    read = LatencyTable.read(path)
-    assert (read.device, read.threads, read.overhead_ms, read.unit_ms) == ("Pixel 4", 4, 0.0, SMALL)
-    path.write_text(read.model_dump_json())
-    assert LatencyTable.read(path) == read
+def test_the_page_s_table_is_whole_for_spinenet(tmp_path: Path) -> None:
+    [text] = re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    path = tmp_path / "hand.json"
+    path.write_text(text)
+    times = read_table(path)
+    assert type(times) is LatencyTable and times.conditions == (
+        "an accelerator (its simulator 3.1, threads: 1, int8)"
+    )
+    times.cover([zoo.genome("spinenet-49"), *sampled(20)], 91)
+    # Some 85 thousand million multiply-adds at a nanosecond a thousand: 85 ms and more.
+    assert 85 < latency_ms(zoo.genome("spinenet-49"), times) < 130
+    path.write_text(times.model_dump_json())
+    assert read_table(path) == times
+
+
+def test_a_table_of_an_older_version_is_to_be_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(
+        json.dumps({"version": 1, **CONDITIONS, "overhead_ms": 0, "unit_ms": {"sum 8@16": 1.0}})
+    )
+    with pytest.raises(ConfigError) as refused:
+        read_table(path)
+    assert str(refused.value) == (
+        f"{path}: no latency table: it is of version 1, this toolkit reads 2; measure again with "
+        "nas device measure"
+    )
 
 
 def changed(**changes: Any) -> str:
@@ -145,7 +130,7 @@ BAD = {
     "a list": ("[]", "document: "),
     "deep": ("[" * 100_000, "recursion"),
     "no text": (b"\xff\xfe\x00", "decode"),
-    "another version": (changed(version=2), "version: Input should be 1 (met 2)"),
+    "another version": (changed(version=3), "version: Input should be 2 (met 3)"),
     "no version": ('{"device": "x"}', "version: Field required"),
     "no device": (changed(device=""), "device: "),
     "device that steers a terminal": (changed(device="\x1b[2J"), "device: "),
@@ -154,20 +139,12 @@ BAD = {
     "overhead below 0": (changed(overhead_ms=-1), "overhead_ms: "),
     "overhead without end": (changed(overhead_ms=float("inf")), "overhead_ms: "),
     "unknown field": (changed(treads=4), "treads: Extra inputs are not permitted"),
-    "no units": (changed(unit_ms={}), "unit_ms: "),
-    "units as a list": (changed(unit_ms=[1.0]), "unit_ms: "),
-    "time of 0": (changed(unit_ms={"sum 8@16": 0}), "unit_ms.sum 8@16: "),
-    "negative time": (changed(unit_ms={"sum 8@16": -2.5}), "(met -2.5)"),
-    "time that is no number": (changed(unit_ms={"a": float("nan")}), "unit_ms.a: "),
-    "time without end": (changed(unit_ms={"a": 0.125}).replace("0.125", "1e999"), "unit_ms.a: "),
-    "time of days": (changed(unit_ms={"a": 1e8}), "unit_ms.a: "),
-    "time in words": (changed(unit_ms={"a": "2"}), "unit_ms.a: "),
-    "time that is a truth": (changed(unit_ms={"a": True}), "unit_ms.a: "),
-    "time of many digits": (f'{{"unit_ms": {{"a": {"9" * 5000}}}}}', "digits"),
-    "signature with a line end": (changed(unit_ms={"a\nb": 1.0}), r"a\nb"),
-    "long signature": (changed(unit_ms={"a" * 2000: 1.0}), "at most 1000"),
-    "many units": (changed(unit_ms={str(i): 1.0 for i in range(50_001)}), "at most 50000"),
-    "one unit twice": ('{"unit_ms": {"a": 1.0, "b": 1.0, "b": 2.0}}', "'b' stands there twice"),
+    "no families": (changed(weights={}), "families: "),
+    "families as a list": (changed(weights=[1.0]), "families: "),
+    "a family that is a number": (changed(weights={"a": 1.0}), "families.a: "),
+    "a weight that is a truth": (changed(weights={"a": {"ms": {"macs": True}}}), "families.a.ms"),
+    "time of many digits": (f'{{"overhead_ms": {"9" * 5000}}}', "digits"),
+    "one family twice": ('{"families": {"a": 1, "b": 1, "b": 2}}', "'b' stands there twice"),
     "larger than 10 MB": (" " * 10_000_001, "larger than 10 MB"),
 }
 
@@ -177,7 +154,7 @@ def test_bad_tables_are_refused_in_one_line(text: str | bytes, named: str, tmp_p
     path = tmp_path / "bad.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError) as refused:
-        LatencyTable.read(path)
+        read_table(path)
     said = str(refused.value)
     assert said.startswith(f"{path}: no latency table: ") and said.isprintable() and named in said
     assert len(said) < 600
@@ -186,7 +163,7 @@ def test_bad_tables_are_refused_in_one_line(text: str | bytes, named: str, tmp_p
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.json", tmp_path):
         with pytest.raises(ConfigError, match=f"^{path}: no latency table"):
-            LatencyTable.read(path)
+            read_table(path)
 
 
 # --- limits -----------------------------------------------------------------------------------
@@ -210,9 +187,11 @@ class Widths(ChoiceSpace):
 def by_width() -> Callable[[Genome], dict[str, float]]:
     """Costs by a table in which only the stem's width takes time: a millisecond a channel."""
     space = Widths()
-    names = {name for code in space.codes() for name in signatures(space.decode(code))}
-    stems = {name: float(name.split("width=")[1].split()[0]) for name in names if "conv" in name}
-    times = table(dict.fromkeys(names, 1e-6) | stems, overhead_ms=0.0)
+    names = {name for code in space.codes() for name in families(space.decode(code))}
+    # A stem's output has as many channels of 16 × 16 values as it is wide.
+    weights = {name: {"ms": {"calls": 1e-6}} for name in names}
+    weights["conv k3 s2 of the picture"] = {"ms": {"out": 1 / 16**2}}
+    times = LatencyTable.model_validate(document(weights, overhead_ms=0.0, channel_block=1))
     return lambda genome: dict(profile(genome, latency=times).costs())
 
 

@@ -21,7 +21,7 @@ from nas.executors.ray import executor
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.interfaces import Event
-from nas.study.study import StudySettings
+from nas.study.settings import StudySettings
 
 SPACE = ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(6)})
 BUDGET = 36

@@ -20,8 +20,8 @@ from nas.executors.interrupt import SearchInterrupted
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.result import Result
+from nas.study.settings import StudySettings
 from nas.study.store import Store
-from nas.study.study import StudySettings
 from tests.engine.toys import noisy
 
 SPACE = ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(10)})

@@ -12,6 +12,7 @@ from nas.controllers.base import Controller
 from nas.errors import ConfigError
 from nas.searching import search
 from nas.space import ChoiceSpace, Space
+from nas.study.settings import NO_CONTROL
 from nas.testing.controllers import SPACES, ControllerSuite
 from tests.engine.toys import CONTROLLERS
 
@@ -74,6 +75,8 @@ def test_torch_is_loaded_for_ppo_alone(name: str) -> None:
 def test_a_space_hardly_larger_than_a_pool_ends_clearly(name: str) -> None:
     options = {"pool": 8} if name == "predictor" else {}
     space = ChoiceSpace({"a": [0, 1, 2], "b": [0, 1, 2]})
-    settings = ControllerSettings(name=name, options=options)
-    found = search(space, lambda c, seed: c["a"] * c["b"], settings, budget=20, control=0.0)
+    algorithm = ControllerSettings(name=name, options=options)
+    found = search(
+        space, lambda c, seed: c["a"] * c["b"], algorithm, budget=20, settings=NO_CONTROL
+    )
     assert len(found.trials) == 9 and found.best is not None and found.best.reward == 4

@@ -14,8 +14,9 @@ import pytest
 from nas.controllers import ControllerSettings, make_controller
 from nas.executors.worker import pinned_threads
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import StudySettings
 from nas.study.store import FILE_NAME, Store
-from nas.study.study import Study, StudySettings
+from nas.study.study import Study
 from nas.study.trial import Outcome, Record, Status, Trial
 from tests.engine.driver import SPACE, Order
 from tests.engine.onlooker import (

@@ -23,8 +23,8 @@ from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.failures import FailureKind
 from nas.study.interfaces import Event
+from nas.study.settings import ControlSettings, FinalistSettings, StudySettings
 from nas.study.stopping import StoppingSettings
-from nas.study.study import ControlSettings, FinalistSettings, StudySettings
 from nas.study.trial import Record, Status
 from tests.engine.toys import SPACES, Mixed, make_study, matmul, noisy, rungs, total
 
@@ -71,7 +71,7 @@ def test_rungs_are_the_curve(executor: Executor) -> None:
         assert record.reward == 3 * value
     assert [event.kind for event in events].count("rung") == 12
     first = [event for event in events if event.trial.number == 0]
-    assert [event.kind for event in first] == ["asked", "rung", "rung", "rung", "told"]
+    assert [event.kind for event in first] == ["asked", "rung", "rung", "rung", "completed"]
 
 
 def test_what_an_evaluator_raises_has_its_kind(executor: Executor, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_candidate_that_always_kills_is_withdrawn(
 
     def closing(event: Event) -> None:
         # Once withdrawn it would be proposed again, without end: the test ends the search.
-        if event.kind == "told" and event.failure is not None:
+        if event.kind == "completed" and event.failure is not None:
             study.close()
 
     ray_executor.run(study, Mixed(tmp_path, {0: "kill"}), closing)
@@ -262,7 +262,9 @@ def test_overhead(ray_executor: RayExecutor) -> None:
     told: list[float] = []
     study = make_study(space=ChoiceSpace({f"l{i}": list(range(8)) for i in range(9)}), budget=400)
     ray_executor.run(
-        study, total, lambda event: told.append(time.monotonic()) if event.kind == "told" else None
+        study,
+        total,
+        lambda event: told.append(time.monotonic()) if event.kind == "completed" else None,
     )
     assert (told[-1] - told[0]) / len(told) < 0.006
 
@@ -300,11 +302,11 @@ def test_an_event_says_that_a_trial_was_stopped(executor: Executor) -> None:
     study = make_study(budget=9, stopping=StoppingSettings(rungs=(1, 2)))
     events: list[Event] = []
     executor.run(study, rungs, events.append)
-    told = {event.trial.number: event.stopped for event in events if event.kind == "told"}
+    told = {event.trial.number: event.stopped for event in events if event.kind == "completed"}
     rows = study.records
     assert told == {number: rows[number].status is Status.STOPPED for number in told}
     assert set(told.values()) == {True, False}
-    assert not any(event.stopped for event in events if event.kind != "told")
+    assert not any(event.stopped for event in events if event.kind != "completed")
 
 
 def test_a_timeout_inline_is_seen_between_rungs() -> None:
@@ -333,7 +335,7 @@ def test_search_gives_its_result_in_order_and_goes_on(tmp_path: Path) -> None:
         "limits": {"size": 12},
         "costs": lambda candidate: {"size": total(candidate, 0)},
         "run": tmp_path / "run",
-        "finalists": FinalistSettings(count=2, repeats=2),
+        "settings": StudySettings(finalists=FinalistSettings(count=2, repeats=2)),
     }
     first = search(SPACES["product"](), score, "random", budget=20, **options)
     assert [r.clock for r in first.trials] == sorted(r.clock for r in first.trials)
@@ -352,7 +354,8 @@ def test_a_missing_metric_is_named() -> None:
 
 
 def test_the_control_share_reaches_the_study() -> None:
-    found = search(SPACES["product"](), total, "random", budget=10, control=0.5)
-    assert ControlSettings(share=0.5).is_full_arm
+    settings = StudySettings(control=ControlSettings(share=0.5))
+    found = search(SPACES["product"](), total, "random", budget=10, settings=settings)
+    assert settings.control.is_full_arm
     assert [r.arm for r in found.trials] == ["control", "controller"] * 5
     assert found.best_of("control") is not None

@@ -151,7 +151,7 @@ def test_clock_jump() -> None:
     running = timed.ask()
     now[0] += 3.0e8
     assert running is not None and timed.end_if_late() and timed.ask() is None
-    assert not timed.tell(running, scored(99.0)) and timed.told == 12
+    assert not timed.tell(running, scored(99.0)) and timed.completed == 12
     before = {number: timed.records[number] for number in range(12)}
     now[0] = -7.0  # another boot
     counted = make_study(store, budget=20, **options)
@@ -159,7 +159,7 @@ def test_clock_jump() -> None:
     now[0] += 3.0e8
     assert again is not None and counted.tell(again, scored(float(sum(again.code))))
     drive(counted)
-    assert counted.told == 20
+    assert counted.completed == 20
     assert {number: counted.records[number] for number in range(12)} == before
     clocks = [row.clock for row in counted.records.values() if row.status is Status.DONE]
     assert clocks == sorted(clocks) and clocks[-1] == pytest.approx(6.0e8)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from nas.config import Override, SearchConfig, load_search, to_yaml
+from nas.config.loading import load_search, to_yaml
+from nas.config.overrides import Override
+from nas.config.schema import SearchConfig
 from nas.errors import ConfigError, DataError
 from nas.executors import ComputeSettings, gpu_share
 from nas.executors.gpu_share import Need, fit_to_gpus, largest, needed, shared

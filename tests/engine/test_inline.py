@@ -14,6 +14,7 @@ from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
 from nas.space import Code
 from nas.study.interfaces import Event
+from nas.study.settings import NO_CONTROL
 from nas.study.store import FILE_NAME, Store
 from nas.study.trial import Record, Status
 from tests.engine.toys import SPACES, make_study, total
@@ -43,7 +44,7 @@ def test_what_came_before_is_recorded_when_a_trial_starts_or_is_shown(tmp_path: 
 
     search(SPACES["product"](), evaluate, "evolution", budget=5, run=tmp_path, on_event=show)
     assert seen == [[Status.DONE] * before + [Status.ASKED] for before in range(5)]
-    assert shown == [("asked", Status.ASKED), ("told", Status.DONE)] * 5
+    assert shown == [("asked", Status.ASKED), ("completed", Status.DONE)] * 5
     assert statuses(tmp_path) == [Status.DONE] * 5
 
 
@@ -63,7 +64,7 @@ def test_only_brief_trials_share_commits(pause: float, commits: int) -> None:
     store = Counting.open(None)
     study = make_study(store, budget=5)
     make_executor(ComputeSettings(executor="inline")).run(study, evaluate)
-    assert study.told == 5 and store.written == commits
+    assert study.completed == 5 and store.written == commits
 
 
 def test_a_long_trial_is_recorded_before_the_next_is_proposed(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_a_long_trial_is_recorded_before_the_next_is_proposed(tmp_path: Path) ->
         time.sleep(0.11)
         return 1.0
 
-    search(SPACES["product"](), evaluate, Watching, budget=3, control=0.0, run=tmp_path)
+    search(SPACES["product"](), evaluate, Watching, budget=3, settings=NO_CONTROL, run=tmp_path)
     assert proposing == [[Status.DONE], [Status.DONE] * 2]
 
 

@@ -14,7 +14,7 @@ from nas.errors import ConfigError, RunError
 from nas.settings import duration
 from nas.space import ChoiceSpace
 from nas.study.failures import FailureKind
-from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.objective import ObjectiveSettings, RewardShape
 from nas.study.result import result_of
 from nas.study.store import Store
 from nas.study.trial import Outcome, Status, trial_seed
@@ -53,7 +53,7 @@ def test_only_used_numbers_must_be_finite() -> None:
     ],
 )
 def test_shapes_as_published(kind: Any, cost: float, reward: float) -> None:
-    shape = Shape(kind=kind, cost="latency_ms", target=84)
+    shape = RewardShape(kind=kind, cost="latency_ms", target=84)
     objective = ObjectiveSettings(maximize="ap", shape=shape)
     assert objective.reward({"ap": 0.75}, {"latency_ms": cost}) == pytest.approx(reward, abs=1e-6)
     # A cost that the evaluator measures serves as well.
@@ -64,23 +64,25 @@ def test_shapes_as_published(kind: Any, cost: float, reward: float) -> None:
 @pytest.mark.parametrize("weight", [0.1, 0.0, math.nan, -math.inf])
 def test_a_weight_that_rewards_cost_is_refused(kind: Any, weight: float) -> None:
     with pytest.raises(ValidationError, match="weight"):
-        Shape(kind=kind, cost="macs", target=1, weight=weight)
+        RewardShape(kind=kind, cost="macs", target=1, weight=weight)
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.inf, math.nan])
 def test_a_target_is_a_positive_number(target: float) -> None:
     with pytest.raises(ValidationError, match="target"):
-        Shape(kind="soft", cost="macs", target=target)
+        RewardShape(kind="soft", cost="macs", target=target)
 
 
 def test_a_product_needs_a_quality_and_a_cost_to_multiply() -> None:
-    soft = Shape(kind="soft", cost="macs", target=4, weight=-0.5)
+    soft = RewardShape(kind="soft", cost="macs", target=4, weight=-0.5)
     assert soft.reward(0.3, 16) == pytest.approx(0.15)
     for quality, cost in ((-0.1, 4), (0.1, 0), (0.1, -4)):
         with pytest.raises(RunError, match=r"'soft' multiplies.*macs.*choose 'absolute'"):
             soft.reward(quality, cost)
-        assert math.isfinite(Shape(kind="absolute", cost="macs", target=4).reward(quality, cost))
-    assert Shape(kind="hard", cost="macs", target=4).reward(0.1, 0) == 0.1
+        assert math.isfinite(
+            RewardShape(kind="absolute", cost="macs", target=4).reward(quality, cost)
+        )
+    assert RewardShape(kind="hard", cost="macs", target=4).reward(0.1, 0) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_measured_cost_that_is_no_number_is_a_failure_and_says_which() -> None
 
 
 def test_a_shaped_search_tells_and_ranks_by_the_shaped_reward() -> None:
-    shape = Shape(kind="absolute", cost="size", target=6, weight=-10)
+    shape = RewardShape(kind="absolute", cost="size", target=6, weight=-10)
     objective = ObjectiveSettings(maximize="score", shape=shape)
     assert objective.axes == ("size",) and objective.score_name == "reward"
     study = make_study(
@@ -152,7 +154,9 @@ def accuracy(candidate: dict[str, int], seed: int) -> float:
 @pytest.mark.parametrize("controller", ["evolution", "predictor", "reinforce"])
 @pytest.mark.parametrize("target", [20.0, 32.0, 44.0])
 def test_one_search_lands_on_its_target(controller: str, target: float) -> None:
-    objective = ObjectiveSettings(maximize="score", shape=Shape(cost="latency_ms", target=target))
+    objective = ObjectiveSettings(
+        maximize="score", shape=RewardShape(cost="latency_ms", target=target)
+    )
     found = nas.search(
         STAGES,
         accuracy,
@@ -167,7 +171,7 @@ def test_one_search_lands_on_its_target(controller: str, target: float) -> None:
 
 def test_a_soft_target_is_not_landed_on() -> None:
     objective = ObjectiveSettings(
-        maximize="score", shape=Shape(kind="soft", cost="latency_ms", target=20)
+        maximize="score", shape=RewardShape(kind="soft", cost="latency_ms", target=20)
     )
     found = nas.search(
         STAGES,
@@ -185,7 +189,7 @@ def test_a_run_from_before_shapes_goes_on() -> None:
     drive(make_study(store), limit=3)
     kept = store.settings["objective"]
     assert kept == {"maximize": "score", "minimize": [], "limits": {}}
-    shape = Shape(kind="soft", cost="size", target=1)
+    shape = RewardShape(kind="soft", cost="size", target=1)
     with pytest.raises(RunError, match=r"objective\.shape"):
         make_study(store, objective=ObjectiveSettings(maximize="score", shape=shape))
     assert len(make_study(store).records) == 3

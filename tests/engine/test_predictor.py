@@ -10,9 +10,17 @@ import numpy as np
 import pytest
 
 from nas.controllers.base import Stop
+from nas.controllers.predictor.acquisition import acquisition
 from nas.controllers.predictor.controller import Predictor
-from nas.controllers.predictor.gaussian_process import Distances, Kernel, Outlook, Points, Process
-from nas.controllers.predictor.observations import Levels, Row
+from nas.controllers.predictor.gaussian_process import (
+    Distances,
+    GPRegressor,
+    Kernel,
+    Points,
+    Posterior,
+)
+from nas.controllers.predictor.observations import Observation, OutputTransform
+from nas.controllers.predictor.surrogate import Prediction
 from nas.space import ChoiceSpace, Code
 
 
@@ -69,7 +77,7 @@ def test_many_results_of_one_candidate() -> None:
 
 
 @pytest.mark.parametrize("is_graded", [True, False])
-def test_it_learns_what_can_not_be_had(is_graded: bool) -> None:
+def test_it_learns_what_is_infeasible(is_graded: bool) -> None:
     """Nine in ten codes are over a limit, and the best are right below it."""
     space, is_over = product(8, 3), []
     for seed in range(2):
@@ -92,7 +100,7 @@ def test_it_learns_what_can_not_be_had(is_graded: bool) -> None:
     assert statistics.fmean(is_over) < 0.6
 
 
-def test_how_far_over_the_limit_leads_to_the_first_that_can_be_had() -> None:
+def test_how_far_over_the_limit_leads_to_the_first_feasible_one() -> None:
     """One code in 6,561 is within the limit; every other one tells how far it is off."""
     found = []
     for seed in range(3):
@@ -139,28 +147,31 @@ def points(rng: np.random.Generator, count: int) -> Points:
     return Points(rng.integers(0, 3, (count, 6)), rng.standard_normal((count, 4)))
 
 
-def test_later_values_change_the_outlook_as_if_they_had_been_there_before() -> None:
+def test_later_values_change_the_posterior_as_if_they_had_been_there_before() -> None:
     """Conditioning in two steps against one inverse of all; a pending value leaves the mean."""
     rng = np.random.default_rng(0)
     kernel = Kernel.draw(rng)
     first, later, new = points(rng, 30), points(rng, 5), points(rng, 7)
-    everything = Points(*(np.concatenate(pair) for pair in zip(first, later, strict=True)))
+    everything = Points(
+        np.concatenate([first.codes, later.codes]),
+        np.concatenate([first.features, later.features]),
+    )
     values, noises = rng.standard_normal(35), rng.random(35)
 
-    def process(where: Points, count: int) -> Process:
-        return Process(
+    def process(where: Points, count: int) -> GPRegressor:
+        return GPRegressor(
             where, Distances.between(where, where), values[:count], noises[:count], kernel
         )
 
     small, large = process(first, 30), process(everything, 35)
-    mean, deviation = Outlook(small, new).given(later, values[30:], noises[30:])
+    mean, deviation = Posterior(small, new).conditioned(later, values[30:], noises[30:])
     nothing = Points(np.zeros((0, 6), int), np.zeros((0, 4)))
-    at_once, narrow = Outlook(large, new).given(nothing, np.zeros(0), np.zeros(0))
+    at_once, narrow = Posterior(large, new).conditioned(nothing, np.zeros(0), np.zeros(0))
     assert mean == pytest.approx(at_once, abs=1e-4)
     assert deviation / small.scale**0.5 == pytest.approx(narrow / large.scale**0.5, abs=1e-4)
-    before, wide = Outlook(small, new).given(nothing, np.zeros(0), np.zeros(0))
+    before, wide = Posterior(small, new).conditioned(nothing, np.zeros(0), np.zeros(0))
     pending = np.full(5, np.nan)
-    unchanged, as_narrow = Outlook(small, new).given(later, pending, noises[30:])
+    unchanged, as_narrow = Posterior(small, new).conditioned(later, pending, noises[30:])
     assert unchanged == pytest.approx(before) and as_narrow == pytest.approx(deviation)
     assert (as_narrow < wide).all()
 
@@ -170,16 +181,16 @@ def test_the_process_is_the_textbook_s() -> None:
     kernel = Kernel(np.array([1.0, 0.0, 0.0, 0.0]), 1.0, 1.0, 0.5)
     where = Points(np.array([[0, 0], [0, 1]]), np.zeros((2, 0)))
     far = Distances.between(where, where)
-    process = Process(where, far, np.array([1.0, -1.0]), np.zeros(2), kernel)
+    process = GPRegressor(where, far, np.array([1.0, -1.0]), np.zeros(2), kernel)
     # K + noise = [[1.5, 0.5], [0.5, 1.5]], so the weights are (1, -1) and the means half of them.
     assert process.weights == pytest.approx([1.0, -1.0])
     assert process.fitted == pytest.approx([0.5, -0.5])
 
 
-def test_levels_keep_order_and_draw_far_ones_nearer() -> None:
+def test_the_output_transform_keeps_order_and_draws_far_ones_nearer() -> None:
     rewards = [-1e9, 1.0, 2.0, 3.0, 4.0, 5.0, 1e9]
-    values, noises = Levels([Row((0,), r) for r in rewards])(
-        [*(Row((0,), r) for r in rewards), Row((0,), None)]
+    values, noises = OutputTransform([Observation((0,), r) for r in rewards])(
+        [*(Observation((0,), r) for r in rewards), Observation((0,), None)]
     )
     assert (np.diff(values[:-1]) > 0).all() and np.isnan(values[-1])
     assert values[:-1].mean() == pytest.approx(0) and values[:-1].std() == pytest.approx(1)
@@ -199,3 +210,16 @@ def test_it_is_quick_with_two_thousand_results() -> None:
         predictor.asked(number, code)
         predictor.tell(number, code, float(sum(code)))
     assert (time.process_time() - started) / 32 < 0.1
+
+
+def test_the_acquisition_is_a_bound_times_the_probability_of_being_feasible() -> None:
+    """Bounds by hand, and the normal distribution's own probabilities."""
+    means, deviations = np.array([0.0, 1.0, -9.0]), np.array([1.0, 0.5, 1.0])
+    bounds = acquisition(Prediction((means, deviations), None), beta=2.0, lowest=-1.0)
+    assert bounds == pytest.approx([3.0, 3.0, 1e-9])  # the last lies below the lowest value
+    margins = np.array([0.0, 1.0, -2.0]), np.array([1.0, 1.0, 2.0])
+    chances = acquisition(Prediction(None, margins), beta=2.0, lowest=0.0)
+    normal = statistics.NormalDist()
+    assert chances == pytest.approx([normal.cdf(z) for z in (0.0, 1.0, -1.0)], abs=0.01)
+    both = acquisition(Prediction((means, deviations), margins), beta=2.0, lowest=-1.0)
+    assert both == pytest.approx(bounds * chances)

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nas.space import ChoiceSpace
-from nas.study.objective import ObjectiveSettings, Shape
-from nas.study.pareto import Spread, hypervolume_over_time, pareto_front
+from nas.study.objective import ObjectiveSettings, RewardShape
+from nas.study.pareto import FrontReward, hypervolume_over_time, pareto_front
 from nas.study.result import result_of
+from nas.study.settings import ControlSettings, FinalistSettings
 from nas.study.store import Store
-from nas.study.study import ControlSettings, FinalistSettings, Study
+from nas.study.study import Study
 from nas.study.trial import Outcome, Record, Status
 from tests.engine.toys import codes, make_study
 
@@ -51,7 +52,7 @@ def done(study: Study) -> list[Record]:
 
 
 def test_rewards_by_hand() -> None:
-    spread = Spread(2)
+    spread = FrontReward(2)
     assert spread.reward((0.5, -30.0)) == 0
     for point in ((0.5, -30.0), (0.1, -10.0)):
         spread.absorb(point)
@@ -68,7 +69,7 @@ def test_rewards_by_hand() -> None:
 def test_the_sign_says_whether_the_front_grows(
     told: list[tuple[int, int, int]], point: tuple[int, int, int]
 ) -> None:
-    spread = Spread(3)
+    spread = FrontReward(3)
     for earlier in told:
         spread.absorb(earlier)
     reward = spread.reward(point)
@@ -85,7 +86,7 @@ def test_the_sign_says_whether_the_front_grows(
 def test_it_needs_costs_and_no_shape() -> None:
     with pytest.raises(ValidationError, match="name one in minimize"):
         ObjectiveSettings(spread=True)
-    shape = Shape(kind="soft", cost="macs", target=1)
+    shape = RewardShape(kind="soft", cost="macs", target=1)
     with pytest.raises(ValidationError, match="set one of them"):
         ObjectiveSettings(spread=True, minimize=("macs",), shape=shape)
 
@@ -100,7 +101,7 @@ def test_told_rewards_are_kept_and_a_run_in_pieces_equals_a_whole_one(share: flo
     second = spreading(store, **options)
     assert codes(second) == codes(whole)
     assert [row.reward for row in done(second)] == [row.reward for row in done(whole)]
-    spread = Spread(2)
+    spread = FrontReward(2)
     for row in done(whole):
         point = row.metrics["score"], -row.costs["size"]
         if share == 0.5 and row.arm == "control":  # an arm of its own, which nobody listens to

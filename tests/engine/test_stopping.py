@@ -12,19 +12,21 @@ import pytest
 from nas.controllers import ControllerSettings, make_controller
 from nas.controllers.base import Stop
 from nas.controllers.evolution import Evolution, EvolutionSettings
-from nas.controllers.predictor.observations import Told, in_full
+from nas.controllers.predictor.observations import Observation, extrapolated
 from nas.errors import ConfigError, RunError
 from nas.executors import ComputeSettings, make_executor
 from nas.searching import search
 from nas.study.failures import FailureKind
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import FinalistSettings, StudySettings
 from nas.study.stopping import StoppingSettings, make_stopper, rank_among
 from nas.study.store import Store
-from nas.study.study import FinalistSettings, Study
+from nas.study.study import Study
 from nas.study.trial import Outcome, Status, Trial
 from tests.engine.toys import CONTROLLERS, SPACES, codes, make_study, rungs, total
 
 HALVING = StoppingSettings(rungs=(1, 2), eta=3)
+STOPPED = StudySettings(stopping=HALVING)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_who_falls_behind_is_stopped_and_the_best_never_is() -> None:
     rows = list(study.records.values())
     full = [row for row in rows if row.status is Status.DONE]
     stopped = [row for row in rows if row.status is Status.STOPPED]
-    assert len(full) + len(stopped) == study.told == 60
+    assert len(full) + len(stopped) == study.completed == 60
     assert all(len(row.curve) == 3 for row in full)
     assert {len(row.curve) for row in stopped} == {1, 2}
     # At one in three, about one in nine comes to the end, and more of the early ones.
@@ -134,8 +136,6 @@ def test_a_recorded_run_goes_on_alike(name: str, shuffle: int | None) -> None:
 
 
 def test_delivery_by_proposal_doesn_t_depend_on_timing() -> None:
-    from nas.study.study import StudySettings
-
     settings = StudySettings(delivery="proposal", window=4)
     runs = []
     for shuffle in (1, 2, 3):
@@ -173,12 +173,12 @@ def test_the_policy_gradients_hear_the_rank() -> None:
 
 
 def test_the_predictor_extends_stopped_curves_along_a_line() -> None:
-    full = [Told((i,), 2.0 * i + 1.0, (float(i), 2.0 * i + 1.0)) for i in range(1, 6)]
-    rows = in_full([*full, Told((9,), None, (4.5,)), Told((8,), None)])
+    full = [Observation((i,), 2.0 * i + 1.0, (float(i), 2.0 * i + 1.0)) for i in range(1, 6)]
+    rows = extrapolated([*full, Observation((9,), None, (4.5,)), Observation((8,), None)])
     assert [row.reward for row in rows[:5]] == [3.0, 5.0, 7.0, 9.0, 11.0]
     assert rows[5].reward == pytest.approx(10.0) and rows[5].error == pytest.approx(0.0, abs=1e-6)
     assert rows[6].reward is None  # can't be had, and isn't taken for a short curve
-    lone = in_full([Told((0,), 4.0, (1.0, 4.0)), Told((1,), None, (2.0,))])
+    lone = extrapolated([Observation((0,), 4.0, (1.0, 4.0)), Observation((1,), None, (2.0,))])
     assert lone[1].reward == 4.0  # one trial makes no line
 
 
@@ -199,7 +199,7 @@ class Steps:
 
 def test_a_stopped_evaluator_trains_no_further_and_is_closed() -> None:
     evaluator = Steps()
-    found = search(SPACES["product"](), evaluator, "random", budget=40, stopping=HALVING)
+    found = search(SPACES["product"](), evaluator, "random", budget=40, settings=STOPPED)
     assert evaluator.steps == sum(len(row.curve) for row in found.trials) < 40 * 3 * 0.75
     assert evaluator.closed == 40
     assert found.best is not None and found.best.status is Status.DONE
@@ -220,7 +220,7 @@ def test_workers_are_stopped_between_reports() -> None:
 
 def test_what_can_t_be_stopped_is_refused() -> None:
     with pytest.raises(RunError, match="let it yield"):
-        search(SPACES["product"](), total, "random", budget=5, stopping=HALVING)
+        search(SPACES["product"](), total, "random", budget=5, settings=STOPPED)
     spread = ObjectiveSettings(maximize="score", minimize=("size",), spread=True)
     with pytest.raises(ConfigError, match=r"objective\.spread"):
         make_study(objective=spread, stopping=HALVING)

@@ -18,8 +18,8 @@ from nas.errors import RunError
 from nas.space import ChoiceSpace
 from nas.study.failures import FailureKind
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import ControlSettings, FinalistSettings
 from nas.study.store import Store
-from nas.study.study import ControlSettings, FinalistSettings
 from nas.study.trial import Outcome, Status
 from tests.engine.toys import SPACES, codes, drive, failed, make_study, scored
 
@@ -205,7 +205,7 @@ def test_a_result_that_was_recorded_and_not_told_is_told_on_resumption() -> None
     last.tell_seq = None
     store.write(last)
     again = make_study(store)
-    assert again.told == 3 and again.records[2].tell_seq is not None
+    assert again.completed == 3 and again.records[2].tell_seq is not None
     assert store.records() == list(again.records.values())
 
 
@@ -239,7 +239,7 @@ def test_two_thousand_trials_are_absorbed_in_ten_seconds(name: str, count: int) 
     drive(make_study(store, name, space=space, budget=count))
     start = time.process_time()
     again = make_study(store, name, space=space, budget=count)
-    assert again.told == count
+    assert again.completed == count
     assert time.process_time() - start < 10 * count / 2000
 
 

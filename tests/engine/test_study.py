@@ -12,12 +12,13 @@ from nas.controllers.base import Controller
 from nas.errors import ConfigError, GenomeError, RunError
 from nas.space import ChoiceSpace, Code
 from nas.study.failures import Failure, FailureKind
-from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.objective import ObjectiveSettings, RewardShape
 from nas.study.result import result_of
+from nas.study.settings import ControlSettings, FinalistSettings, StudySettings
 from nas.study.store import Store
-from nas.study.study import ControlSettings, FinalistSettings, Study, StudySettings
+from nas.study.study import Study
 from nas.study.trial import Outcome, Status, Trial, trial_seed
-from tests.engine.toys import SPACES, drive, failed, make_study, scored, total
+from tests.engine.toys import SPACES, drive, failed, make_study, scored, settings_of, total
 
 SPACE = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})
 
@@ -56,7 +57,8 @@ def scripted(
     controller = Scripted(script, repeats)
     objective = options.pop("objective", None) or ObjectiveSettings(maximize="score")
     options = {"control": ControlSettings(share=0.0), "budget": 10, **options}
-    study = Study(SPACE, controller, objective, Store.open(None), seed=0, **options)
+    settings = settings_of(options)
+    study = Study(SPACE, controller, objective, Store.open(None), settings, seed=0, **options)
     return study, controller
 
 
@@ -98,7 +100,7 @@ def test_each_kind_of_failure_has_its_rule(
         waits.append(study.idle_seconds())
         clock.now += waits[-1] or 0.0
     assert controller.heard[1:] == heard
-    assert study.told == 1 + charged and study.records[1].status is status
+    assert study.completed == 1 + charged and study.records[1].status is status
     assert alone[1:] == [kind is not FailureKind.LOST] * (attempts - 1)
     if kind is FailureKind.LOST:
         assert waits == [1.0, 4.0, 16.0, None]
@@ -140,7 +142,7 @@ def test_over_a_limit_costs_no_budget_and_says_by_how_much() -> None:
     )
     assert [trial.code for trial in drive(study)] == [(1, 1), (2, 2)]
     assert controller.heard[0] == ("tell", 0, None, pytest.approx(0.5))
-    assert study.records[0].status is Status.INFEASIBLE and study.told == 2
+    assert study.records[0].status is Status.INFEASIBLE and study.completed == 2
 
 
 def test_limits_that_nothing_meets_end_the_run() -> None:
@@ -243,7 +245,7 @@ def test_a_budget_in_hours_stops_asking() -> None:
         trial = asked(study)
         clock.now += 1800.0
         study.tell(trial, scored(1.0))
-    assert study.ask() is None and study.idle_seconds() is None and study.told == 4
+    assert study.ask() is None and study.idle_seconds() is None and study.completed == 4
     assert study.start_finalists(FinalistSettings(count=1, repeats=1)) == 0  # no time is left
 
 
@@ -257,7 +259,7 @@ def test_results_told_in_order_all_count_when_the_time_is_up() -> None:
         study.tell(trial, scored(float(trial.number)))
     assert study.ask() is None and study.idle_seconds() is None
     best = result_of(study.records.values(), study.objective).best
-    assert study.told == 3 and best is not None and best.number == 2
+    assert study.completed == 3 and best is not None and best.number == 2
 
 
 @pytest.mark.parametrize("budget", [0, -3, "0", "soon", "3x", ""])
@@ -333,7 +335,7 @@ def test_finalists_are_scored_again_with_fresh_seeds() -> None:
         seeds.add(trial.seed)
         # The noisy maximum turns out to be the worst.
         study.tell(trial, scored(-1.0 if trial.key == observed.key else total(trial.candidate, 0)))
-    assert len(seeds) == 12 and study.told == 20
+    assert len(seeds) == 12 and study.completed == 20
     result = result_of(study.records.values(), study.objective)
     assert result.best_observed == observed and len(result.finalists) == 4
     assert result.best is not None and result.best.key != observed.key
@@ -347,11 +349,11 @@ def test_results_told_in_order_all_count_when_the_space_is_exhausted() -> None:
     settings = StudySettings(delivery="proposal", window=3)
     study = make_study(space=space, settings=settings, budget=10)
     drive(study)
-    assert study.told == 4
+    assert study.completed == 4
     assert all(record.tell_seq is not None for record in study.records.values())
 
 
-def test_a_longer_second_look_that_fails_leaves_the_one_that_was_had() -> None:
+def test_a_longer_reevaluation_that_fails_leaves_the_one_that_was_had() -> None:
     study = make_study(budget=10, control=ControlSettings(share=0.0))
     drive(study)
     for length, kind in ((3, None), (9, FailureKind.TIMEOUT)):
@@ -363,7 +365,7 @@ def test_a_longer_second_look_that_fails_leaves_the_one_that_was_had() -> None:
 
 
 def test_what_a_shape_can_t_take_leaves_the_trial_to_be_asked_again() -> None:
-    shape = Shape(kind="soft", cost="size", target=4.0)
+    shape = RewardShape(kind="soft", cost="size", target=4.0)
     objective = ObjectiveSettings(maximize="score", shape=shape)
     costs = {"size": 2.0}
     study = make_study(objective=objective, costs=lambda candidate: costs, budget=5)

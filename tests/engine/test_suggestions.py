@@ -16,6 +16,7 @@ from nas.errors import RunError
 from nas.executors.tune.suggestions import Suggestions
 from nas.searching import search
 from nas.space import ChoiceSpace, Space
+from nas.study.settings import NO_CONTROL
 from tests.engine.toys import CONTROLLERS, SPACES, total
 
 
@@ -63,7 +64,7 @@ def saved(suggestions: Suggestions, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_they_are_what_a_search_tries(name: str, space_name: str, budget: int) -> None:
     space = SPACES[space_name]()
-    found = search(space, total, name, budget=budget, seed=3, control=0.0)
+    found = search(space, total, name, budget=budget, seed=3, settings=NO_CONTROL)
     tried = [record.candidate for record in found.trials if record.cached_from is None]
     assert asked(made(name, space, seed=3), 0, budget) == tried
 

@@ -15,15 +15,17 @@ from nas.report.leaderboard import leaderboard, standing
 from nas.searching import search
 from nas.space import ChoiceSpace, Code
 from nas.study.result import Result
+from nas.study.settings import NO_CONTROL, ControlSettings, FinalistSettings, StudySettings
 from nas.study.stopping import StoppingSettings
 from nas.study.store import Store, find
-from nas.study.study import FinalistSettings
 from nas.study.trial import Record, Status
 from tests.engine.toys import SPACES, rungs, total
 
 SPACE = SPACES["product"]()
 SMALL = ChoiceSpace({"a": list(range(8))})
 HALVING = StoppingSettings(rungs=(1, 2), eta=3)
+STOPPED = NO_CONTROL.model_copy(update={"stopping": HALVING})
+HALF = StudySettings(control=ControlSettings(share=0.5))
 
 
 class Counted:
@@ -70,7 +72,7 @@ class Heard(Controller):
 def first(tmp_path: Path) -> tuple[Path, Result]:
     """A run of 24 random draws."""
     return tmp_path / "first", search(
-        SPACE, Counted(), "random", budget=24, control=0.0, run=tmp_path / "first"
+        SPACE, Counted(), "random", budget=24, settings=NO_CONTROL, run=tmp_path / "first"
     )
 
 
@@ -95,13 +97,15 @@ def test_what_was_scored_is_not_scored_again(name: str, tmp_path: Path) -> None:
     found = search(SMALL, after, name, budget=20, warm_start=tmp_path / "first")
     assert len(before.scored) == 5 and len(after.scored) == 3
     assert not set(before.scored) & set(after.scored)
-    assert len(found.trials) == 3 and {row.phase for row in found.earlier} == {"earlier"}
+    assert len(found.trials) == 3 and {row.phase for row in found.warm_start} == {"earlier"}
     assert found.best is not None and found.best.candidate == {"a": 7}
 
 
 def test_the_controller_hears_it_before_it_proposes(first: tuple[Path, Result]) -> None:
     controller = Heard()
-    search(SPACE, Counted(), made(controller), budget=3, control=0.0, warm_start=str(first[0]))
+    search(
+        SPACE, Counted(), made(controller), budget=3, settings=NO_CONTROL, warm_start=str(first[0])
+    )
     told = [("observe", row.code, row.reward) for row in first[1].trials]
     assert controller.heard[:24] == told
     assert [event[0] for event in controller.heard[24:]] == ["asked", "tell"] * 3
@@ -109,7 +113,9 @@ def test_the_controller_hears_it_before_it_proposes(first: tuple[Path, Result]) 
 
 def test_evolution_has_parents_from_the_first_proposal_on(first: tuple[Path, Result]) -> None:
     def children(warm_start: Path | None) -> int:
-        found = search(SPACE, Counted(), "evolution", budget=8, control=0.0, warm_start=warm_start)
+        found = search(
+            SPACE, Counted(), "evolution", budget=8, settings=NO_CONTROL, warm_start=warm_start
+        )
         codes = [row.code for row in (*first[1].trials, *found.trials)]
         return sum(
             any(sum(a != b for a, b in zip(code, other, strict=True)) == 1 for other in codes[:n])
@@ -158,7 +164,7 @@ def test_a_third_run_knows_what_the_second_one_knew(
     search(SPACE, Counted(), "random", budget=5, run=second, warm_start=first[0])
     shutil.rmtree(first[0])
     third = search(SPACE, Counted(), "random", budget=1, warm_start=second)
-    assert len(third.earlier) == 29
+    assert len(third.warm_start) == 29
 
 
 @pytest.mark.parametrize(
@@ -183,7 +189,7 @@ def test_what_can_t_be_used_is_refused_before_anything_begins(
     with pytest.raises(NasError) as caught:
         search(**options | change)
     assert said in str(caught.value) and "\n" not in str(caught.value)
-    assert len(search(**options).earlier) == 24  # in the same folder
+    assert len(search(**options).warm_start) == 24  # in the same folder
 
 
 def test_a_function_needs_a_version(tmp_path: Path) -> None:
@@ -199,7 +205,7 @@ def test_a_function_needs_a_version(tmp_path: Path) -> None:
         run("b", warm_start=bare, evaluator_version="1")
     with pytest.raises(RunError, match='evaluator_version is "1" there and "2" here'):
         run("c", warm_start=named, evaluator_version="2")
-    assert len(run("d", warm_start=named, evaluator_version="1").earlier) == 3
+    assert len(run("d", warm_start=named, evaluator_version="1").warm_start) == 3
     with pytest.raises(RunError, match="evaluator_version was"):
         run("d", evaluator_version="2")
 
@@ -217,16 +223,16 @@ def test_rewards_costs_and_limits_are_this_run_s(first: tuple[Path, Result]) -> 
     )
     within = [row.code for row in first[1].trials if sum(row.code) <= 9]
     assert 0 < len(within) < 24
-    assert [row.code for row in found.earlier] == within
-    assert all(row.reward == min(row.code) for row in found.earlier)
-    assert all(row.costs == {"size": sum(row.code)} for row in found.earlier)
+    assert [row.code for row in found.warm_start] == within
+    assert all(row.reward == min(row.code) for row in found.warm_start)
+    assert all(row.costs == {"size": sum(row.code)} for row in found.warm_start)
 
 
 def test_a_full_control_arm_doesn_t_know_it_and_pays(tmp_path: Path) -> None:
     before, after = Counted(), Counted()
     search(SMALL, before, "random", budget=4, run=tmp_path / "first")
     found = search(
-        SMALL, after, "random", budget=8, control=0.5, seed=1, warm_start=tmp_path / "first"
+        SMALL, after, "random", budget=8, settings=HALF, seed=1, warm_start=tmp_path / "first"
     )
     known = set(before.scored)
     own, drawn = (
@@ -240,16 +246,16 @@ def test_a_full_control_arm_doesn_t_know_it_and_pays(tmp_path: Path) -> None:
 
 
 def test_what_was_stopped_answers_as_stopped(tmp_path: Path) -> None:
-    same: dict[str, Any] = {"control": 0.0, "evaluator_version": "1"}
+    same: dict[str, Any] = {"evaluator_version": "1"}
     run = tmp_path / "first"
-    search(SPACE, rungs, "random", budget=30, run=run, stopping=HALVING, **same)
+    search(SPACE, rungs, "random", budget=30, run=run, settings=STOPPED, **same)
     before = {row.code: row for row in rows_of(run)}
     stopped = [row for row in before.values() if row.status is Status.STOPPED]
     assert stopped
 
     controller = Heard(stopped[0].code)
     options = {**same, "warm_start": run, "run": tmp_path / "second"}
-    search(SPACE, rungs, made(controller), budget=1, stopping=HALVING, **options)
+    search(SPACE, rungs, made(controller), budget=1, settings=STOPPED, **options)
     rows = rows_of(tmp_path / "second")
     earlier = [row for row in rows if row.phase == "earlier"]
     assert [(r.status, r.curve) for r in earlier] == [(r.status, r.curve) for r in before.values()]
@@ -264,10 +270,17 @@ def test_what_was_stopped_answers_as_stopped(tmp_path: Path) -> None:
     for name, stopping in (("full", None), ("other", StoppingSettings(rungs=(1,), eta=2))):
         options = {**same, "warm_start": run, "run": tmp_path / name}
         controller = Heard(stopped[0].code)
-        found = search(SPACE, rungs, made(controller), budget=1, stopping=stopping, **options)
-        assert {row.status for row in found.earlier} == {Status.DONE}
+        found = search(
+            SPACE,
+            rungs,
+            made(controller),
+            budget=1,
+            settings=NO_CONTROL.model_copy(update={"stopping": stopping}),
+            **options,
+        )
+        assert {row.status for row in found.warm_start} == {Status.DONE}
         assert [row.code for row in found.trials] == [stopped[0].code]
-        assert len(found.earlier) == 30 - len(stopped)
+        assert len(found.warm_start) == 30 - len(stopped)
 
 
 def test_earlier_ones_may_win_and_are_marked(tmp_path: Path) -> None:
@@ -279,7 +292,7 @@ def test_earlier_ones_may_win_and_are_marked(tmp_path: Path) -> None:
         "random",
         budget=1,
         run=run,
-        finalists=FinalistSettings(count=1, repeats=2),
+        settings=StudySettings(finalists=FinalistSettings(count=1, repeats=2)),
         warm_start=tmp_path / "first",
     )
     assert best is not None and best.code == (7,)
@@ -308,7 +321,10 @@ def test_other_numerics_are_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixt
             warm_start=tmp_path / "first",
         )
         said = [record.getMessage() for record in caplog.records]
-        assert sum("trials run as new and earlier ones as old" in line for line in said) == notes
+        assert (
+            sum("trials run as new and those of the warm start as old" in line for line in said)
+            == notes
+        )
 
 
 def test_failures_are_not_taken(tmp_path: Path) -> None:
@@ -322,4 +338,4 @@ def test_failures_are_not_taken(tmp_path: Path) -> None:
     after = Counted()
     found = search(SMALL, after, "random", budget=8, warm_start=tmp_path / "first")
     assert sorted(after.scored) == [(0,), (4,)]
-    assert len(found.trials) == 2 and len(found.earlier) == 6
+    assert len(found.trials) == 2 and len(found.warm_start) == 6

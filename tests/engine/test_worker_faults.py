@@ -13,7 +13,8 @@ from nas.executors.inline import InlineExecutor
 from nas.executors.ray.executor import RayExecutor
 from nas.study.failures import FailureKind
 from nas.study.interfaces import Evaluator, Event
-from nas.study.study import Study, StudySettings
+from nas.study.settings import StudySettings
+from nas.study.study import Study
 from nas.study.trial import Record, Trial
 from tests.engine.onlooker import story
 from tests.engine.toys import Mixed, make_study, scored, total
@@ -59,7 +60,7 @@ def ran(
 ) -> list[Record]:
     study = make_study(controller=controller, budget=BUDGET, settings=IN_ORDER, max_failures=1.0)
     executor.run(study, evaluator, lambda event: watch(study, event))
-    assert study.told == BUDGET and study.in_flight == 0
+    assert study.completed == BUDGET and study.in_flight == 0
     return list(study.records.values())
 
 
@@ -96,7 +97,7 @@ def test_duplicate_completion(ray_executor: RayExecutor) -> None:
     told: list[Trial] = []
 
     def again(study: Study, event: Event) -> None:
-        if event.kind == "told":
+        if event.kind == "completed":
             told.append(event.trial)
             for trial in told:  # at once, and after each of the others
                 assert not study.tell(trial, scored(99.0))

@@ -15,6 +15,7 @@ from nas.errors import DataError, GenomeError
 from nas.space import Code
 from nas.study.failures import Failure, FailureKind
 from nas.study.objective import ObjectiveSettings
+from nas.study.settings import StudySettings
 from nas.study.store import Store
 from nas.study.study import Study
 from nas.study.trial import Outcome
@@ -99,16 +100,25 @@ class Mixed:
         return total(candidate, seed)
 
 
+def settings_of(options: dict[str, Any]) -> StudySettings:
+    """Takes what is the study's settings out of a test's options; `settings` are further ones."""
+    further = dict(options.pop("settings", StudySettings()))
+    own = {name: options.pop(name) for name in StudySettings.model_fields if name in options}
+    return StudySettings(**further | own)
+
+
 def make_study(store: Store | None = None, controller: str = "random", **options: Any) -> Study:
     """A study over 4^6 candidates, with what the test changes."""
     space = options.pop("space", None) or SPACES["product"]()
     seed = options.pop("seed", 0)
     objective = options.pop("objective", None) or ObjectiveSettings(maximize="score")
+    settings = settings_of(options)
     return Study(
         space,
         make_controller(ControllerSettings(name=controller), space, seed),
         objective,
         store or Store.open(None),
+        settings,
         seed=seed,
         **{"budget": 20} | options,
     )

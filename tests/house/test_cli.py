@@ -13,7 +13,8 @@ import pytest
 
 from nas.cli import main as cli
 from nas.cli.main import main
-from nas.config import SearchConfig, TrainConfig, to_yaml
+from nas.config.loading import to_yaml
+from nas.config.schema import SearchConfig, TrainConfig
 from nas.errors import DataError
 from nas.executors.interrupt import SearchInterrupted
 
@@ -210,10 +211,10 @@ def test_resume_takes_data_from_where_they_are_now(folder: Path, job: Any) -> No
         ("eval a --data d", "evaluate", "evaluate", ("a", Path("d")), {"out": None}),
         ("predict a x y", "predict", "predict", ("a", [Path("x"), Path("y")]), {"score": 0.3}),
         ("export a --format onnx,py", "export", "export", ("a", ["onnx", "py"]), {"data": None}),
-        ("data check d", "data", "check", (Path("d"),), {"size": 640}),
+        ("data check d", "data.check", "check", (Path("d"),), {"size": 640}),
         (
             "device add a b",
-            "device",
+            "device.add",
             "add",
             ([Path("a"), Path("b")],),
             {"out": Path("device.json")},

@@ -9,17 +9,9 @@ import pytest
 import yaml
 
 from nas import yamlfile
-from nas.config import (
-    EXPERIMENTS,
-    Override,
-    SearchConfig,
-    TrainConfig,
-    find,
-    load_run,
-    load_search,
-    load_train,
-    to_yaml,
-)
+from nas.config.loading import EXPERIMENTS, find, load_run, load_search, load_train, to_yaml
+from nas.config.overrides import Override
+from nas.config.schema import SearchConfig, TrainConfig
 from nas.errors import ConfigError
 from nas.yamlfile import MAX_BYTES
 from search_spaces.mobile.space import MobileSpaceSettings

@@ -39,7 +39,7 @@ def test_a_check_that_breaks_is_a_fault() -> None:
     def broken() -> doctor.Finding:
         raise ImportError("no such\nlibrary")
 
-    assert doctor.examine(broken).met == "ImportError: no such library"
+    assert doctor.examine(broken).state == "ImportError: no such library"
     assert not doctor.examine(broken).good
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import nas
-from nas.config import load_search
+from nas.config.loading import load_search
 from nas.controllers import CONTROLLERS
 from nas.data.scenes import write_scenes
 from nas.errors import ConfigError, RunError

@@ -11,15 +11,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from nas.config import (
-    Override,
-    SearchConfig,
-    TrainConfig,
-    load_run,
-    load_search,
-    load_train,
-    to_yaml,
-)
+from nas.config.loading import load_run, load_search, load_train, to_yaml
+from nas.config.overrides import Override
+from nas.config.schema import SearchConfig, TrainConfig
 from nas.errors import ConfigError
 from tests.genome.test_mutated import places
 

@@ -31,7 +31,7 @@ def fresh_python(code: str) -> str:
     "code",
     [
         "import nas, search_spaces.zoo",
-        "import nas.config, nas.runs.folder, nas.study.study, search_spaces.spinenet.space",
+        "import nas.config.schema, nas.runs.folder, nas.study.study, search_spaces.spinenet.space",
         "import nas.cli.main; assert nas.cli.main.main(['--help']) == 0",
         "import nas.cli.main; assert nas.cli.main.main(['search', '--help']) == 0",
     ],

@@ -12,7 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 import nas
-from nas.config import Override, SearchConfig, TrainConfig, load_search, load_train
+from nas.config.loading import load_search, load_train
+from nas.config.overrides import Override
+from nas.config.schema import SearchConfig, TrainConfig
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings
 from nas.study.stopping import STOPPERS, STOPPING

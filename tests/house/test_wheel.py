@@ -27,7 +27,7 @@ CONFIGS = """
 import sys
 from pathlib import Path
 import nas, proxies, search_spaces
-from nas.config import EXPERIMENTS, load_search, load_train
+from nas.config.schema import EXPERIMENTS, load_search, load_train
 for module in (nas, proxies, search_spaces):
     assert Path(module.__file__).is_relative_to(sys.prefix), module
 names = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))

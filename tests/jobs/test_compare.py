@@ -15,7 +15,7 @@ import nas
 from nas.cli.main import main
 from nas.cost import profile
 from nas.space import ChoiceSpace
-from nas.study.settings import FinalistSettings
+from nas.study.settings import FinalistSettings, StudySettings
 from search_spaces import zoo
 
 
@@ -34,13 +34,14 @@ class Toy:
 
 
 def searched(path: Path, toy: Toy, *, seed: int = 0, repeats: int = 3, **options: Any) -> None:
+    finalists = FinalistSettings(count=1, length=1, repeats=repeats) if repeats else None
     nas.search(
         ChoiceSpace({f"l{i}": [0, 1, 2, 3] for i in range(4)}),
         toy,
         "random",
         seed=seed,
         run=path,
-        finalists=FinalistSettings(count=1, length=1, repeats=repeats) if repeats else None,
+        settings=StudySettings(finalists=finalists),
         **{"budget": 8, "objective": "ap50", **options},
     )
     (path / "config.yaml").write_text(f"job: search\nseed: {seed}\ndata_dir: /photos\n")

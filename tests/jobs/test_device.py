@@ -134,7 +134,7 @@ def test_tables_by_hand_and_folders_in_use_are_left_alone(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     conditions = {"device": "Pixel 4", "runtime": "r", "threads": 1, "precision": "float32"}
-    hand = {"version": 1, **conditions, "overhead_ms": 0, "unit_ms": {"sum 8@16": 1.0}}
+    hand = {"version": 2, **conditions, "overhead_ms": 0, "families": {"relu": {"ms": {}}}}
     Path("hand.json").write_text(json.dumps(hand))
     assert main(["device", "add", "times.json", "--out", "hand.json"]) == 2
     assert "written by hand" in said(capsys) and json.loads(Path("hand.json").read_text()) == hand
@@ -164,7 +164,7 @@ def test_this_machine_is_measured(here: Path, capsys: pytest.CaptureFixture[str]
 def test_a_runner_that_fails_is_one_line(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nas.jobs.device.RUNNER", "gone.py")
+    monkeypatch.setattr("nas.jobs.device.measure.RUNNER", "gone.py")
     Path("g.json").write_text(mobile().to_json())
     assert main(["device", "measure", "--genome=g.json", "--out=me.json"]) == 2
     assert said(capsys) == "nas: the runner ended with 2; nothing was measured\n"

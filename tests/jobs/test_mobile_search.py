@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
-from nas.config import SearchConfig, load_run
+from nas.config.loading import load_run
+from nas.config.schema import SearchConfig
 from nas.genome import Genome
 from nas.runs.folder import Run
 from search_spaces.mobile.space import MobileSpaceSettings

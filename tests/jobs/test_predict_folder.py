@@ -138,7 +138,7 @@ def test_a_folder_for_results_is_tried_before_the_model_is_loaded(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("nas.jobs.outputs.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("nas.runs.outputs.tempfile.TemporaryFile", refuse)
     code, _, error = run("a.png", "--out", "new/results")
     assert code == 2 and "new/results: can't be written (Read-only file system)" in error
     assert not Path("new").exists()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nas.config import SearchConfig
-from nas.jobs.search import _Progress
+from nas.config.schema import SearchConfig
+from nas.planning.search_plan import plan_of
 from nas.study.interfaces import Event
 from nas.study.trial import Record, Status, Trial
 from nas.ui.console import console, progress_bar
+from nas.ui.search_progress import SearchProgress
 
 
 def record(number: int, ap50: float, status: Status) -> Record:
@@ -19,13 +20,14 @@ def record(number: int, ap50: float, status: Status) -> Record:
 
 def told(number: int, ap50: float, stopped: bool = False) -> Event:
     trial = Trial(number, "controller", (number,), "k", None, 0)
-    return Event("told", trial, {"ap50": ap50}, stopped=stopped)
+    return Event("completed", trial, {"ap50": ap50}, stopped=stopped)
 
 
 def said(event: Event, rows: list[Record], capsys: pytest.CaptureFixture[str]) -> str:
     assert not console.is_terminal
     with progress_bar() as bar:
-        _Progress(bar, SearchConfig(), rows, keep=lambda: None)(event)
+        progress = SearchProgress(bar, plan_of(SearchConfig()), "ap50", rows, keep=lambda: None)
+        progress(event)
     return capsys.readouterr().out
 
 

@@ -7,12 +7,11 @@ from datetime import datetime
 import pytest
 from rich.console import Console
 
-from nas.config import SearchConfig
+from nas.config.schema import SearchConfig
 from nas.errors import ConfigError
 from nas.planning.search_plan import (
     budget_text,
     costs_table,
-    forecast_text,
     limits_text,
     plan_of,
     share_interval,
@@ -21,6 +20,7 @@ from nas.planning.search_plan import (
 from nas.study.budget import Forecast
 from nas.study.objective import ObjectiveSettings
 from nas.study.stopping import StoppingSettings
+from nas.ui.search_progress import forecast_text
 
 COSTS = [{"params": 1e6 * n, "macs": 1e9 * (101 - n)} for n in range(1, 101)]
 
@@ -66,7 +66,7 @@ def test_percentiles_stand_beside_their_cost() -> None:
 
 def test_a_budget_in_hours_keeps_two_fifths_for_retraining() -> None:
     config = SearchConfig(budget="8h")
-    assert plan_of(config).end == pytest.approx(4.8 * 3600) and plan_of(config).looks == 18
+    assert plan_of(config).end == pytest.approx(4.8 * 3600) and plan_of(config).reevaluations == 18
     assert budget_text(config) == "8h, of which 3 h 12 min stay for retraining"
     assert budget_text(SearchConfig(budget="8h", retrain_share=0.0)) == "8h"
     assert budget_text(SearchConfig(budget=40)) == "40 trials"
@@ -76,9 +76,9 @@ def test_a_budget_in_hours_keeps_two_fifths_for_retraining() -> None:
 
 def test_a_forecast_is_said_by_the_clock_on_the_wall() -> None:
     now = datetime(2026, 1, 1, 16, 45)
-    said = forecast_text(Forecast(118, look=1440.0, left=3600.0, retrain=11_520.0), now)
+    said = forecast_text(Forecast(118, reevaluation=1440.0, left=3600.0, retrain=11_520.0), now)
     assert said == (
         "118 trials, then a re-evaluation of 24 min, over at 17:45; 3 h 12 min stay for retraining"
     )
-    long = forecast_text(Forecast(40, look=0.0, left=8 * 3600.0, retrain=0.0), now)
+    long = forecast_text(Forecast(40, reevaluation=0.0, left=8 * 3600.0, retrain=0.0), now)
     assert long == "40 trials, over at 02 Jan, 00:45"

@@ -15,16 +15,16 @@ from rich.console import Console
 
 from nas import environment
 from nas.cli.main import main
-from nas.config import EXPERIMENTS, load_train
+from nas.config.loading import EXPERIMENTS, load_train
 from nas.data.coco import load_split
 from nas.errors import ConfigError
-from nas.jobs.folders import load_both
 from nas.jobs.train import trained_genome
 from nas.planning import train_needs, train_plan, train_probe
 from nas.planning.train_needs import lacking_disk, lacking_memory, time_rows
 from nas.planning.train_plan import show_plan
-from nas.planning.train_probe import Probe, Training
+from nas.planning.train_probe import PlannedTraining, Probe
 from nas.training.recipes import resolve
+from nas.ui.data_loading import load_both
 from search_spaces import zoo
 from tests.jobs.coco import IDS, part_of_size, write_coco
 
@@ -177,13 +177,13 @@ def test_a_folder_in_coco_s_layout_is_taken_as_it_is(
     assert val.categories == split.categories
 
 
-def training(**changes: Any) -> Training:
+def training(**changes: Any) -> PlannedTraining:
     """SpineNet-49 by protocol C on COCO, without its model."""
     config = load_train("spinenet49")
     config = config.model_copy(update={"data": config.data.model_copy(update={"pixels": "decode"})})
     split, val = part_of_size(118_287), part_of_size(5000)
     given = {"split": split, "val": val, "folder": Path("run"), **changes}
-    return Training(cast(Any, None), config, **given)
+    return PlannedTraining(cast(Any, None), config, **given)
 
 
 PROBE = Probe(

@@ -1,4 +1,4 @@
-"""The convolutions and the widening that train faster, against torch's own layers."""
+"""The kernels that train faster, against torch's own layers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 from nas.genome.network import BatchNorm
 from nas.genome.part import Activation
-from nas.models import widening
-from nas.models.convolutions import Depthwise, Pointwise, is_plain
-from nas.models.heads.selected import predicted_at
+from nas.models.fast_cpu import fused_expansion as fusing
+from nas.models.fast_cpu.convolutions import (
+    DepthwiseConv2d,
+    PointwiseConv2d,
+    accelerate_convolutions,
+    is_plain,
+)
+from nas.models.fast_cpu.fused_expansion import can_fuse, fused_expansion
+from nas.models.fast_cpu.sparse_predictions import predicted_at
 from nas.models.layers import ConvNorm
-from nas.models.widening import can_widen, widen
 
 NORM = BatchNorm(eps=1e-3, momentum=0.03)
 
@@ -33,13 +38,21 @@ def gradients(out: Tensor, *leaves: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(out, leaves, outer))
 
 
+def depthwise(channels: int, kernel: int, stride: int, dilation: int) -> nn.Conv2d:
+    padding = dilation * (kernel - 1) // 2
+    conv = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, channels, bias=False)
+    accelerate_convolutions(conv)
+    assert type(conv) is DepthwiseConv2d
+    return conv
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (9, 1), (5, 2), (4, 1)])
 @pytest.mark.parametrize("size", [(7, 7), (8, 8), (9, 8), (3, 4)])
 def test_depthwise_gradients_are_torch_s(
     stride: int, kernel: int, dilation: int, size: tuple[int, int]
 ) -> None:
-    ours = Depthwise(6, kernel, stride, dilation).double().train()
+    ours = depthwise(6, kernel, stride, dilation).double().train()
     x = channels_last(2, 6, *size).requires_grad_()
     assert is_plain(x)
     out = ours(x)
@@ -58,7 +71,8 @@ def test_pointwise_products_are_convolutions(bias: bool) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ours = Pointwise(5, 7, bias).double().train()
+        ours = nn.Conv2d(5, 7, 1, bias=bias).double().train()
+        ours.__class__ = PointwiseConv2d
         x = channels_last(3, 5, 6, 4).requires_grad_()
         out, expected = ours(x), nn.functional.conv2d(x, ours.weight, ours.bias)
         torch.testing.assert_close(out, expected)
@@ -70,18 +84,19 @@ def test_pointwise_products_are_convolutions(bias: bool) -> None:
         torch.set_num_threads(threads)
 
 
-# --- widening ---------------------------------------------------------------------------------
+# --- the fused expansion ----------------------------------------------------------------------
 
 
-def pair(act: Activation, kernel: int, stride: int, dilation: int) -> tuple[ConvNorm, Depthwise]:
+def pair(act: Activation, kernel: int, stride: int, dilation: int) -> tuple[ConvNorm, nn.Conv2d]:
     """An expansion from 4 to 12 channels, and the filters behind it."""
     expand = ConvNorm(4, 12, 1, NORM, act).double()
+    accelerate_convolutions(expand)
     norm = expand[1]
     assert isinstance(norm, nn.BatchNorm2d)
     with torch.no_grad():
         norm.weight.uniform_(-1.5, 1.5)
         norm.bias.normal_()
-    return expand, Depthwise(12, kernel, stride, dilation).double()
+    return expand, depthwise(12, kernel, stride, dilation).double()
 
 
 @pytest.mark.parametrize("act", ["relu", "relu6", "swish", "hard_swish"])
@@ -90,7 +105,7 @@ def pair(act: Activation, kernel: int, stride: int, dilation: int) -> tuple[Conv
 )
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("pictures", [1, 2, 9])
-def test_widening_is_the_separate_layers(
+def test_the_fused_expansion_is_the_separate_layers(
     act: Activation,
     kernel: int,
     stride: int,
@@ -100,12 +115,12 @@ def test_widening_is_the_separate_layers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Outputs, all gradients and the running statistics, in several parts or in one."""
-    monkeypatch.setattr(widening, "CHUNK_BYTES", pictures * 12 * 7 * 6 * 8)
+    monkeypatch.setattr(fusing, "CHUNK_BYTES", pictures * 12 * 7 * 6 * 8)
     expand, filters = pair(act, kernel, stride, dilation)
     other = copy.deepcopy(expand)
     x = (channels_last(5, 4, 7, 6) + 2).requires_grad_()
-    assert can_widen(x, expand)
-    out, wide = widen(x, expand, filters, keep)
+    assert can_fuse(x, expand, filters)
+    out, wide = fused_expansion(x, expand, filters, keep)
     expected_wide = other(x)
     expected = filters(expected_wide)
     torch.testing.assert_close(out, expected)
@@ -123,7 +138,7 @@ def test_widening_is_the_separate_layers(
         torch.testing.assert_close(buffer, wanted)
 
 
-def test_widening_without_a_momentum_keeps_the_plain_mean() -> None:
+def test_fused_without_a_momentum_it_keeps_the_plain_mean() -> None:
     """As batch-norm statistics are measured anew after a training."""
     expand, filters = pair("relu", 3, 1, 1)
     other = copy.deepcopy(expand)
@@ -135,7 +150,7 @@ def test_widening_without_a_momentum_keeps_the_plain_mean() -> None:
     with torch.no_grad():
         for _ in range(3):
             x = channels_last(2, 4, 5, 5)
-            widen(x, expand, filters, keep=False)
+            fused_expansion(x, expand, filters, keep=False)
             other(x)
     for buffer, wanted in zip(expand.buffers(), other.buffers(), strict=True):
         torch.testing.assert_close(buffer, wanted)
@@ -147,23 +162,27 @@ def test_statistics_of_inputs_far_from_zero_are_precise() -> None:
     x = channels_last(4, 4, 16, 16) + 100
     wanted = filters(expand(x))
     single = (expand.float(), filters.float())
-    mine, _ = widen(x.float(), *single, keep=False)
+    mine, _ = fused_expansion(x.float(), *single, keep=False)
     theirs = single[1](single[0](x.float()))
     error, usual = ((y.double() - wanted).abs().max() for y in (mine, theirs))
     assert error <= 2 * usual + 1e-5
 
 
 def test_where_the_separate_layers_stay() -> None:
-    expand, _ = pair("relu", 3, 1, 1)
+    expand, filters = pair("relu", 3, 1, 1)
     x = channels_last(2, 4, 6, 6)
-    assert can_widen(x, expand)
-    assert not can_widen(x.contiguous(), expand)
+    assert can_fuse(x, expand, filters)
+    assert not can_fuse(x.contiguous(), expand, filters)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not can_widen(x, expand)
-    assert not can_widen(x, ConvNorm(4, 6, 1, NORM, "relu"))  # wider by half only
-    assert not can_widen(x, ConvNorm(4, 12, 1, NORM))
-    assert not can_widen(x, nn.Identity())
-    assert not can_widen(x, expand.eval())
+        assert not can_fuse(x, expand, filters)
+    others = ConvNorm(4, 6, 1, NORM, "relu"), ConvNorm(4, 12, 1, NORM)
+    for other in others:  # wider by half only; without an activation
+        accelerate_convolutions(other)
+        assert not can_fuse(x, other, filters)
+    assert not can_fuse(x, nn.Identity(), filters)
+    assert not can_fuse(x, ConvNorm(4, 12, 1, NORM, "relu"), filters)
+    assert not can_fuse(x, expand, nn.Conv2d(12, 12, 3, padding=1, groups=12))
+    assert not can_fuse(x, expand.eval(), filters)
 
 
 # --- predictions of a few anchors -------------------------------------------------------------

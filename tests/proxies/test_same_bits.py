@@ -9,7 +9,8 @@ from nas.data.scenes import write_scenes
 from nas.data.settings import DataSettings
 from nas.executors import ComputeSettings
 from nas.training.recipes import resolve
-from proxies.training import ProxyScaleSettings, ProxySettings, TrainingProxy
+from proxies.settings import ProxyScaleSettings, ProxySettings
+from proxies.training import TrainingProxy
 from search_spaces.spinenet.space import SpineNetSpace
 
 

@@ -13,8 +13,8 @@ from nas.cost import profile
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.result import Result
+from nas.study.settings import ControlSettings, FinalistSettings, StudySettings
 from nas.study.stopping import StoppingSettings
-from nas.study.study import FinalistSettings
 from search_spaces.spinenet.space import SpineNetSpace
 
 
@@ -40,8 +40,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
         objective="ap50",
         limits={"params": 26e6},
         costs=lambda genome: profile(genome).costs(),
-        control=0.3,
-        finalists=FinalistSettings(count=2, repeats=3),
+        settings=StudySettings(
+            control=ControlSettings(share=0.3), finalists=FinalistSettings(count=2, repeats=3)
+        ),
     )
     (path / "config.yaml").write_text("job: search\ndata_dir: /data/my photos\n", encoding="utf-8")
     (path / "env.json").write_text('[{"processor": "<fast>"}]', encoding="utf-8")
@@ -66,7 +67,8 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         budget=12,
         run=path,
         objective="score",
-        control=0.0,
-        stopping=StoppingSettings(rungs=(1, 2), eta=3),
+        settings=StudySettings(
+            control=ControlSettings(share=0.0), stopping=StoppingSettings(rungs=(1, 2), eta=3)
+        ),
     )
     return path

@@ -19,7 +19,7 @@ from nas.runs.folder import Run
 from nas.searching import search
 from nas.space import ChoiceSpace
 from nas.study.failures import Failure, FailureKind
-from nas.study.objective import ObjectiveSettings, Shape
+from nas.study.objective import ObjectiveSettings, RewardShape
 from nas.study.result import Result, result_of
 from nas.study.trial import Record, Status
 
@@ -108,7 +108,7 @@ def test_a_winner_far_from_its_target_is_pointed_out(run: tuple[Path, Result]) -
             "random",
             budget=3,
             objective=ObjectiveSettings(
-                maximize="score", shape=Shape(cost="latency_ms", target=30)
+                maximize="score", shape=RewardShape(cost="latency_ms", target=30)
             ),
             costs=lambda candidate: {"latency_ms": candidate["ms"]},
         )
@@ -155,7 +155,7 @@ def test_times_read_well(seconds: float, text: str) -> None:
 
 def test_a_shaped_reward_stands_beside_its_metric(run: tuple[Path, Result]) -> None:
     records, objective = Run(run[0]).read_search()
-    shape = Shape(kind="hard", cost="params", target=20e6)
+    shape = RewardShape(kind="hard", cost="params", target=20e6)
     result = result_of(records, objective.model_copy(update={"shape": shape}))
     lines = shown(leaderboard(result)).splitlines()
     assert all(name in lines[2] for name in ("reward", "ap50")) and "…" not in "".join(lines)

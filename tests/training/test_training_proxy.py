@@ -18,7 +18,8 @@ from torch import Tensor
 from nas.data.settings import DataSettings
 from nas.errors import ConfigError, NasError
 from nas.training.recipes import resolve
-from proxies.training import ProxySettings, TrainingProxy
+from proxies.settings import ProxySettings
+from proxies.training import TrainingProxy
 from tests.training.tiny import TinyDetector
 
 SETTINGS = ProxySettings.model_validate(

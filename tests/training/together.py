@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from nas.config import Override, TrainConfig, load_train
+from nas.config.loading import load_train
+from nas.config.overrides import Override
+from nas.config.schema import TrainConfig
 from nas.data.coco import load_split
 from nas.executors.launch_training import train_together
 from nas.jobs import train as job

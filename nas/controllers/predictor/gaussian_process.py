@@ -1,10 +1,13 @@
-"""A Gaussian process over codes and features, in numpy.
+"""Gaussian process regression over codes and features, in numpy.
 
 The covariance of two candidates is a mixture of four terms, each 1 for equal candidates: how many
 decisions they share (main effects), a power of that (interactions of every order), and how near
 their features are on a fine and on a coarse scale. Its parameters are those of the highest evidence
-found (Rasmussen and Williams, Gaussian Processes for Machine Learning, equation 5.8), with the
-output's scale in closed form.
+among many that are tried (Rasmussen and Williams, Gaussian Processes for Machine Learning, equation
+5.8), with the output's scale in closed form.
+
+Symbols are the book's: K, the covariances among N results; σ², their noise; y, their values; k*,
+the covariances of a candidate with them. All covariances are in units of the output's variance s.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 STARTS, STEPS = 24, 40
 """Kernels drawn at first, and steps of the climb from the best of them."""
+
+Floats = NDArray[np.float64]
 
 
 class Points(NamedTuple):
@@ -26,8 +32,8 @@ class Points(NamedTuple):
         features: (N, P) numbers, standardised.
     """
 
-    codes: Any
-    features: Any
+    codes: NDArray[np.integer[Any]]
+    features: Floats
 
 
 class Distances(NamedTuple):
@@ -38,8 +44,8 @@ class Distances(NamedTuple):
         squared: (N, M) mean squared difference of features.
     """
 
-    differing: Any
-    squared: Any
+    differing: NDArray[np.float32]
+    squared: NDArray[np.float32]
 
     @classmethod
     def between(cls, ours: Points, theirs: Points) -> Distances:
@@ -48,10 +54,11 @@ class Distances(NamedTuple):
         for mine, other in zip(ours.codes.T, theirs.codes.T, strict=True):
             same += (mine[:, None] == other[None, :]).view(np.int8)
         differing = 1.0 - same.astype(np.float32) / max(ours.codes.shape[1], 1)
-        mine, other = (points.features.astype(np.float32) for points in (ours, theirs))
-        lengths = (mine**2).sum(1)[:, None] + (other**2).sum(1)[None, :]
-        squared = lengths - 2.0 * mine @ other.T
-        return cls(differing, np.maximum(squared, 0.0) / max(mine.shape[1], 1))
+        # |a - b|² = |a|² + |b|² - 2 a·b: one product of matrices. Rounding may leave it below 0.
+        left, right = (points.features.astype(np.float32) for points in (ours, theirs))
+        lengths = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :]
+        squared = lengths - 2.0 * left @ right.T
+        return cls(differing, np.maximum(squared, 0.0) / max(left.shape[1], 1))
 
     def among(self, part: slice) -> Distances:
         """Returns those among some of the candidates, where N and M are the same ones."""
@@ -66,16 +73,21 @@ class Kernel(NamedTuple):
         code_length: share of decisions over which interactions fade.
         feature_length: standard deviations over which the fine term of the features fades; the
             coarse one takes four times as much.
-        noise: variance of a result's noise, relative to the process's own.
+        noise: σ², variance of a result's noise, relative to the process's own.
     """
 
-    shares: Any
+    shares: Floats
     code_length: float
     feature_length: float
     noise: float
 
-    def __call__(self, far: Distances) -> Any:
-        """Returns covariances, in units of the process's own variance."""
+    def __call__(self, far: Distances) -> Floats:
+        """Returns covariances, in units of the process's own variance.
+
+        With d, the share of decisions that differ, and r², the squared distance of features:
+
+            k = w₁ (1 - d) + w₂ exp(-d / ℓ) + w₃ exp(-r² / 2λ²) + w₄ exp(-r² / 2(4λ)²)
+        """
         main, power, fine, coarse = (float(share) for share in self.shares)
         scale = -0.5 / self.feature_length**2
         covariance = (
@@ -108,88 +120,114 @@ class Kernel(NamedTuple):
         )
 
 
-def fit(far: Distances, values: Any, noises: Any, rng: np.random.Generator) -> Kernel:
+def fit_kernel(far: Distances, values: Floats, noises: Floats, rng: np.random.Generator) -> Kernel:
     """Returns the kernel of the highest evidence among some that are drawn, then improved.
 
     Args:
         far: distances among N candidates.
-        values: (N,) results, with mean 0.
+        values: (N,) results y, with mean 0.
         noises: (N,) further variance of single results, relative to `values`' own.
+        rng: draws the kernels.
     """
 
     def evidence(kernel: Kernel) -> float:
-        covariance = _noisy(kernel, far, noises)
+        # log p(y) = -½ (yᵀ (sC)⁻¹ y + log |sC| + N log 2π) with C = K + σ² is highest at
+        # s = yᵀ C⁻¹ y / N. There, but for a constant, it is -½ (N log s + log |C|).
+        covariance = _noisy_covariance(kernel, far, noises)
         scale = float(values @ np.linalg.solve(covariance, values)) / len(values)
         log_determinant = 2.0 * float(np.log(np.diag(np.linalg.cholesky(covariance))).sum())
         return -0.5 * (len(values) * math.log(max(scale, 1e-12)) + log_determinant)
 
+    # A random search over the whole range, then a climb: only what is better is stepped to.
     drawn = [(evidence(kernel), kernel) for kernel in (Kernel.draw(rng) for _ in range(STARTS))]
     best, kernel = max(drawn, key=lambda pair: pair[0])
     for _ in range(STEPS):
         other = kernel.near(rng)
-        if (found := evidence(other)) > best:
-            best, kernel = found, other
+        if (higher := evidence(other)) > best:
+            best, kernel = higher, other
     return kernel
 
 
-def _noisy(kernel: Kernel, far: Distances, noises: Any) -> Any:
+def _noisy_covariance(kernel: Kernel, far: Distances, noises: Floats) -> Floats:
+    """Returns C = K + σ² + diag(noises), (N, N)."""
     covariance = kernel(far)
     covariance[np.diag_indices_from(covariance)] += kernel.noise + noises
     return covariance
 
 
-class Process:
-    """The process, given noisy values at some points.
+class GPRegressor:
+    """A Gaussian process, conditioned on noisy values at some points.
 
     Attributes:
         fitted: (N,) expected values at these points.
     """
 
     def __init__(
-        self, points: Points, far: Distances, values: Any, noises: Any, kernel: Kernel
+        self, points: Points, far: Distances, values: Floats, noises: Floats, kernel: Kernel
     ) -> None:
-        """Conditions on values; but for the points, the arguments are those of `fit`."""
+        """Conditions on values.
+
+        Args:
+            points: the N points.
+            far: distances among them.
+            values: (N,) values y there, with mean 0.
+            noises: (N,) further variance of single values, relative to `values`' own.
+            kernel: gives the covariances.
+        """
         self.points, self.kernel = points, kernel
-        self.inverse = np.linalg.inv(_noisy(kernel, far, noises))
+        # α = C⁻¹ y, s = yᵀ α / N, and K α = y - (σ² + noises) α: equations 2.25 and 5.8.
+        self.inverse = np.linalg.inv(_noisy_covariance(kernel, far, noises))
         self.weights = self.inverse @ values
         self.scale = max(float(values @ self.weights) / len(values), 1e-12)
         self.fitted = values - (kernel.noise + noises) * self.weights
 
-    def covariance(self, points: Points) -> Any:
+    def covariance(self, points: Points) -> Floats:
         """Returns the (M, N) covariances of M points with those of the values."""
         return self.kernel(Distances.between(points, self.points))
 
 
-class Outlook:
+class Posterior:
     """What a process expects at M candidates, also once more values have come."""
 
-    def __init__(self, process: Process, points: Points) -> None:
-        """Does the part of the work that depends on the process's own values alone."""
-        self._process, self._points = process, points
-        ours = process.covariance(points)
-        self._solved = ours @ process.inverse
-        self._mean = ours @ process.weights
-        self._variance = 1.0 - (self._solved * ours).sum(1)
+    def __init__(self, process: GPRegressor, points: Points) -> None:
+        """Does the part of the work that depends on the process's own values alone.
 
-    def given(self, later: Points, values: Any, noises: Any) -> tuple[Any, Any]:
-        """Returns the (M,) means and standard deviations.
+        Args:
+            process: conditioned on its values.
+            points: the M candidates.
+        """
+        self._process, self._points = process, points
+        # Mean k*ᵀ α and variance 1 - k*ᵀ C⁻¹ k*: equations 2.25 and 2.26.
+        cross = process.covariance(points)
+        self._solved = cross @ process.inverse
+        self._mean = cross @ process.weights
+        self._variance = 1.0 - (self._solved * cross).sum(1)
+
+    def conditioned(self, later: Points, values: Floats, noises: Floats) -> tuple[Floats, Floats]:
+        """Returns the (M,) means and standard deviations, given further values.
 
         Args:
             later: L further points.
-            values: (L,) what came out there; NaN where it isn't known yet: that narrows the
+            values: (L,) what came out there; NaN where it hasn't come yet: that narrows the
                 deviations only.
-            noises: (L,) as for `fit`.
+            noises: (L,) as for `GPRegressor`.
         """
         mean, variance = self._mean, self._variance
         if len(values):
             process = self._process
-            theirs = process.covariance(later)
+            # The process given its own values is a process again. Its covariances, of the M
+            # candidates with the later points (S) and among these (V), are the prior ones less
+            # what its values explain: k(a, b) - k(a, X) C⁻¹ k(X, b).
+            cross = process.covariance(later)
             shared = process.kernel(Distances.between(self._points, later))
-            shared -= self._solved @ theirs.T
-            own = _noisy(process.kernel, Distances.between(later, later), noises)
-            own -= theirs @ process.inverse @ theirs.T
+            shared -= self._solved @ cross.T
+            own = _noisy_covariance(process.kernel, Distances.between(later, later), noises)
+            own -= cross @ process.inverse @ cross.T
+            # The variance falls by diag(S V⁻¹ Sᵀ), whatever the values will be.
             variance = variance - (np.linalg.solve(own, shared.T).T * shared).sum(1)
-            known = np.flatnonzero(~np.isnan(values))
-            surprise = values[known] - theirs[known] @ process.weights
-            mean = mean + shared[:, known] @ np.linalg.solve(own[np.ix_(known, known)], surprise)
+            # The mean moves by S V⁻¹ (y - mean there), over the values that have come.
+            arrived = np.flatnonzero(~np.isnan(values))
+            surprise = values[arrived] - cross[arrived] @ process.weights
+            weights = np.linalg.solve(own[np.ix_(arrived, arrived)], surprise)
+            mean = mean + shared[:, arrived] @ weights
         return mean, np.sqrt(self._process.scale * np.maximum(variance, 1e-9))

@@ -43,7 +43,7 @@ class Conditions(Settings):
 
     @property
     def conditions(self) -> str:
-        """In words: ``Pixel 4 (onnxruntime 1.31, threads: 4, float32)``."""
+        """Says them in words: `Pixel 4 (onnxruntime 1.31, threads: 4, float32)`."""
         return f"{self.device} ({self.runtime}, threads: {self.threads}, {self.precision})"
 
 
@@ -51,6 +51,7 @@ def read_json(path: Path, what: str) -> Any:
     """Reads a JSON file that somebody sent.
 
     Args:
+        path: of the file.
         what: it should be, for messages: "latency table".
 
     Raises:
@@ -63,7 +64,17 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def validated(model: type[_Model], tree: Any, path: Path, what: str) -> _Model:
-    """What a file says, strictly.  Raises ConfigError in one line that names the field."""
+    """Reads a JSON document strictly.
+
+    Args:
+        model: what it should be.
+        tree: the document.
+        path: of its file.
+        what: it should be, for messages.
+
+    Raises:
+        ConfigError: in one line that names the field.
+    """
     try:
         # By way of JSON, in which a tuple is a list.
         return model.model_validate_json(json.dumps(tree), strict=True)
@@ -74,7 +85,7 @@ def validated(model: type[_Model], tree: Any, path: Path, what: str) -> _Model:
 
 
 def refusal(path: Path, what: str, message: str) -> ConfigError:
-    """The error of a file that isn't what it should be."""
+    """Returns the error of a file that isn't what it should be."""
     return ConfigError(f"{path}: no {what}: {message}; mend it, or name another")
 
 
@@ -90,6 +101,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shown(error: ValidationError) -> str:
     problem = first_problem(error)
     where = ".".join(f"{step!s:.100}" for step in problem.steps)
-    met = "" if problem.kind == "missing" else f" (met {reprlib.repr(problem.met):.120})"
-    said = f"{where or 'document'}: {problem.message}{met}"
-    return said.encode("unicode_escape").decode()
+    value = "" if problem.kind == "missing" else f" (met {reprlib.repr(problem.met):.120})"
+    message = f"{where or 'document'}: {problem.message}{value}"
+    return message.encode("unicode_escape").decode()

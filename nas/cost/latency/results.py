@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from nas.cost.latency.conditions import Time, Words, read_json, refusal, validated
 from nas.cost.latency.features import extent, family
-from nas.cost.latency.fit import Timed, fit
+from nas.cost.latency.fit import TimedSample, fit_weights
 from nas.cost.latency.table import (
     MOST_FAMILIES,
     MOST_TIMES,
@@ -30,7 +30,7 @@ FEWEST = 8
 
 
 class Timing(Measurement):
-    """The times of a piece or network, as the runner tells them: one for each round."""
+    """The times of a sample or network as the runner writes them: one for each round."""
 
     ms: Annotated[tuple[Time, ...], Field(min_length=1, max_length=1000)]  # type: ignore[assignment]
 
@@ -69,7 +69,7 @@ class DeviceTimes(MeasurementProtocol):
         return times
 
     def measurements(self) -> list[Measurement]:
-        """A median of the rounds for each piece."""
+        """Returns a median of the rounds for each sample."""
         return [
             Measurement(**{**timing.model_dump(), "ms": statistics.median(timing.ms)})
             for timing in self.pieces
@@ -77,9 +77,10 @@ class DeviceTimes(MeasurementProtocol):
 
 
 def make_table(times: DeviceTimes, before: DeviceTable | None = None) -> DeviceTable:
-    """Makes a device's table, or adds times to it; a piece that is timed again is replaced.
+    """Makes a device's table, or adds times to it; a sample that is timed again is replaced.
 
     Args:
+        times: what a runner wrote.
         before: the device's table so far.
 
     Raises:
@@ -131,7 +132,9 @@ def _fitted(times: DeviceTimes, kept: Sequence[Measurement], overhead_ms: float)
             f"{len(largest)} kinds of operators were timed on {times.device}; a table has "
             f"{MOST_FAMILIES} at most: add fewer packs to it"
         )
-    fitted = fit([Timed(ops, one.ms, one.whole) for ops, one in zip(parsed, kept, strict=True)])
+    fitted = fit_weights(
+        [TimedSample(ops, one.ms, one.whole) for ops, one in zip(parsed, kept, strict=True)]
+    )
     networks = sum(one.whole for one in kept)
     return DeviceTable(
         version=2,
@@ -146,7 +149,7 @@ def _fitted(times: DeviceTimes, kept: Sequence[Measurement], overhead_ms: float)
         accuracy=Accuracy(
             pieces=len(kept) - networks,
             networks=networks,
-            piece_error=fitted.piece_error,
+            piece_error=fitted.sample_error,
             network_error=fitted.network_error,
         ),
         channel_block=fitted.machine.channel_block,

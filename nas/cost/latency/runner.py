@@ -64,7 +64,7 @@ def main(words: list[str] | None = None) -> int:
         "load_before": load,
         "disturbed": _share(rounds),
         "minutes": round(minutes, 2),
-        "pieces": [_told(piece, rounds[piece["name"]]) for piece in timed],
+        "pieces": [_written(piece, rounds[piece["name"]]) for piece in timed],
     }
     with open(options.out, "w", encoding="utf-8") as file:
         json.dump(times, file, indent=1)
@@ -94,7 +94,7 @@ def _count(text: str) -> int:
 def _rounds(
     pieces: list[dict[str, Any]], options: argparse.Namespace
 ) -> tuple[dict[str, list[Round]], dict[str, str]]:
-    """All rounds of each piece by its name, and why others can't be timed."""
+    """Returns all rounds of each piece by its name, and why others can't be timed."""
     rounds: dict[str, list[Round]] = {}
     failed: dict[str, str] = {}
     done = 0
@@ -136,7 +136,7 @@ def time_model(path: str, threads: int) -> Round:
 
 
 def _run(session: Any, feed: dict[str, Any]) -> tuple[float, float]:
-    """One run: its time in ms, and for which share of it the process had the processor."""
+    """Runs once; returns the time in ms, and the share in which the process had the processor."""
     before, worked = time.perf_counter(), time.process_time()
     session.run(None, feed)
     worked, spent = time.process_time() - worked, time.perf_counter() - before
@@ -151,7 +151,7 @@ def _session(path: str, threads: int) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _told(piece: dict[str, Any], rounds: list[Round]) -> dict[str, Any]:
+def _written(piece: dict[str, Any], rounds: list[Round]) -> dict[str, Any]:
     runs = sorted(spent for one in rounds for spent in one.runs)
     return {
         "name": piece["name"],
@@ -163,14 +163,14 @@ def _told(piece: dict[str, Any], rounds: list[Round]) -> dict[str, Any]:
 
 
 def _share(rounds: dict[str, list[Round]]) -> float:
-    """Which share of all runs was disturbed."""
-    every = [one for found in rounds.values() for one in found]
+    """Returns the share of all runs that were disturbed."""
+    every = [one for own in rounds.values() for one in own]
     bad, good = sum(one.disturbed for one in every), sum(len(one.runs) for one in every)
     return round(bad / max(1, bad + good), 4)
 
 
 def _load() -> float | None:
-    """Processes that wanted to run in the last minute; None where that isn't known."""
+    """Returns how many processes wanted to run in the last minute; None where unknown."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):

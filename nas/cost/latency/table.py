@@ -1,8 +1,8 @@
-"""A measured table of a device: what the terms of its operators take, and what that came from.
+"""A device's table: what the features of its operators take, and what that came from.
 
-The time of a network is the sum over its operators of their weighted terms
-(`nas.cost.latency.features` has the formula), plus ``overhead_ms``. Nothing else is read from the
-file for it.
+The time of a network is the sum over its operators of their weighted features
+(`nas.cost.latency.features` has the formula), plus `overhead_ms`. Nothing else is read from the
+file for it, so that a table written by hand may leave the rest out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from nas.cost.latency.conditions import Conditions, Time, Words
-from nas.cost.latency.features import Machine, Term, extent, family, terms
+from nas.cost.latency.features import Feature, Machine, extent, family, latency_features
 from nas.errors import ConfigError
 from nas.genome import Genome, Unit
 from nas.genome.layout import shipped_blocks
@@ -30,6 +30,8 @@ from nas.genome.tape import Tape
 from nas.genome.units import deployed, record_picture, record_plan
 from nas.settings import Settings
 
+VERSION = 2
+"""Of the files that are read and written."""
 MOST_TIMES, MOST_FAMILIES = 5000, 200
 BEYOND = 4.0
 """How many times as large as any that was timed an operator may be."""
@@ -41,20 +43,23 @@ class Family(Settings):
     """Operators with the same weights.
 
     Attributes:
-        ms: what each term takes, in milliseconds; a term that isn't there takes nothing.
-        largest: of the operators that were timed (`nas.cost.latency.features.extent`).
+        ms: what each feature takes, in milliseconds; one that isn't there takes nothing.
+        largest: extent of the largest operator that was timed (`nas.cost.latency.features.extent`);
+            None, in a table by hand, holds for any size.
     """
 
-    ms: dict[Term, Amount]
-    largest: PositiveInt
+    ms: dict[Feature, Amount]
+    largest: PositiveInt | None = None
 
 
 class Accuracy(Settings):
-    """How far the times told of what was left out of a fit were off.
+    """How far times predicted for what was left out of a fit are off.
 
     Attributes:
-        pieces, networks: that were timed.
-        piece_error, network_error: medians of the absolute relative errors; None without any.
+        pieces: number of samples that were timed.
+        networks: number of whole networks that were timed.
+        piece_error: median of the samples' absolute relative errors; None without any.
+        network_error: the same of networks.
     """
 
     pieces: NonNegativeInt
@@ -67,7 +72,7 @@ class MeasurementProtocol(Settings):
     """How it was measured, beyond the conditions; one picture at a time, raw outputs only.
 
     Attributes:
-        rounds: over all pieces; the time of a piece is the median of its rounds'.
+        rounds: over all samples; the time of a sample is the median of its rounds'.
         warm_up: runs before those that count.
         disturbed: share of all runs during which the process waited for the processor.
         load_before: processes that wanted to run before it began; None if unknown.
@@ -80,13 +85,14 @@ class MeasurementProtocol(Settings):
 
 
 class Measurement(Settings):
-    """The time of a piece or network.
+    """The time of a sample or network.
 
     Attributes:
         name: of the file that was timed.
         whole: whether it is a network.
         operators: how often it has which (`Operator.text`).
-        ms: median of the rounds; p95_ms: of all runs.
+        ms: median of the rounds.
+        p95_ms: 95th percentile of all runs.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
@@ -105,30 +111,31 @@ class Measurement(Settings):
         return counts
 
 
-class DeviceTable(Conditions):
+class LatencyTable(Conditions):
     """What a device takes for any network of known operators.
 
     Attributes:
         channel_block, near_bytes: see `Machine`.
         families: weights by `nas.cost.latency.features.family`.
-        measured: what the weights were fitted to.
+
+    Example:
+        >>> table = read_table(Path("pixel4.json"))
+        >>> costs = lambda genome: profile(genome, num_classes=32, latency=table).costs()
+        >>> search(space, evaluate, budget=120, limits={"latency_ms": 30}, costs=costs)
     """
 
     version: Literal[2]
-    protocol: MeasurementProtocol
-    accuracy: Accuracy
-    channel_block: Annotated[int, Field(ge=1, le=1024)]
-    near_bytes: Annotated[int, Field(ge=1, le=2**40)]
+    channel_block: Annotated[int, Field(ge=1, le=1024)] = Machine().channel_block
+    near_bytes: Annotated[int, Field(ge=1, le=2**40)] = Machine().near_bytes
     families: Annotated[dict[Words, Family], Field(min_length=1, max_length=MOST_FAMILIES)]
-    measured: Annotated[tuple[Measurement, ...], Field(min_length=1, max_length=MOST_TIMES)]
 
     @cached_property
     def machine(self) -> Machine:
-        """What the terms depend on besides the operator."""
+        """What the features depend on besides the operator."""
         return Machine(self.channel_block, self.near_bytes)
 
     def time_ms(self, genome: Genome, num_classes: int = 91) -> float:
-        """The time of one picture in milliseconds, raw outputs and overhead.
+        """Returns the time of one picture in milliseconds, raw outputs and overhead.
 
         Raises:
             GenomeError: the genome isn't legal, or a part can't be taken apart.
@@ -146,18 +153,16 @@ class DeviceTable(Conditions):
             ConfigError: names the first operator of an unknown kind, or far larger than all that
                 were timed.
         """
-        seen: set[Operator] = set()
+        checked: set[Operator] = set()
         for genome in genomes:
-            tape = Tape()
-            record_plan(tape, lower(genome), num_classes)
-            for operator in dict.fromkeys(tape.operators):
-                if operator not in seen:
-                    seen.add(operator)
+            for operator in dict.fromkeys(_tape(genome, num_classes).operators):
+                if operator not in checked:
+                    checked.add(operator)
                     self._check_reach(operator)
 
     def _check_reach(self, operator: Operator) -> None:
         largest, size = self._family(operator).largest, extent(operator)
-        if size > BEYOND * largest:
+        if largest is not None and size > BEYOND * largest:
             unit = "multiply-adds" if operator.macs else "values"
             raise ConfigError(
                 f"the latency table of {self.device} was made from {family(operator)!r} of "
@@ -171,18 +176,18 @@ class DeviceTable(Conditions):
             raise ConfigError(
                 f"the latency table of {self.device} has no times for {family(operator)!r}, such "
                 f"as {operator.text!r}; add those of a space or genome that has it (nas device "
-                "measure, or pack and add)"
+                "measure, or pack and add; in a table by hand, a line of families)"
             )
         return weights
 
     def operator_ms(self, operator: Operator) -> float:
-        """The time of one operator; in a network, what is fused with its neighbours has a part.
+        """Returns the milliseconds of one operator, in a network among its neighbours.
 
         Raises:
             ConfigError: the table has no weights for it.
         """
-        ms, values = self._family(operator).ms, terms(operator, self.machine)
-        return math.fsum(weight * values.get(term, 0.0) for term, weight in ms.items())
+        ms, values = self._family(operator).ms, latency_features(operator, self.machine)
+        return math.fsum(weight * values.get(name, 0.0) for name, weight in ms.items())
 
     @cached_property
     def _blocks(self) -> Memo[ResolvedBlock, tuple[float, ...]]:
@@ -193,7 +198,7 @@ class DeviceTable(Conditions):
         return Memo()
 
     def _block_ms(self, resolved: ResolvedBlock) -> tuple[float, ...]:
-        """Times of a block's edges and of itself, each of which is a unit."""
+        """Returns the times of a block's edges and of itself, each of which is a unit."""
         cached = self._blocks.get(resolved)
         if cached is None:
             ways = zip(
@@ -211,7 +216,7 @@ class DeviceTable(Conditions):
         return cached
 
     def _edge_ms(self, resample: Resample, source: Shape, target: Shape, middle: int) -> float:
-        """Of an edge, which many blocks have alike."""
+        """Returns the time of an edge, which many blocks have alike."""
         key = (resample.signature, source, target, middle)
         cached = self._times.get(key)
         if cached is None:
@@ -221,7 +226,7 @@ class DeviceTable(Conditions):
         return cached
 
     def _unit_ms(self, unit: Unit, num_classes: int) -> float:
-        """Of a unit from the taps on."""
+        """Returns the time of a unit from the taps on."""
         classes = num_classes if unit.kind == "head" else 0
         key = (unit.part.signature, unit.ins, unit.outs, classes)
         cached = self._times.get(key)
@@ -244,3 +249,44 @@ class DeviceTable(Conditions):
 
     def _tape_ms(self, tape: Tape) -> float:
         return math.fsum([self.operator_ms(operator) for operator in tape.operators])
+
+
+class DeviceTable(LatencyTable):
+    """A table that was fitted to what was measured on a device.
+
+    Attributes:
+        protocol: how it was measured.
+        accuracy: how far the table is off.
+        measured: what the weights were fitted to.
+    """
+
+    protocol: MeasurementProtocol
+    accuracy: Accuracy
+    measured: Annotated[tuple[Measurement, ...], Field(min_length=1, max_length=MOST_TIMES)]
+
+
+def families(genome: Genome, num_classes: int = 91) -> dict[str, int]:
+    """Returns the families of operators that a table must have for a genome.
+
+    Args:
+        genome: as deployed.
+        num_classes: background counts.
+
+    Returns:
+        Each family in order of the network, with the extent of its largest operator.
+
+    Raises:
+        GenomeError: when the genome isn't legal.
+    """
+    largest: dict[str, int] = {}
+    for operator in _tape(genome, num_classes).operators:
+        name = family(operator)
+        largest[name] = max(largest.get(name, 0), extent(operator))
+    return largest
+
+
+def _tape(genome: Genome, num_classes: int) -> Tape:
+    """Returns all operators of a network as deployed."""
+    tape = Tape()
+    record_plan(tape, lower(genome), num_classes)
+    return tape

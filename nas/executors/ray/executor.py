@@ -237,7 +237,7 @@ class _Pool:
         trial, slot.trial, slot.step = slot.trial, None, None
         if trial is not None:
             finished = self._study.tell(trial, outcome)
-            told = Event("told", trial, outcome.metrics, outcome.failure, outcome.stopped)
+            told = Event("completed", trial, outcome.metrics, outcome.failure, outcome.stopped)
             self._notify(told if finished else Event("retry", trial, failure=outcome.failure))
 
     def _bury(self, slot: _Slot, error: BaseException) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from nas.genome.maps import Map, Shape
 from nas.genome.part import Activation, Fraction
+from nas.genome.parts.cross_scale import CrossScaleResample
 from nas.genome.parts.operation import max_pooled
-from nas.genome.parts.resample import Resample, projected
+from nas.genome.parts.resample import projected
 from nas.genome.tape import Tape, Value
-
-LEAST_SIZE = 128
-"""Below 128 px level 7 would be smaller than one pixel, so scales can't be told apart."""
 
 
 class Pooling(NamedTuple):
@@ -22,13 +20,13 @@ class Pooling(NamedTuple):
     padding: int | None
 
     def size(self, size: int) -> int:
-        """Side of what is left of a map."""
+        """Returns the side of what is left of a map."""
         if self.padding is None:
             return -(-size // self.stride)
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-class AlphaResample(Resample):
+class AlphaResample(CrossScaleResample):
     """SpineNet's resampling: 1×1 to `alpha` of the parent's base width, scale, 1×1.
 
     Down by 2: one strided 3×3 convolution; further down: one max-pool after it. Up: nearest.
@@ -40,18 +38,16 @@ class AlphaResample(Resample):
     activation: Activation = "relu"
     pool_padding: Literal["same", "symmetric"] = "same"
 
-    least_size: ClassVar[int] = LEAST_SIZE
-
     def middle(self, source: Map) -> int:
-        """α of the parent's base width, truncated."""
+        """Returns α of the parent's base width, truncated."""
         return max(1, int(source.base * self.alpha))
 
     def with_alpha(self, alpha: float) -> AlphaResample:
-        """With this one."""
+        """Returns the resampling with this α."""
         return self.replace(alpha=alpha)
 
     def pooling(self, size: int, target: int) -> Pooling | None:
-        """The max-pool behind the strided convolution, as the published code sizes it.
+        """Returns the max-pool behind the strided convolution, as the published code sizes it.
 
         It goes by real sizes: where they don't divide, the pool halves and nearest resizing does
         the rest.
@@ -67,15 +63,15 @@ class AlphaResample(Resample):
         return Pooling(kernel, stride, None if self.pool_padding == "same" else kernel // 2)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """α is compared as the channels inside, the padding where there is a pool."""
+        """Leaves out α and padding: `middle` and `detail` say what becomes of them."""
         return self, frozenset({"alpha", "pool_padding"})
 
     def detail(self, size: int, target: int) -> str:
-        """The padding of its pool, if it has one."""
+        """Returns the padding of its pool, if it has one."""
         return self.pool_padding if size // target > 2 else ""
 
     def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
-        """1×1; down, a 3×3 and at most one pool; 1×1 and up."""
+        """Records a 1×1; down, a 3×3 and at most one pool; a 1×1, and nearest neighbours up."""
         x = tape.conv(x, middle, activation=self.activation)
         if target.level > source.level:
             x = tape.conv(x, middle, 3, 2, self.activation)

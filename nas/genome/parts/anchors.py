@@ -15,7 +15,7 @@ class Anchors(Part):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Returns how many there are."""
         raise NotImplementedError(f"{type(self).__name__}.count")
 
 
@@ -32,7 +32,7 @@ class OctaveAnchors(Anchors):
 
     @property
     def count(self) -> int:
-        """Anchors at one place."""
+        """Returns the anchors at one place."""
         return len(self.scales) * len(self.ratios)
 
 
@@ -54,18 +54,18 @@ class DefaultBoxes(Anchors):
 
     @property
     def count(self) -> int:
-        """Boxes at one place."""
+        """Returns the boxes at one place."""
         return len(self.square_scales) + 2 * len(self.ratios)
 
     @property
     def square_scales(self) -> tuple[float, ...]:
-        """Scales of the squares, which come before the pairs."""
+        """Returns the scales of the squares, which come before the pairs."""
         if self.squares is not None:
             return self.squares
         return self.scale, math.sqrt(self.scale * self.next_scale)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """Without squares that are the derived ones; beside others nothing reads next_scale."""
+        """Leaves out squares that are the derived ones, and beside others `next_scale`."""
         if self.squares is None:
             return self, frozenset()
         derived = self.replace(squares=None).square_scales

@@ -24,19 +24,19 @@ class Bottleneck(Operation):
 
     @property
     def window(self) -> Window:
-        """That of the 3×3."""
+        """Returns that of the 3×3."""
         return Window(3, self.stride)
 
     def channels(self, reads: int, width: int) -> int:
-        """Four times the width."""
+        """Returns four times the width."""
         return EXPANSION * width
 
     def base(self, channels: int) -> float:
-        """The width: α is a share of the 3×3 convolution's channels."""
+        """Returns the width: α is a share of the 3×3 convolution's channels."""
         return channels / EXPANSION
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """Three convolutions and the sum."""
+        """Records three convolutions and the sum."""
         y = tape.conv(x, width, activation=self.activation)
         y = tape.conv(y, width, 3, stride, self.activation)
         y = tape.conv(y, EXPANSION * width)

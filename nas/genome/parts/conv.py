@@ -41,11 +41,11 @@ class Conv(Operation):
 
     @property
     def window(self) -> Window:
-        """Its own."""
+        """Returns its own window."""
         return Window(self.kernel, self.stride, self.dilation, self.padding)
 
     def width_at(self, scale: Scale) -> int:
-        """Scaled, unless it says otherwise."""
+        """Returns the width under the scale, or as it is where it isn't scalable."""
         return scale.width_of(self.width) if self.scalable else self.width
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -63,7 +63,7 @@ class Conv(Operation):
         super().check(name, x, out, repeats)
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """With its padding in pixels; only an average pool reads `ceil`."""
+        """Fills in the padding in pixels; only an average pool reads `ceil`."""
         unread = frozenset() if self.shortcut == "average_pool" else frozenset({"ceil"})
         return self.replace(padding=self.window.pixels), unread
 
@@ -76,7 +76,7 @@ class Conv(Operation):
             )
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """One convolution. Raises GenomeError for one that is binary or has a shortcut."""
+        """Records one convolution; one that is binary or has a shortcut is refused."""
         if self.precision != "real" or self.shortcut != "none":
             raise unknown_operators(f"a {self.precision} conv with shortcut {self.shortcut!r}")
         return (

@@ -17,5 +17,5 @@ class Direct(Resample):
     changes: ClassVar[bool] = False
 
     def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
-        """Nothing."""
+        """Records nothing."""
         return x

@@ -22,13 +22,13 @@ class Endpoints(Neck):
     reader: ClassVar[str] = "the detection head"
 
     def shapes(self, maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """The same, of its width."""
+        """Returns the same maps, of its width."""
         return tuple([Shape(self.width, shape.size, shape.level) for shape in maps])
 
     def with_width(self, width: int) -> Endpoints:
-        """Of this width."""
+        """Returns the neck with this width."""
         return self.replace(width=width)
 
     def record(self, tape: Tape, maps: Sequence[Value]) -> tuple[Value, ...]:
-        """One convolution a map."""
+        """Records one convolution for each map."""
         return tuple([tape.conv(x, self.width, activation=self.activation) for x in maps])

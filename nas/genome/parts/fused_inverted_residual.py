@@ -28,7 +28,7 @@ class FusedInvertedResidual(Operation):
 
     @property
     def window(self) -> Window:
-        """That of the full convolution."""
+        """Returns that of the full convolution."""
         return Window(self.kernel, self.stride)
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -38,7 +38,7 @@ class FusedInvertedResidual(Operation):
         super().check(name, x, out, repeats)
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """Two convolutions, attention between them, and the sum."""
+        """Records two convolutions, squeeze-excite between them, and the sum."""
         wide = expanded(x.channels, self.expansion)
         y = tape.conv(x, wide, self.kernel, stride, self.activation)
         if self.squeeze_excite is not None:

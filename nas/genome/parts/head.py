@@ -15,9 +15,6 @@ from nas.genome.parts.operation import unknown_operators
 from nas.genome.parts.tables import HEADS
 from nas.genome.tape import Tape, Value
 
-UNTIMED = ("anchors", "postprocess", "match_iou")
-"""Fields that only losses, matching, first weights and what follows the raw outputs read."""
-
 
 class Postprocess(Part):
     """From scores to detections: threshold, candidates before NMS, NMS, detections kept."""
@@ -40,14 +37,13 @@ class HeadPart(Part):
 
     shares: ClassVar[bool] = False
     trains_apart: ClassVar[bool] = False
-    untimed = frozenset(UNTIMED)
 
     if TYPE_CHECKING:
         anchors: tuple[Anchors, ...]
         postprocess: Postprocess
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
-        """How many of so many maps have anchors.
+        """Returns how many of the maps have anchors.
 
         Args:
             maps: that it reads.
@@ -87,7 +83,7 @@ class HeadPart(Part):
             )
 
     def with_width(self, width: int) -> HeadPart:
-        """With towers of another width, where it has any."""
+        """Returns the head with towers of another width, where it has any."""
         return self
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:

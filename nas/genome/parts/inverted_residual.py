@@ -38,11 +38,11 @@ class InvertedResidual(Operation):
 
     @property
     def window(self) -> Window:
-        """That of the depthwise convolution."""
+        """Returns that of the depthwise convolution."""
         return Window(self.kernel, self.stride, self.dilation)
 
     def inner(self, x: Shape) -> tuple[Shape, ...]:
-        """The expanded map."""
+        """Returns the expanded map."""
         return (Shape(expanded(x.channels, self.expansion), x.size, x.level),)
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -52,7 +52,7 @@ class InvertedResidual(Operation):
         super().check(name, x, out, repeats)
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """Expansion unless it is 1, depthwise, attention, projection, and the sum."""
+        """Records expansion unless it is 1, depthwise, squeeze-excite, projection, and the sum."""
         act, wide = self.activation, x
         if self.expansion != 1:
             wide = tape.conv(x, expanded(x.channels, self.expansion), activation=act)

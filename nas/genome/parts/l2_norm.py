@@ -16,8 +16,6 @@ class L2Norm(Transform):
     type: Literal["l2_norm"] = "l2_norm"
     scale: Positive = 20.0
 
-    untimed = frozenset({"scale"})
-
     def check_buildable(self, name: str) -> None:
         """Refuses it."""
         raise GenomeError(
@@ -25,5 +23,5 @@ class L2Norm(Transform):
         )
 
     def record(self, tape: Tape, x: Value) -> Value:
-        """One operator."""
+        """Records one operator."""
         return tape.unit_norm(x)

@@ -27,19 +27,19 @@ class MaxPool(Operation):
 
     @property
     def window(self) -> Window:
-        """Its own, without the padding."""
+        """Returns its own window, without the padding."""
         return Window(self.kernel, self.stride)
 
     def width_at(self, scale: Scale) -> int:
-        """0: it has no width."""
+        """Returns 0: it has no width."""
         return 0
 
     def channels(self, reads: int, width: int) -> int:
-        """Those that it reads."""
+        """Returns the channels that it reads."""
         return reads
 
     def size(self, size: int, repeats: int) -> int:
-        """Side of what is left; copies don't change it."""
+        """Returns the side of what is left; copies don't change it."""
         if self.padding == "same":
             return -(-size // self.stride)
         extent = size + 2 * self.padding - self.kernel
@@ -61,11 +61,11 @@ class MaxPool(Operation):
             )
 
     def resolved(self) -> tuple[Self, frozenset[str]]:
-        """Padded as TensorFlow does, nothing reads `ceil`."""
+        """Leaves out `ceil` where it pads as TensorFlow does, since nothing reads it then."""
         return self, frozenset({"ceil"} if self.padding == "same" else ())
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """One pooling, of its own stride in every copy: copies keep the size all the same."""
+        """Records one pooling, of its own stride in every copy, for copies keep the size anyway."""
         padding = None if self.padding == "same" else self.padding
         size = self.size(x.size, 1)
         return (max_pooled(tape, x, self.kernel, self.stride, size, padding),)

@@ -10,7 +10,7 @@ from pydantic import Field
 from nas.errors import GenomeError
 from nas.genome.part import Kernel, Part, Width
 from nas.genome.parts.anchors import Anchors
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess
+from nas.genome.parts.head import HeadPart, Postprocess
 from nas.genome.parts.tables import ANCHORS
 
 
@@ -43,10 +43,9 @@ class MimicDetHead(HeadPart):
 
     shares: ClassVar[bool] = True
     trains_apart: ClassVar[bool] = True
-    untimed = frozenset((*UNTIMED, "teacher"))
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
-        """Those of the student, which is shipped."""
+        """Returns the number of the student's maps; the student is what is shipped."""
         positions = set(self.student_levels) | set(self.teacher.levels if self.teacher else ())
         if max(positions) >= maps:
             raise GenomeError(f"head mimicdet reads map {max(positions)}; legal: 0 to {maps - 1}")
@@ -63,5 +62,5 @@ class MimicDetHead(HeadPart):
         )
 
     def with_width(self, width: int) -> MimicDetHead:
-        """With towers of this width."""
+        """Returns the head with towers of this width."""
         return self.replace(width=width)

@@ -25,7 +25,7 @@ class Neck(Part):
     reader: ClassVar[str] = "the neck"
 
     def shapes(self, maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """The maps that the head reads.
+        """Returns the maps that the head reads.
 
         Args:
             maps: one for each tap.
@@ -36,10 +36,14 @@ class Neck(Part):
         raise NotImplementedError(f"{type(self).__name__}.shapes")
 
     def check_taps(self, training_only: Sequence[bool]) -> None:
-        """Refuses taps for training alone where it can't do without. Raises GenomeError."""
+        """Refuses taps for training alone where it needs them in what is shipped.
+
+        Raises:
+            GenomeError: says what would be legal.
+        """
 
     def with_width(self, width: int) -> Neck:
-        """With another width of what it gives, where it has one."""
+        """Returns the neck with another width of what it gives, where it has one."""
         return self
 
     def record(self, tape: Tape, maps: Sequence[Value]) -> tuple[Value, ...]:

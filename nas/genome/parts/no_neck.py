@@ -17,5 +17,5 @@ class NoNeck(Neck):
     reader: ClassVar[str] = "the detection head"
 
     def shapes(self, maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """The same."""
+        """Returns the same maps."""
         return maps

@@ -14,6 +14,8 @@ from nas.genome.tape import Tape, Value
 class Window(NamedTuple):
     """The window of the convolution or pooling that has an operation's stride.
 
+    The side of what it gives is ⌊(S + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1.
+
     Attributes:
         padding: on each side; None is the symmetric `dilation * (kernel - 1) // 2`.
     """
@@ -25,16 +27,16 @@ class Window(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Pixels of padding on each side."""
+        """Returns the pixels of padding on each side."""
         return self.dilation * (self.kernel - 1) // 2 if self.padding is None else self.padding
 
     @property
     def keeps_size(self) -> bool:
-        """Whether a map keeps its size at stride 1."""
+        """Tells whether a map keeps its size at stride 1."""
         return 2 * self.pixels == self.dilation * (self.kernel - 1)
 
     def size(self, size: int, stride: int) -> int:
-        """Side of what is given, of a map of this side."""
+        """Returns the side of what a map of this side becomes."""
         return (size + 2 * self.pixels - self.dilation * (self.kernel - 1) - 1) // stride + 1
 
 
@@ -71,19 +73,19 @@ class Operation(Part):
 
         @property
         def width(self) -> int:
-            """Base width."""
+            """Returns the base width."""
 
     @property
     def window(self) -> Window:
-        """The window that has the stride."""
+        """Returns the window that has the stride."""
         raise NotImplementedError(f"{type(self).__name__}.window")
 
     def width_at(self, scale: Scale) -> int:
-        """Its width under a network's scale."""
+        """Returns its width under a network's scale."""
         return scale.width_of(self.width)
 
     def channels(self, reads: int, width: int) -> int:
-        """Channels that it gives.
+        """Returns the channels that it gives.
 
         Args:
             reads: channels of its input.
@@ -92,18 +94,18 @@ class Operation(Part):
         return width
 
     def base(self, channels: int) -> float:
-        """The base width that a resampling's α multiplies, of so many output channels."""
+        """Returns the base width that a resampling's α multiplies, of so many output channels."""
         return float(channels)
 
     def size(self, size: int, repeats: int) -> int:
-        """Side of what so many copies give of a map of this side; below 1 nothing is left."""
+        """Returns the side of what so many copies give; below 1 nothing is left."""
         window = self.window
         for copy in range(repeats):
             size = window.size(size, window.stride if copy == 0 else 1)
         return size
 
     def inner(self, x: Shape) -> tuple[Shape, ...]:
-        """The maps inside it that others may read, when it reads `x`: one if `expands`."""
+        """Returns the maps inside it that others may read, when it reads `x`: one if `expands`."""
         return ()
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -143,7 +145,11 @@ class Operation(Part):
 
 
 def check_shortcut(name: str, x: Shape, out: Shape) -> None:
-    """Refuses to add a block's input to an output of another shape. Raises GenomeError."""
+    """Refuses to add a block's input to an output of another shape.
+
+    Raises:
+        GenomeError: names both shapes.
+    """
     if x[:2] != out[:2]:
         raise GenomeError(
             f"block {name!r} adds its input of {x.channels}×{x.size}px to its "
@@ -152,7 +158,7 @@ def check_shortcut(name: str, x: Shape, out: Shape) -> None:
 
 
 def unknown_operators(what: str) -> GenomeError:
-    """The refusal of a part whose operators aren't known."""
+    """Makes the refusal of a part whose operators aren't known."""
     return GenomeError(
         f"{what} can't be taken apart into operators, so no measured table gives its time; a table "
         "written by hand does (version 1)"

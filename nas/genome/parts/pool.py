@@ -20,7 +20,7 @@ class Pool(Transform):
     stride: Stride = 2
 
     def shape(self, tap: str, block: str, x: Shape) -> Shape:
-        """A map of a stride that is so many times as large."""
+        """Returns a map of a stride that is so many times as large."""
         if x.size < self.stride:
             raise GenomeError(
                 f"{tap} pools {x.size} px of {block!r} by {self.stride}; "
@@ -29,7 +29,7 @@ class Pool(Transform):
         return Shape(x.channels, x.size // self.stride, x.level + int(math.log2(self.stride)))
 
     def record(self, tape: Tape, x: Value) -> Value:
-        """One pooling."""
+        """Records one pooling."""
         if self.mode == "average":
             return tape.average_pool(x, self.stride)
         return tape.max_pool(x, self.stride, self.stride, x.size // self.stride, (0, 0))

@@ -15,34 +15,43 @@ class Resample(Part):
 
     Attributes:
         changes: whether the map is another one behind it.
-        least_size: side of the picture below which it can't be.
     """
 
     type: str
 
     changes: ClassVar[bool] = True
-    least_size: ClassVar[int] = 1
 
     def middle(self, source: Map) -> int:
-        """Channels inside it; 0 where there is nothing inside."""
+        """Returns the channels inside it; 0 where there is nothing inside."""
         return 0
 
+    def check_picture(self, side: int) -> None:
+        """Refuses a picture that is too small for it.
+
+        Args:
+            side: Of the picture in pixels.
+
+        Raises:
+            GenomeError: names the size, and what would be legal.
+        """
+
     def with_alpha(self, alpha: float) -> Resample:
-        """With another α, where it has one."""
+        """Returns the resampling with another α, where it has one."""
         return self
 
     def detail(self, size: int, target: int) -> str:
-        """What a key compares of it besides its fields, from `size` to `target` pixels."""
+        """Returns what a key compares of it besides its fields, from `size` to `target` pixels."""
         return ""
 
     def record(self, tape: Tape, x: Value, source: Shape, target: Shape, middle: int) -> Value:
         """Records its operators.
 
         Args:
-            tape: what they are added to.
-            x: the map, of shape `source`.
-            target: what it becomes.
-            middle: channels inside.
+            tape: What they are added to.
+            x: The map.
+            source: Shape of the map.
+            target: Shape that it becomes.
+            middle: Channels inside.
 
         Raises:
             GenomeError: when its operators aren't known.

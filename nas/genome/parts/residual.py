@@ -22,11 +22,11 @@ class Residual(Operation):
 
     @property
     def window(self) -> Window:
-        """That of the first convolution."""
+        """Returns that of the first convolution."""
         return Window(3, self.stride)
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """Two convolutions and the sum."""
+        """Records two convolutions and the sum."""
         y = tape.conv(x, width, 3, stride, self.activation)
         y = tape.conv(y, width, 3)
         return (added(tape, x, y, stride, self.activation),)

@@ -11,7 +11,7 @@ from nas.errors import GenomeError
 from nas.genome.maps import Shape
 from nas.genome.part import Activation, Positive, Width
 from nas.genome.parts.anchors import Anchors, OctaveAnchors
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess, by_anchor
+from nas.genome.parts.head import HeadPart, Postprocess, by_anchor
 from nas.genome.parts.tables import ANCHORS
 from nas.genome.tape import Tape, Value
 
@@ -37,7 +37,6 @@ class RetinaNetHead(HeadPart):
     postprocess: Postprocess = Postprocess()
 
     shares: ClassVar[bool] = True
-    untimed = frozenset((*UNTIMED, "focal_alpha", "focal_gamma", "huber_delta", "box_weight"))
 
     def check(self, maps: Sequence[Shape], training_only: Collection[int]) -> None:
         """Refuses levels of different numbers of anchors, too."""
@@ -57,11 +56,11 @@ class RetinaNetHead(HeadPart):
             )
 
     def with_width(self, width: int) -> RetinaNetHead:
-        """With towers of this width."""
+        """Returns the head with towers of this width."""
         return self.replace(width=width)
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:
-        """Two towers on every map; maps after the first have the weights of the first."""
+        """Records two towers on every map; maps after the first have the weights of the first."""
 
         def predicted(x: Value, position: int, outputs: int) -> Value:
             for _ in range(self.depth):
@@ -72,7 +71,7 @@ class RetinaNetHead(HeadPart):
         return by_anchor(tape, maps, counts, (num_classes, 4), predicted)
 
     def _conv(self, tape: Tape, x: Value, channels: int, shared: bool, hidden: bool) -> Value:
-        """A 3×3, full or separable, with bias; hidden ones have norm and activation."""
+        """Records a 3×3, full or separable, with bias; hidden ones have norm and activation."""
         kernel = 3
         if self.separable:
             x, kernel = tape.depthwise(x, 3, norm=False, shared=shared), 1

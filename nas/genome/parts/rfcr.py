@@ -34,7 +34,7 @@ class RFCR(Neck):
     reader: ClassVar[str] = "the RFCR neck"
 
     def shapes(self, maps: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """The maps of `outputs`, each with `fuse` channels more."""
+        """Returns the maps of `outputs`, each with `fuse` channels more."""
         for index in (self.target, *self.outputs):
             if index >= len(maps):
                 raise GenomeError(
@@ -66,7 +66,7 @@ class RFCR(Neck):
             raise GenomeError("neck rfcr ships every tap; legal: no training_only tap")
 
     def record(self, tape: Tape, maps: Sequence[Value]) -> tuple[Value, ...]:
-        """All maps at one size, weighted and summed; filtered; and put beside some of the maps."""
+        """Records the weighted sum of all maps at one size, its filter, and the concatenations."""
         size = maps[self.target].size
         collected = [
             tape.weigh(_resampled(tape, tape.conv(x, self.collect, norm=False), size)) for x in maps
@@ -79,7 +79,7 @@ class RFCR(Neck):
 
 
 def _resampled(tape: Tape, x: Value, size: int) -> Value:
-    """Nearest neighbours up, max pooling down."""
+    """Records nearest neighbours up, or max pooling down."""
     if x.size <= size:
         return tape.resize(x, size)
     stride = x.size // size  # whole: other sizes are refused

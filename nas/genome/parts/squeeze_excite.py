@@ -21,7 +21,7 @@ class SqueezeExcite(Part):
     gate: Activation = "hard_sigmoid"
 
     def squeezed(self, channels: int, wide: int) -> int:
-        """Channels inside it.
+        """Returns the channels inside it.
 
         `divisor` 1 truncates (SpineNet-Mobile: `max(1, int(0.2 * channels))`); 8 is
         torchvision's rule for MobileNetV3 and, wherever a quarter is whole, MobileDets'.

@@ -10,7 +10,7 @@ from pydantic import Field
 from nas.errors import GenomeError
 from nas.genome.part import Activation, Kernel, Positive
 from nas.genome.parts.anchors import Anchors, DefaultBoxes
-from nas.genome.parts.head import UNTIMED, HeadPart, Postprocess, by_anchor
+from nas.genome.parts.head import HeadPart, Postprocess, by_anchor
 from nas.genome.parts.tables import ANCHORS
 from nas.genome.tape import Tape, Value
 
@@ -31,8 +31,6 @@ class SSDHead(HeadPart):
     match_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
     postprocess: Postprocess = Postprocess(score=0.001, candidates=300, iou=0.55, detections=300)
 
-    untimed = frozenset((*UNTIMED, "negatives"))
-
     def check_buildable(self, name: str) -> None:
         """Refuses octave anchors, variances, and kernels that change the size."""
         if not all(isinstance(anchors, DefaultBoxes) for anchors in self.anchors):
@@ -50,7 +48,7 @@ class SSDHead(HeadPart):
             )
 
     def record(self, tape: Tape, maps: Sequence[Value], num_classes: int) -> tuple[Value, ...]:
-        """A class and a box predictor on every map."""
+        """Records a class and a box predictor on every map."""
 
         def predicted(x: Value, position: int, outputs: int) -> Value:
             kernel = self.kernel

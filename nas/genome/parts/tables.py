@@ -28,7 +28,7 @@ class PartTable(OpenTable):
     """
 
     def having(self, trait: str) -> list[str]:
-        """Names of the types whose class has a flag set, such as `trains_apart`."""
+        """Returns the names of the types whose class has a flag set, such as `trains_apart`."""
         return [name for name in self if getattr(self.load(name), trait)]
 
     def __get_pydantic_core_schema__(
@@ -65,7 +65,7 @@ class PartTable(OpenTable):
 
 @remembered
 def _validator(kind: type[Any]) -> SchemaValidator:
-    """What checks a class that was added, and names its type in messages as for ours."""
+    """Returns what checks a class that was added, with messages that name its type."""
     name = kind.model_fields["type"].default
     choices = {name: kind.__pydantic_core_schema__}
     return SchemaValidator(core_schema.tagged_union_schema(choices, discriminator="type"))

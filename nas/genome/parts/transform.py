@@ -14,11 +14,12 @@ class Transform(Part):
     type: str
 
     def shape(self, tap: str, block: str, x: Shape) -> Shape:
-        """What it gives.
+        """Returns the shape that it gives.
 
         Args:
-            tap, block: what it is of, for messages.
-            x: what it reads.
+            tap: The tap that it is of, for messages.
+            block: The block that is tapped, for messages.
+            x: What it reads.
 
         Raises:
             GenomeError: when nothing would be left.
@@ -26,5 +27,9 @@ class Transform(Part):
         return x
 
     def record(self, tape: Tape, x: Value) -> Value:
-        """Records its operators. Raises GenomeError when they aren't known."""
+        """Records its operators.
+
+        Raises:
+            GenomeError: when they aren't known.
+        """
         raise unknown_operators(f"a part of type {self.type!r}")

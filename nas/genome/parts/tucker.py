@@ -27,7 +27,7 @@ class Tucker(Operation):
 
     @property
     def window(self) -> Window:
-        """That of the full convolution."""
+        """Returns that of the full convolution."""
         return Window(self.kernel, self.stride)
 
     def check(self, name: str, x: Shape, out: Shape, repeats: int) -> None:
@@ -37,7 +37,7 @@ class Tucker(Operation):
         super().check(name, x, out, repeats)
 
     def record(self, tape: Tape, x: Value, width: int, stride: int) -> tuple[Value, ...]:
-        """Three convolutions and the sum."""
+        """Records three convolutions and the sum."""
         y = tape.conv(x, compressed(x.channels, self.input_ratio), activation=self.activation)
         inner = compressed(width, self.output_ratio)
         y = tape.conv(tape.conv(y, inner, self.kernel, stride, self.activation), width)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas.genome import Unit
 from nas.genome.network import BatchNorm
 from nas.genome.units import fused_channels
-from nas.models.layers import activation
+from nas.models.activations import activation
 from nas.models.registry import BLOCKS, Site, module_class
 from nas.models.stochastic_depth import StochasticDepth
 
@@ -20,15 +20,14 @@ class FusedBlock(nn.Module):
 
     Inputs are added, added with one learnt factor each (1 at first), or concatenated.
 
-    Inputs: tensors ``(N, C, S, S)``, of one shape where they are added.  Output
-    ``(N, C', S', S')``; with ``gives_expanded`` also the map ``(N, C_wide, S, S)`` inside the
-    first copy.
+    Inputs: tensors `(N, C, S, S)`, of one shape where they are added. Output `(N, C', S', S')`;
+    with `gives_expanded` also the map `(N, C_wide, S, S)` inside the first copy.
 
     Args:
-        unit: a unit of kind ``block``.
+        unit: a unit of kind `block`.
         norm: constants of batch norm.
-        drop_path: probability of dropping the residual branch of a picture.
-        gives_expanded: whether somebody reads the map inside the first copy, whose ``both`` gives
+        drop_path: probability of dropping the residual branch of an image.
+        gives_expanded: whether a unit reads the map inside the first copy, whose `both` returns
             it too.
     """
 
@@ -51,7 +50,7 @@ class FusedBlock(nn.Module):
         self.copies = nn.Sequential(*(make(block.op, site) for site in sites))
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Combination, activation, copies."""
+        """Combines the inputs, activates, and runs the copies."""
         x = self._combined(inputs)
         if x is inputs[0] and not isinstance(self.act, nn.Identity):
             x = x.clone()  # the activation works in place, and others may read this input
@@ -66,6 +65,7 @@ class FusedBlock(nn.Module):
         return out, wide
 
     def _combined(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Returns the inputs as one map; the input itself if there is one, without a factor."""
         if self.combine == "concat":
             return torch.cat(inputs, dim=1) if len(inputs) > 1 else inputs[0]
         if self.combine == "weighted_sum":

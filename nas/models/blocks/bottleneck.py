@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nas.genome import parts as schema
-from nas.models.layers import ConvNorm, activation
+from nas.models.activations import activation
+from nas.models.layers import ConvNorm
 from nas.models.registry import Site
 
 
@@ -28,7 +29,7 @@ class BottleneckBlock(nn.Module):
         self.act = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C_in, S, S)`` to ``(N, 4C, S / stride, S / stride)``."""
+        """Computes `(N, 4C, S / stride, S / stride)` from `(N, C_in, S, S)`."""
         branch = self.dropped(self.expand(self.conv(self.reduce(x))))
         out: Tensor = self.act(branch + self.project(x))
         return out

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from nas.genome import parts as schema
-from nas.models.layers import activation, batch_norm
+from nas.models.activations import activation
+from nas.models.layers import batch_norm
 from nas.models.registry import Site
 
 
 class ConvBlock(nn.Sequential):
-    """A real convolution without shortcut; ``(N, C_in, S, S)`` to ``(N, C, S', S')``."""
+    """A real convolution without shortcut; `(N, C_in, S, S)` to `(N, C, S', S')`."""
 
     def __init__(self, op: schema.Conv, at: Site) -> None:
         convolution = nn.Conv2d(

@@ -1,4 +1,4 @@
-"""Mobile bottlenecks that widen by one full convolution."""
+"""Mobile bottlenecks that expand by one full convolution."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class FusedResidualBlock(nn.Module):
         self.dropped = dropped
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C_in, S, S)`` to ``(N, C, S / stride, S / stride)``."""
+        """Computes `(N, C, S / stride, S / stride)` from `(N, C_in, S, S)`."""
         out: Tensor = self.project(self.attend(self.expand(x)))
         return x + self.dropped(out) if self.shortcut else out

@@ -1,4 +1,4 @@
-"""Mobile bottlenecks: widen, filter depthwise, project."""
+"""Mobile bottlenecks: expand, filter depthwise, project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from nas.genome.widths import expanded
 from nas.models.blocks.squeeze_excite import squeeze_excite
 from nas.models.layers import ConvNorm
 from nas.models.registry import Site
-from nas.models.widening import can_widen, widen
 
 
 class InvertedResidualBlock(nn.Module):
@@ -32,25 +31,11 @@ class InvertedResidualBlock(nn.Module):
         self.dropped = dropped
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C_in, S, S)`` to ``(N, C, S / stride, S / stride)``."""
-        return self._narrowed(x, self._filtered(x, keep=False)[0])
+        """Computes `(N, C, S / stride, S / stride)` from `(N, C_in, S, S)`."""
+        return self.both(x)[0]
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The output, and the expanded map ``(N, C_wide, S, S)`` that it was made from."""
-        filtered, wide = self._filtered(x, keep=True)
-        return self._narrowed(x, filtered), wide
-
-    def _filtered(self, x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-        filters, *rest = self.depthwise
-        if can_widen(x, self.expand):
-            out, wide = widen(x, self.expand, filters, keep)
-        else:
-            wide = self.expand(x)
-            out = filters(wide)
-        for layer in rest:
-            out = layer(out)
-        return out, wide
-
-    def _narrowed(self, x: Tensor, filtered: Tensor) -> Tensor:
-        out: Tensor = self.project(self.attend(filtered))
-        return x + self.dropped(out) if self.shortcut else out
+        """Returns the output, and the expanded map `(N, C_wide, S, S)` that it was made from."""
+        wide = self.expand(x)
+        out = self.project(self.attend(self.depthwise(wide)))
+        return (x + self.dropped(out) if self.shortcut else out), wide

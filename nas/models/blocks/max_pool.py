@@ -11,14 +11,14 @@ from nas.models.registry import Site
 
 
 class MaxPoolBlock(nn.Module):
-    """``(N, C, S, S)`` to ``(N, C, S', S')``; padded as TensorFlow does, or by a number."""
+    """`(N, C, S, S)` to `(N, C, S', S')`; padded as TensorFlow does, or by a number."""
 
     def __init__(self, op: schema.MaxPool, at: Site) -> None:
         super().__init__()
         self.op = op
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pools."""
+        """Computes `(N, C, S', S')` from `(N, C, S, S)`."""
         op = self.op
         if op.padding == "same":
             return max_pool_same(x, op.kernel, op.stride)

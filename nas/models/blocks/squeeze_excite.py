@@ -8,16 +8,16 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from nas.genome import parts as schema
-from nas.models.layers import activation
+from nas.models.activations import activation
 
 
 def squeeze_excite(op: schema.SqueezeExcite | None, channels: int, wide: int) -> nn.Module:
-    """Mean over the map, 1×1, activation, 1×1, gate, scale; ``(N, wide, S, S)`` to the same.
+    """Makes mean over the map, 1×1, activation, 1×1, gate, scale; shapes `(N, wide, S, S)`.
 
     Args:
-        op: its ratio and activations; None leaves the map as it is.
-        channels: that the block reads.
-        wide: of the map that is scaled.
+        op: ratio and activations; None leaves the map as it is.
+        channels: of the map that the block reads.
+        wide: channels of the map that is scaled.
     """
     if op is None:
         return nn.Identity()

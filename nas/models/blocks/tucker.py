@@ -28,6 +28,6 @@ class TuckerBlock(nn.Module):
         self.dropped = dropped
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C_in, S, S)`` to ``(N, C, S / stride, S / stride)``."""
+        """Computes `(N, C, S / stride, S / stride)` from `(N, C_in, S, S)`."""
         out: Tensor = self.project(self.conv(self.compress(x)))
         return x + self.dropped(out) if self.shortcut else out

@@ -10,6 +10,6 @@ from nas.models.registry import EDGES, module_class
 
 
 def build_edge(unit: Unit, norm: BatchNorm) -> nn.Module:
-    """The module of a unit of kind ``edge``; ``(N, C, S, S)`` to ``(N, C', S', S')``."""
+    """Makes the module of a unit of kind `edge`; `(N, C, S, S)` to `(N, C', S', S')`."""
     edge: nn.Module = module_class(EDGES, unit.part, f"edge {unit.name}")(unit.part, unit, norm)
     return edge

@@ -35,13 +35,14 @@ class Alpha(nn.Module):
         self.size = target.size
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, S, S)`` to ``(N, C', S', S')``."""
+        """Computes `(N, C', S', S')` from `(N, C, S, S)`."""
         x = self.reduce(x)
         if self.down is not None:
             x = self._pool(self.down(x))
         return projected_to(x, self.expand, self.size)
 
     def _pool(self, x: Tensor) -> Tensor:
+        """Pools the rest of the way down, where there is any."""
         if self.pool is None:
             return x
         kernel, stride, padding = self.pool

@@ -14,7 +14,7 @@ from nas.models.layers import ConvNorm
 class Separable(nn.Module):
     """As many strided depthwise 3×3 as there are octaves down, and a linear 1×1.
 
-    Where sizes don't halve evenly, nearest resizing does the rest, as in ``Alpha``.
+    Where sizes don't halve evenly, nearest resizing does the rest, as in `Alpha`.
     Source: tensorflow/tpu, models/official/detection/modeling/architecture/spinenet_mbconv.py.
     """
 
@@ -32,5 +32,5 @@ class Separable(nn.Module):
         self.size = target.size
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, S, S)`` to ``(N, C', S', S')``."""
+        """Computes `(N, C', S', S')` from `(N, C, S, S)`."""
         return projected_to(self.down(x), self.project, self.size)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from nas.genome import Unit
 from nas.genome.network import BatchNorm
 from nas.genome.parts import OctaveAnchors, RetinaNetHead
+from nas.models.activations import activation
 from nas.models.anchors import octave_anchors
 from nas.models.heads.base import Head, RawOutputs, by_anchor, full
-from nas.models.layers import activation, batch_norm, initialize
+from nas.models.layers import batch_norm, initialize
 from nas.models.losses import focal_sum, huber_sum
 from nas.models.targets import RETINANET_CODE, Matches, match
 

@@ -13,9 +13,7 @@ from nas.genome import Unit
 from nas.genome.network import BatchNorm
 from nas.genome.parts import DefaultBoxes, SSDHead
 from nas.models.anchors import default_boxes
-from nas.models.convolutions import Pointwise
 from nas.models.heads.base import Head, RawOutputs, by_anchor, full
-from nas.models.heads.selected import predicted_at
 from nas.models.layers import ConvNorm
 from nas.models.losses import hardest_negatives
 from nas.models.targets import SSD_CODE, Matches, match
@@ -80,35 +78,30 @@ class SSD(Head[SSDHead]):
     ) -> dict[str, Tensor]:
         """Both losses of a batch.
 
-        Nearly all predictions have no part in them.  Where the last convolution is a 1×1, its
-        gradient is therefore made from the pixels of the others alone.
-
         Returns:
             ``classification``: cross entropy of positives and mined negatives;
             ``box_regression``: smooth L1 of positives.  Both are sums over the number of
             positives in the batch, or over 1 without any.  Negatives are mined picture by
             picture, so they don't depend on what the batch is a part of.
         """
-        if not self.settings.separable:
-            logits, code = self(maps)
-            chosen = self._chosen(logits.detach(), boxes, labels)
-            of_positives = (chosen.images[: chosen.positives], chosen.places[: chosen.positives])
-            logits = logits[chosen.images, chosen.places]
-            return _terms(logits, code[of_positives], chosen, positives)
-        outputs, hidden = _hidden(self.class_predictors, maps)
-        with torch.no_grad():
-            everywhere = [out(x) for out, x in zip(outputs, hidden, strict=True)]
-            logits = torch.cat([by_anchor(x, self.num_classes) for x in everywhere], dim=1)
-            chosen = self._chosen(logits, boxes, labels)
-        images, places = chosen.images, chosen.places
-        logits = predicted_at(outputs, hidden, images, places, self.num_classes)
-        outputs, hidden = _hidden(self.box_predictors, maps)
-        images, places = images[: chosen.positives], places[: chosen.positives]
-        code = predicted_at(outputs, hidden, images, places, 4)
-        return _terms(logits, code, chosen, positives)
+        sample, logits, codes = self.predictions_at(maps, boxes, labels)
+        return _terms(logits, codes, sample, positives)
+
+    def predictions_at(
+        self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor
+    ) -> tuple[SSDSample, Tensor, Tensor]:
+        """Chooses what is learnt from.
+
+        Returns:
+            The sample, its logits ``(R, num_classes)``, and its positives' codes ``(P, 4)``.
+        """
+        logits, codes = self(maps)
+        sample = self.sample(logits.detach(), boxes, labels)
+        return sample, logits[sample.images, sample.places], codes[sample.positive_rows]
 
     @torch.no_grad()
-    def _chosen(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> _Chosen:
+    def sample(self, logits: Tensor, boxes: Tensor, labels: Tensor) -> SSDSample:
+        """Matches positives, and mines the negatives that these logits get most wrong."""
         boxes = boxes.to(self.anchors)
         images, places, objects = self.match(boxes, labels)
         wanted = self.box_code.encode(boxes[images, objects], self.anchors[places])
@@ -118,10 +111,10 @@ class SSD(Head[SSDHead]):
         pictures, negatives = hardest_negatives(background, positive, self.settings.negatives)
         classes = torch.cat([labels[images, objects], torch.zeros_like(negatives)])
         rows = torch.cat([images, pictures]), torch.cat([places, negatives])
-        return _Chosen(*rows, classes, wanted, len(images))
+        return SSDSample(*rows, classes, wanted, len(images))
 
 
-class _Chosen(NamedTuple):
+class SSDSample(NamedTuple):
     """The predictions of a batch that are learnt from: the positives, then mined negatives.
 
     Attributes:
@@ -137,27 +130,18 @@ class _Chosen(NamedTuple):
     wanted: Tensor
     positives: int
 
-
-def _hidden(
-    predictors: nn.ModuleList, maps: Sequence[Tensor]
-) -> tuple[list[nn.Conv2d], list[Tensor]]:
-    """The 1×1 convolutions of separable predictors, and what they read."""
-    outputs, hidden = [], []
-    for predictor, x in zip(predictors, maps, strict=True):
-        assert isinstance(predictor, nn.Sequential)
-        depthwise, output = predictor
-        assert isinstance(output, nn.Conv2d)
-        outputs.append(output)
-        hidden.append(depthwise(x))
-    return outputs, hidden
+    @property
+    def positive_rows(self) -> tuple[Tensor, Tensor]:
+        """Pictures and default boxes of the positives."""
+        return self.images[: self.positives], self.places[: self.positives]
 
 
 def _terms(
-    logits: Tensor, code: Tensor, chosen: _Chosen, positives: int | None
+    logits: Tensor, code: Tensor, sample: SSDSample, positives: int | None
 ) -> dict[str, Tensor]:
-    count = max(1, chosen.positives if positives is None else positives)
-    entropy = F.cross_entropy(full(logits), chosen.classes, reduction="sum")
-    smooth = F.smooth_l1_loss(full(code), chosen.wanted, reduction="sum")
+    count = max(1, sample.positives if positives is None else positives)
+    entropy = F.cross_entropy(full(logits), sample.classes, reduction="sum")
+    smooth = F.smooth_l1_loss(full(code), sample.wanted, reduction="sum")
     return {"classification": entropy / count, "box_regression": smooth / count}
 
 
@@ -166,4 +150,4 @@ def _predictor(channels: int, outputs: int, head: SSDHead, norm: BatchNorm) -> n
     if not head.separable:
         return nn.Conv2d(channels, outputs, head.kernel, padding=head.kernel // 2)
     depthwise = ConvNorm(channels, channels, head.kernel, norm, head.activation, groups=channels)
-    return nn.Sequential(depthwise, Pointwise(channels, outputs, bias=True))
+    return nn.Sequential(depthwise, nn.Conv2d(channels, outputs, 1))

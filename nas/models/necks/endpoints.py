@@ -9,7 +9,7 @@ from nas.models.layers import ConvNorm
 
 
 class Endpoint(ConvNorm):
-    """1×1, batch norm and activation; ``(N, C, S, S)`` to ``(N, width, S, S)``."""
+    """1×1, batch norm and activation; `(N, C, S, S)` to `(N, width, S, S)`."""
 
     def __init__(self, part: schema.Endpoints, unit: Unit, norm: BatchNorm) -> None:
         super().__init__(unit.ins[0].channels, part.width, 1, norm, part.activation)

@@ -10,5 +10,5 @@ from nas.genome.network import BatchNorm
 
 
 def pool(part: schema.Pool, unit: Unit, norm: BatchNorm) -> nn.Module:
-    """``(N, C, S, S)`` to ``(N, C, S / stride, S / stride)``."""
+    """Makes the pooling from `(N, C, S, S)` to `(N, C, S / stride, S / stride)`."""
     return nn.MaxPool2d(part.stride) if part.mode == "max" else nn.AvgPool2d(part.stride)

@@ -16,7 +16,7 @@ class RFCRNeck(nn.Module):
     """Adds up all maps at one size, filters the sum, and appends it to some of the maps.
 
     Every map passes its own 1×1 without bias, batch norm or activation, and is then resampled to
-    the target's size; the factors of the sum start at 1 and are not normalised.  The filter is a
+    the target's size; the factors of the sum start at 1 and are not normalised. The filter is a
     depthwise convolution and a 1×1, each with batch norm and activation, without a shortcut.
     Down is by max-pooling without overlap, up is nearest.
     Source: prakharg24/yoloret, code/yolo3/model.py.
@@ -41,7 +41,7 @@ class RFCRNeck(nn.Module):
         self.target, self.outputs = self.sizes[neck.target], neck.outputs
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
-        """Maps ``(N, C_i, S_i, S_i)`` to ``(N, C_i + fuse, S_i, S_i)``, of the outputs alone."""
+        """Computes `(N, C_i + fuse, S_i, S_i)` of maps `(N, C_i, S_i, S_i)`, the outputs alone."""
         fused = self.filter(self.collected(maps))
         return tuple(
             torch.cat([maps[i], resampled(fused, self.target, self.sizes[i])], dim=1)
@@ -49,7 +49,7 @@ class RFCRNeck(nn.Module):
         )
 
     def collected(self, maps: tuple[Tensor, ...]) -> Tensor:
-        """The weighted sum, ``(N, collect, S, S)`` at the target's size."""
+        """Returns the weighted sum, `(N, collect, S, S)` at the target's size."""
         collected = zip(self.factors, self.collect, maps, self.sizes, strict=True)
         terms = [f * resampled(conv(x), size, self.target) for f, conv, x, size in collected]
         total = terms[0]
@@ -59,13 +59,15 @@ class RFCRNeck(nn.Module):
 
 
 def resampled(x: Tensor, size: int, target: int) -> Tensor:
-    """Max-pooled or repeated to another size; one of the two is a whole multiple of the other.
+    """Pools by maxima, or repeats pixels; one size is a whole multiple of the other.
 
     Args:
-        x: ``(N, C, size, size)``.
+        x: `(N, C, size, size)`.
+        size: side of the map in pixels.
+        target: side of the result in pixels.
 
     Returns:
-        ``(N, C, target, target)``.
+        `(N, C, target, target)`.
     """
     if size > target:
         return F.max_pool2d(x, size // target)

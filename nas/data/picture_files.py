@@ -1,10 +1,9 @@
-"""The pictures that a command is given, and a folder for its results."""
+"""Picture files that a user names, and those in folders that a user names."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,46 +19,46 @@ _NAMED = 3  # files passed over: more would make a long line
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureList:
     """Pictures to be read, each once, and what was passed over in folders.
 
     Attributes:
-        paths: In the order given, those of a folder by name.
-        notes: A line for each folder in which something was passed over.
+        paths: in the order given, those of a folder by name.
+        notes: a line for each folder in which something was passed over.
     """
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
 
 
-def list_pictures(inputs: Sequence[Path], out: Path) -> Pictures:
+def list_pictures(inputs: Sequence[Path], out: Path) -> PictureList:
     """Lists picture files, and those in folders; sub-folders are not looked into.
 
     Args:
-        inputs: Files, whatever their ending, and folders.
-        out: Where drawn pictures go; a folder is not told to hold it.
+        inputs: files, whatever their ending, and folders.
+        out: where drawn pictures go; it isn't noted as a folder that is passed over.
 
     Raises:
-        DataError: A folder can't be listed or holds no picture, or no file is there.
+        DataError: a folder can't be listed or holds no picture, or no file is there.
     """
     paths: dict[str, Path] = {}
     notes: list[str] = []
     for path in inputs:
         if path.is_dir():
-            found, note = _in_folder(path, out)
+            files, note = _in_folder(path, out)
             notes += [note] if note else []
         else:
-            found = [path]
-        for one in found:
+            files = [path]
+        for one in files:
             paths.setdefault(os.path.realpath(one), one)
     if not any(path.exists() for path in paths.values()):
         first = next(iter(paths.values()), None)
         raise DataError(f"{first}: no such image file; check the name, or name a folder")
-    return Pictures(tuple(paths.values()), tuple(notes))
+    return PictureList(tuple(paths.values()), tuple(notes))
 
 
 def is_drawing(path: Path) -> bool:
-    """Whether a file is a picture with boxes that an earlier prediction has drawn."""
+    """Returns whether a file is a picture with boxes that an earlier prediction has drawn."""
     if path.suffix.lower() != ".png":
         return False
     try:
@@ -69,32 +68,8 @@ def is_drawing(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def result_folder(out: Path) -> Iterator[None]:
-    """Makes a folder; an empty one goes again.
-
-    Raises:
-        DataError: It can't be made.
-    """
-    made = [path for path in (out, *out.parents) if not path.exists()]
-    try:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"{out}: can't be written ({error.strerror}); name another --out"
-            ) from None
-        yield
-    finally:
-        for path in made:
-            try:
-                path.rmdir()
-            except OSError:  # it wasn't made, or there is something in it
-                break
-
-
 def _in_folder(folder: Path, out: Path) -> tuple[list[Path], str]:
-    """The pictures in a folder, and what is passed over there, in a line."""
+    """Returns the pictures in a folder, and what is passed over there, in a line."""
     endings = picture_endings()
     try:
         entries = sorted(folder.iterdir())

@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 _NAMED = 5  # classes: more would make a long line
 
 
-def data_folder(given: Path | None, settings: DataSettings) -> Path:
-    """The user's folder; without one, the built-in scenes, written on first use."""
-    if given is not None:
-        return given
+def data_folder(named: Path | None, settings: DataSettings) -> Path:
+    """Returns the user's folder, or else the built-in scenes, written on first use."""
+    if named is not None:
+        return named
     with counted("drawing scenes") as step:
         return scenes_folder(settings, progress=step)
 
 
 def load_both(root: Path) -> tuple[Split, Split]:
-    """``train`` and ``val`` with the same labels; notes what is odd but used."""
+    """Returns `train` and `val` with the same labels; notes what is odd but used."""
     train = load_split(root, "train")
     val = load_split(root, "val", categories=train.categories)
     _tell_what_cannot_be_learnt(train, val)
@@ -37,7 +37,7 @@ def load_both(root: Path) -> tuple[Split, Split]:
 
 
 def _tell_what_cannot_be_learnt(train: Split, val: Split) -> None:
-    """Notes the classes that have boxes in ``val`` alone: each counts there as an AP of 0."""
+    """Notes the classes that have boxes in `val` alone: each counts there as AP 0."""
     lost = [category.name for category in not_learnt(train, val)]
     if lost:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
@@ -50,6 +50,6 @@ def _tell_what_cannot_be_learnt(train: Split, val: Split) -> None:
 
 
 def pixels(split: Split, size: int, rule: ResizeRule, settings: DataSettings) -> PixelCache:
-    """The pixels of a split; a cache is made behind a progress bar on first use."""
+    """Returns the pixels of a split; a cache is made behind a progress bar on first use."""
     with counted(f"decoding {split.name}") as step:
         return open_pixels(split, size, rule, settings, progress=step)

@@ -1,9 +1,9 @@
 """Expansion, batch norm, activation and depthwise convolution as one step of training.
 
-The expanded map is by far the largest of a mobile block.  Here it isn't kept for the gradient, and
+The expanded map is by far the largest of a mobile block. Here it isn't kept for the gradient, and
 batch norm makes no pass over it, since its statistics follow from those of the narrow input: for
-y = W x the mean is W·mean(x), and the variance of channel c is w_c·Cov(x)·w_c.  So batch norm
-becomes part of the 1×1 convolution.  A few pictures at a time are widened, activated and filtered
+y = W x the mean is W·mean(x), and the variance of channel c is w_c·Cov(x)·w_c. So batch norm
+becomes part of the 1×1 convolution. A few images at a time are expanded, activated and filtered
 while they are in the processor's cache; the gradient does the same again.
 
 With d the gradient behind batch norm, n pixels, x̂ the centred input, σ the deviation, s = γ/σ:
@@ -16,94 +16,106 @@ With d the gradient behind batch norm, n pixels, x̂ the centred input, σ the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.models.convolutions import Depthwise, gradients, is_plain
+from nas.models.activations import Elementwise, rule_of
+from nas.models.blocks.inverted_residual import InvertedResidualBlock
+from nas.models.fast_cpu.convolutions import (
+    DepthwiseConv2d,
+    PointwiseConv2d,
+    depthwise_gradients,
+    is_plain,
+)
 from nas.models.layers import ConvNorm
 
 CHUNK_BYTES = 8_000_000
 """Of the expanded map at a time: a few of the processor's second-level caches."""
-LEAST_WIDENING = 2
+LEAST_EXPANSION = 2
 """Below it the input's covariance costs more than it saves."""
 
-aten = torch.ops.aten
+
+class FusedInvertedResidualBlock(InvertedResidualBlock):
+    """An inverted residual whose expansion and depthwise convolution are one step in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes `(N, C, S / stride, S / stride)` from `(N, C_in, S, S)`."""
+        return self._fused(x, keep=False)[0] if self._can_fuse(x) else super().forward(x)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the output, and the expanded map `(N, C_wide, S, S)`."""
+        return self._fused(x, keep=True) if self._can_fuse(x) else super().both(x)
+
+    def _can_fuse(self, x: Tensor) -> bool:
+        return can_fuse(x, self.expand, self.depthwise[0])
+
+    def _fused(self, x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+        """Does what the plain block's `both` does; without `keep` the expanded map is empty."""
+        filters, *rest = self.depthwise
+        out, wide = fused_expansion(x, self.expand, filters, keep)
+        for layer in rest:
+            out = layer(out)
+        out = self.project(self.attend(out))
+        return (x + self.dropped(out) if self.shortcut else out), wide
 
 
-class _Activation(NamedTuple):
-    """An activation by hand.
-
-    Attributes:
-        forward: of z; may work in place.
-        backward: from the gradient behind it, z and its output to the gradient before it.
-    """
-
-    forward: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-_ACTIVATIONS: dict[type[nn.Module], _Activation] = {
-    nn.ReLU: _Activation(
-        torch.relu_, lambda g, z, y: aten.threshold_backward.grad_input(g, y, 0, grad_input=g)
-    ),
-    nn.ReLU6: _Activation(
-        lambda z: F.hardtanh_(z, 0.0, 6.0),
-        lambda g, z, y: aten.hardtanh_backward.grad_input(g, y, 0.0, 6.0, grad_input=g),
-    ),
-    nn.Hardswish: _Activation(F.hardswish, lambda g, z, y: aten.hardswish_backward(g, z)),
-    nn.SiLU: _Activation(F.silu, lambda g, z, y: aten.silu_backward(g, z)),
-}
-
-
-def can_widen(x: Tensor, expand: nn.Module) -> bool:
-    """Whether ``widen`` may stand for the separate layers: in training, in plain numbers."""
+def can_fuse(x: Tensor, expand: nn.Module, depthwise: nn.Module) -> bool:
+    """Whether `fused_expansion` may stand for the layers: in training, in plain numbers."""
     if not (isinstance(expand, ConvNorm) and expand.training and is_plain(x)):
         return False
     conv, norm = expand[0], expand[1]
-    assert isinstance(conv, nn.Conv2d)
-    enough = conv.out_channels >= LEAST_WIDENING * conv.in_channels
+    if type(conv) is not PointwiseConv2d or type(depthwise) is not DepthwiseConv2d:
+        return False
+    enough = conv.out_channels >= LEAST_EXPANSION * conv.in_channels
     # Statistics over several processes, or of earlier batches alone, aren't used here.
     of_this_batch = type(norm) is nn.BatchNorm2d and norm.training
-    return enough and of_this_batch and type(expand[-1]) in _ACTIVATIONS
+    rule = rule_of(expand[-1])
+    return enough and of_this_batch and rule is not None and rule.by_hand is not None
 
 
-def widen(x: Tensor, expand: nn.Module, depthwise: nn.Module, keep: bool) -> tuple[Tensor, Tensor]:
-    """Runs ``depthwise(expand(x))`` and updates the batch norm's statistics.
+def fused_expansion(
+    x: Tensor, expand: nn.Module, depthwise: nn.Module, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """Runs `depthwise(expand(x))` and updates the batch norm's statistics.
 
     Args:
-        x: ``(N, C, S, S)``; ``can_widen`` holds.
+        x: `(N, C, S, S)`; `can_fuse` holds.
         expand: 1×1 convolution, batch norm, activation.
         depthwise: what alone reads the expanded map, unless it is kept.
         keep: give the expanded map too.
 
     Returns:
-        ``(N, C_wide, S', S')``, and the expanded map ``(N, C_wide, S, S)`` or an empty tensor.
+        `(N, C_wide, S', S')`, and the expanded map `(N, C_wide, S, S)` or an empty tensor.
     """
-    assert isinstance(expand, ConvNorm) and isinstance(depthwise, Depthwise)
+    assert isinstance(expand, ConvNorm) and isinstance(depthwise, DepthwiseConv2d)
     conv, norm, act = expand
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    how = _How(_ACTIVATIONS[type(act)], norm.eps, depthwise.stride[0], depthwise.dilation[0], keep)
-    out, wide, mean, variance = _Widen.apply(
+    rule = rule_of(act)
+    assert rule is not None and rule.by_hand is not None
+    how = _How(rule.by_hand, norm.eps, depthwise.stride[0], depthwise.dilation[0], keep)
+    out, wide, mean, variance = _FusedExpansion.apply(
         x, conv.weight, norm.weight, norm.bias, depthwise.weight, how
     )
-    _remember(norm, mean, variance)
+    _update_statistics(norm, mean, variance)
     return out, wide
 
 
 class _How(NamedTuple):
-    activation: _Activation
+    """Everything of a fused expansion that isn't a tensor."""
+
+    activation: Elementwise
     eps: float
     stride: int
     dilation: int
     keep: bool
 
 
-class _Widen(torch.autograd.Function):
-    """What this module's text describes; gives the batch's mean and variance too."""
+class _FusedExpansion(torch.autograd.Function):
+    """The step that this file begins with; gives the batch's mean and variance too."""
 
     @staticmethod
     def forward(
@@ -117,13 +129,15 @@ class _Widen(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows, kernels = _rows(x), weight.flatten(1)
         count, average = len(rows), rows.mean(dim=0)
-        # A column of ones carries β forwards and gives Σ d backwards.
+        # The centred input x̂; a column of ones carries β forwards and gives Σ d backwards.
         centred = rows.new_empty(count, rows.shape[1] + 1)
         torch.sub(rows, average, out=centred[:, :-1])
         centred[:, -1] = 1
+        # W Cov(x), of which each channel's variance is the product with its row of W.
         spread = kernels @ (centred[:, :-1].t() @ centred[:, :-1]).div_(count)
         variance = (spread * kernels).sum(dim=1)
         inverse = (variance + how.eps).rsqrt()
+        # Batch norm as part of the 1×1: its kernels s W, and β for the column of ones.
         folded = torch.cat([kernels * (gamma * inverse)[:, None], beta[:, None]], dim=1)
         padding = how.dilation * (filters.shape[-1] - 1) // 2
         outs, wides = [], []
@@ -143,46 +157,48 @@ class _Widen(torch.autograd.Function):
         return out, wide, mean, unbiased
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, centred, kernels, spread, inverse, gamma, folded, filters = ctx.saved_tensors
-        how, (of_out, of_wide) = ctx.how, outer[:2]
+        how, (grad_out, grad_wide) = ctx.how, grad_outputs[:2]
         scaled, scale = folded[:, :-1], gamma * inverse
         projected = torch.zeros_like(folded)  # P, and Σ d as its last column
-        of_filters = torch.zeros_like(filters)
-        of_rows = centred.new_empty(len(centred), x.shape[1])
-        for part, pictures in _parts(x, len(kernels)):
+        grad_filters = torch.zeros_like(filters)
+        grad_rows = centred.new_empty(len(centred), x.shape[1])
+        for part, images in _parts(x, len(kernels)):
+            # The part is expanded again rather than kept.
             z, y = _activated(centred[part], folded, how)
-            behind, part_of_filters = gradients(
-                of_out[pictures], _map(y, x), filters, how.stride, how.dilation
+            behind, grad_part = depthwise_gradients(
+                grad_out[images], _map(y, x), filters, how.stride, how.dilation
             )
-            of_filters += part_of_filters
+            grad_filters += grad_part
             if how.keep:
-                behind += of_wide[pictures]
+                behind += grad_wide[images]
             d = how.activation.backward(_rows(behind), z, y)
             projected.addmm_(d.t(), centred[part])
-            torch.mm(d, scaled, out=of_rows[part])
-        of_beta, projected = projected[:, -1], projected[:, :-1]
-        of_gamma = inverse * (projected * kernels).sum(dim=1)
-        of_kernels = scale[:, None] * (projected - (of_gamma * inverse)[:, None] * spread)
-        through = scale * of_gamma * inverse / len(centred)
+            torch.mm(d, scaled, out=grad_rows[part])
+        grad_beta, projected = projected[:, -1], projected[:, :-1]
+        grad_gamma = inverse * (projected * kernels).sum(dim=1)
+        grad_kernels = scale[:, None] * (projected - (grad_gamma * inverse)[:, None] * spread)
+        # dx: d (s W) is in `grad_rows`; what batch norm's mean and variance let through is less.
+        through = scale * grad_gamma * inverse / len(centred)
         mixing = torch.cat(
             [
                 (kernels * through[:, None]).t() @ kernels,
-                (scale * of_beta / len(centred) @ kernels)[None],
+                (scale * grad_beta / len(centred) @ kernels)[None],
             ]
         )
-        of_x = _map(of_rows.addmm_(centred, mixing, alpha=-1), x)
-        return of_x, of_kernels[:, :, None, None], of_gamma, of_beta, of_filters, None
+        grad_x = _map(grad_rows.addmm_(centred, mixing, alpha=-1), x)
+        return grad_x, grad_kernels[:, :, None, None], grad_gamma, grad_beta, grad_filters, None
 
 
 def _activated(rows: Tensor, folded: Tensor, how: _How) -> tuple[Tensor, Tensor]:
-    """What the expansion gives before and behind the activation; one tensor if that is in place."""
+    """Expands rows: before and behind the activation; one tensor where that is in place."""
     z = rows @ folded.t()
     return z, how.activation.forward(z)
 
 
 def _parts(x: Tensor, wide: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and pictures of each part of the batch whose expanded map fits into the cache."""
+    """Yields rows and images of parts of the batch whose expanded maps fit into the cache."""
     count, _, height, width = x.shape
     bytes_each = x.element_size() * wide * height * width
     step = max(1, CHUNK_BYTES // bytes_each)
@@ -192,21 +208,22 @@ def _parts(x: Tensor, wide: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """``(N, C, S, S)`` in channels-last memory as ``(N · S · S, C)``."""
+    """Returns `(N, C, S, S)` in channels-last memory as `(N · S · S, C)`."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def _map(rows: Tensor, x: Tensor) -> Tensor:
-    """Rows as a map of the size of ``x``, in channels-last memory."""
+    """Returns rows as a map of the size of `x`, in channels-last memory."""
     return rows.view(-1, *x.shape[2:], rows.shape[1]).permute(0, 3, 1, 2)
 
 
 def _joined(maps: Sequence[Tensor]) -> Tensor:
+    """Returns the parts' maps as one, without a copy where there is one part."""
     return maps[0] if len(maps) == 1 else torch.cat(list(maps))
 
 
 @torch.no_grad()
-def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+def _update_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     """Updates running statistics as batch norm itself does in training."""
     assert norm.running_mean is not None and norm.running_var is not None
     assert norm.num_batches_tracked is not None

@@ -1,65 +1,19 @@
-"""The config that a run keeps: what `nas resume` reads, and where later verbs find the data."""
+"""The data that a run was begun with: a digest of each part, and where the folder is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.config import Config, Override, check_data_dir, load_run, to_yaml
+from nas.config.loading import load_run
+from nas.config.schema import Config
 from nas.data.coco import Split
 from nas.data.settings import DataSettings
-from nas.errors import ConfigError, DataError, RunError
+from nas.errors import DataError, RunError
 from nas.files import write_text
 from nas.runs.folder import Run
-
-_OF_SEARCHES = ("budget",)
-
-
-def config_to_resume(folder: Path, options: Sequence[Override]) -> Config:
-    """Returns the config with which a run goes on: its own, with `options` on top.
-
-    Raises:
-        RunError: the folder holds no run.
-        ConfigError: an option is wrong, or not for this kind of run; or its data are gone.
-    """
-    path = Run.open(folder).config
-    if load_run(path).job == "train":
-        for option in options:
-            if option.key in _OF_SEARCHES:
-                name = option.option.split()[0]
-                raise ConfigError(
-                    f"{folder}: holds a training, and {name} is for searches; leave it out"
-                )
-    config = load_run(path, options)
-    check_data_dir(config, str(path), options)
-    return config
-
-
-def keep_config(run: Run, config: Config) -> Callable[[], None]:
-    """Writes a new run's config; for one that goes on, returns what does so.
-
-    What it returns is to be called, any number of times, once the run has accepted the settings:
-    until then the config that the run was begun with stays.
-
-    Raises:
-        RunError: the folder holds a run of the other job.
-    """
-    if not run.config.is_file():
-        write_text(run.config, to_yaml(config))
-        return lambda: None
-    kept = load_run(run.config)
-    if kept.job != config.job:
-        raise RunError(f"{run.path}: holds a {kept.job}; name another folder with --run")
-    waiting = [config] if kept != config else []
-
-    def keep() -> None:
-        if waiting:
-            write_text(run.config, to_yaml(waiting.pop()))
-
-    return keep
 
 
 def keep_data(run: Run, config: Config, split: Split) -> None:
@@ -70,7 +24,7 @@ def keep_data(run: Run, config: Config, split: Split) -> None:
     Args:
         run: the run, with its config.
         config: the settings of this start.
-        split: all of ``train``.
+        split: all of `train`.
 
     Raises:
         RunError: the data, or how the hold-out is drawn, changed since the run began; says what.
@@ -99,7 +53,7 @@ def keep_data(run: Run, config: Config, split: Split) -> None:
 
 
 def _digests(split: Split) -> dict[str, list[Any]]:
-    """A count and a digest of each part of a split, and the split's own."""
+    """Returns a count and a digest of each part of a split, and the split's own."""
     columns: dict[str, list[Any]] = {
         "classes": [(c.id, c.name) for c in split.categories],
         "images": [
@@ -121,7 +75,7 @@ def _digests(split: Split) -> dict[str, list[Any]]:
 
 
 def _changed_part(path: Path, now: dict[str, list[Any]]) -> str | None:
-    """The first part that differs from what was kept, with its counts."""
+    """Returns the first part that differs from what was kept, with its counts."""
     try:
         before = json.loads(path.read_text())
         if before["all"] == now["all"]:
@@ -136,15 +90,17 @@ def _changed_part(path: Path, now: dict[str, list[Any]]) -> str | None:
 
 
 def kept_data(ref: object, *, needed: bool = False) -> tuple[Path | None, DataSettings]:
-    """The data folder of the run that a reference names, and its settings.
-
-    None stands for the built-in scenes, and for a folder that isn't there any more.
+    """Returns the data folder of the run that a reference names, and its settings.
 
     Args:
+        ref: a run's folder; anything else has no data.
         needed: refuse a folder that isn't there any more.
 
+    Returns:
+        None for the built-in scenes, or for a folder that isn't there any more; the settings.
+
     Raises:
-        DataError: then, and names the run's config.
+        DataError: `needed`, and the folder isn't there; names the run's config.
     """
     run = Run(Path(str(ref))) if isinstance(ref, str | Path) else None
     if run is None or not run.config.is_file():

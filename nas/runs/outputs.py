@@ -1,13 +1,15 @@
-"""Refuses, before the work, a path at which its result couldn't be written."""
+"""Where results go: refused before the work if it couldn't be written, and made for it."""
 
 from __future__ import annotations
 
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from nas.errors import RunError
+from nas.errors import DataError, RunError
 from nas.runs.folder import Run
 
 
@@ -15,8 +17,9 @@ def check_folder(folder: Path, option: str = "--out", *files: str) -> None:
     """Refuses a folder that can't be made or written; makes nothing.
 
     Args:
+        folder: where results go.
         option: that named it.
-        files: which will be written there.
+        *files: which will be written there.
 
     Raises:
         RunError: with the system's reason.
@@ -53,6 +56,30 @@ def check_run(folder: Path) -> None:
     check_folder(folder, "--run")
     if folder.is_dir():
         Run.make(folder)
+
+
+@contextmanager
+def result_folder(out: Path) -> Iterator[None]:
+    """Makes a folder, and removes it at the end if nothing was put into it.
+
+    Raises:
+        DataError: it can't be made.
+    """
+    missing = [path for path in (out, *out.parents) if not path.exists()]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{out}: can't be written ({error.strerror}); name another --out"
+            ) from None
+        yield
+    finally:
+        for path in missing:
+            try:
+                path.rmdir()
+            except OSError:  # it wasn't made, or there is something in it
+                break
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""`nas data …`: one file a verb; a folder of images before anything is trained on it."""

@@ -1,0 +1,1 @@
+"""`nas device …`: one file a verb; the times of operators on a device."""
