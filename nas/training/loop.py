@@ -161,7 +161,9 @@ def _begin(model: nn.Module, context: LoopContext) -> TrainingState:
     freeze(model, recipe)
     if process.workers.count > 1 and process.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    state = TrainingState.start(model, make_optimizer(model, recipe), recipe, process.device)
+    steps = recipe.epochs * len(context.batches)
+    optimizer = make_optimizer(model, recipe)
+    state = TrainingState.start(model, optimizer, recipe, process.device, steps)
     if context.checkpoints is not None:
         if process.workers.rank == 0:
             context.checkpoints.hold()

@@ -65,7 +65,7 @@ def state_bytes(model: nn.Module, recipe: RecipeSettings) -> StateBytes:
     learnt = _bytes(weight for weight in model.parameters() if weight.requires_grad)
     weights = _bytes(model.parameters()) + _bytes(model.buffers())
     moments = 2 if recipe.optimizer == "adamw" else int(recipe.momentum > 0)
-    return StateBytes(weights, learnt, moments * learnt, weights if recipe.ema else 0)
+    return StateBytes(weights, learnt, moments * learnt, weights if recipe.has_average else 0)
 
 
 def reset_peak(device: torch.device) -> int:

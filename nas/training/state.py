@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
+from nas.training.ema import averaged
 from nas.training.settings import RecipeSettings
 
 
@@ -51,12 +52,10 @@ class TrainingState:
         optimizer: torch.optim.Optimizer,
         recipe: RecipeSettings,
         device: torch.device,
+        steps: int = 0,
     ) -> Self:
-        """Returns the state before the first update."""
-        ema = None
-        if recipe.ema:
-            average = get_ema_multi_avg_fn(recipe.ema)
-            ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        """Returns the state before the first update; `steps` updates make the whole training."""
+        ema = averaged(model, recipe, steps)
         scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         return cls(model, optimizer, scaler, ema)
 

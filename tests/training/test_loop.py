@@ -68,9 +68,10 @@ def test_equal_seeds_give_equal_bits_and_others_do_not() -> None:
         {},
         {"optimizer": "sgd", "lr": 0.05, "clip_norm": 1.0},
         {"ema": 0.9, "bn_batches": 2, "channels_last": False},
+        {"ema_share": 0.3},
         {"precision": "bf16"},
     ],
-    ids=["adamw", "sgd", "ema", "bf16"],
+    ids=["adamw", "sgd", "ema", "ramp", "bf16"],
 )
 def test_a_resumed_run_equals_an_unbroken_one_bit_by_bit(
     tmp_path: Path, changes: dict[str, Any]
