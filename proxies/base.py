@@ -124,6 +124,10 @@ class Proxy(abc.ABC):
         """
         return ()
 
+    def pixel_sides(self, size: int) -> tuple[int, ...]:
+        """Returns at which side the pixels of each of `splits` are cached, for inputs of `size`."""
+        return (size,) * len(self.splits())
+
     def refuse_lacking(self, *splits: Split) -> None:
         """Refuses what `splits` gave, or what can be decoded of it, where it won't do.
 

@@ -41,6 +41,11 @@ def _check_rungs(recipe: RecipeSettings, last: int) -> None:
             f"stopping.rungs has {last}, and a trial ends after proxy.recipe.epochs = "
             f"{recipe.epochs}; take earlier rungs, or more epochs"
         )
+    if recipe.augment_by_passes or (recipe.augment is not None and recipe.augment.mosaic):
+        raise ConfigError(
+            "stopping: augmentation before a rung depends on the number of epochs; write "
+            "proxy.recipe.augment without mosaic instead of augment_by_passes"
+        )
     decays = max(recipe.decay_before_end, default=0) if recipe.schedule == "step" else 0
     if recipe.schedule not in ("constant", "step") or recipe.epochs - decays < last:
         raise ConfigError(
@@ -144,8 +149,9 @@ class TrainingProxy(Proxy):
         """Trains, and yields metrics at the end; with rungs, after every epoch."""
         import torch
 
-        from nas.training.loop import NotFinite, train
+        from nas.training.loop import train
         from nas.training.numerics import set_numerics
+        from nas.training.step import NotFinite
 
         set_numerics(recipe.threads)
         started = time.perf_counter()
@@ -267,13 +273,17 @@ class TrainingProxy(Proxy):
             fit, held = (
                 _Part(split, cache, cache.decodable(split))
                 for split, cache in (
-                    (split, open_pixels(split, size, rule, self.data_settings))
-                    for split in self.splits()
+                    (split, open_pixels(split, side, rule, self.data_settings))
+                    for split, side in zip(self.splits(), self.pixel_sides(size), strict=True)
                 )
             )
             self.refuse_lacking(fit.decodable, held.decodable)
             self._parts[size, rule] = fit, held
         return self._parts[size, rule]
+
+    def pixel_sides(self, size: int) -> tuple[int, int]:
+        """Returns the sides of the pixels cached for the training part and for the hold-out."""
+        return size * self.settings.recipe.oversample, size
 
     def plan(self) -> dict[str, str]:
         """Returns the images, and what a trial does with them."""

@@ -14,10 +14,14 @@ import numpy as np
 import torch
 
 from nas.data.augment import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
+from nas.data.augmentation import Augmentation
 from nas.data.cache import PixelCache
 from nas.data.coco import Split
 from nas.data.iou_crop import IoUCrop, crop_boxes, crop_pixels
-from nas.data.resize import Placement, content_size
+from nas.data.resize import Placement
+from nas.data.settings import AugmentSettings
+from nas.data.source import SplitSource
+from nas.data.views import Target
 from nas.errors import DataError
 
 
@@ -41,62 +45,21 @@ class Batch:
     placements: list[Placement] = field(default_factory=list)
 
 
-class _Source:
-    """The boxes of a split in the frame of its cache, without crowds, ready to be gathered."""
-
-    def __init__(self, cache: PixelCache, split: Split) -> None:
-        if cache.fingerprint != split.fingerprint:
-            raise DataError(
-                f"{cache.path}: holds other images than {split.name!r} of {split.json_path}; "
-                "open the cache for this split"
-            )
-        self.read = cache.read
-        self.size, self.rule = cache.size, cache.rule
-        self.placements = cache.placements
-        self.positions = np.flatnonzero(cache.usable)
-        self.image_ids = np.array([image.id for image in split.images], dtype=np.int64)
-        kept = [~image.crowd for image in split.images]
-        self._counts = np.array([int(keep.sum()) for keep in kept], dtype=np.int64)
-        self._starts = np.cumsum(self._counts) - self._counts
-        self._boxes = np.concatenate(
-            [
-                place.to_input(image.boxes[keep])
-                for place, image, keep in zip(cache.placements, split.images, kept, strict=True)
-            ]
-        ).astype(np.float32)
-        self._labels = np.concatenate(
-            [image.labels[keep] for image, keep in zip(split.images, kept, strict=True)]
-        )
-        # Width and height (N, 2) of what isn't padding.
-        self.content = np.array(
-            [content_size(i.width, i.height, cache.size, cache.rule) for i in split.images]
-        )
-        # Width and height (N, 2) of the photos.
-        self.photos = np.array([(image.width, image.height) for image in split.images])
-        self.has_boxes = self._counts > 0
-
-    def gather(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns boxes (B, M, 4) and labels (B, M), padded with zeros to the largest count."""
-        counts = self._counts[positions]
-        most = int(counts.max(initial=0))
-        boxes = np.zeros((len(positions), most, 4), dtype=np.float32)
-        labels = np.zeros((len(positions), most), dtype=np.int64)
-        real = np.arange(most) < counts[:, None]
-        rows = (self._starts[positions][:, None] + np.arange(most))[real]
-        boxes[real] = self._boxes[rows]
-        labels[real] = self._labels[rows]
-        return boxes, labels
-
-    def batch(
-        self, positions: np.ndarray, pixels: np.ndarray, boxes: np.ndarray, labels: np.ndarray
-    ) -> Batch:
-        return Batch(
-            # The cache holds rows of RGB pixels, which is what channels-last memory is.
-            images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
-            boxes=torch.from_numpy(boxes),
-            labels=torch.from_numpy(labels),
-            image_ids=self.image_ids[positions].tolist(),
-        )
+def as_batch(
+    source: SplitSource,
+    positions: np.ndarray,
+    pixels: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+) -> Batch:
+    """Makes a batch of arrays: pixels (B, S, S, 3), boxes (B, M, 4) and labels (B, M)."""
+    return Batch(
+        # The cache holds rows of RGB pixels, which is what channels-last memory is.
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        boxes=torch.from_numpy(boxes),
+        labels=torch.from_numpy(labels),
+        image_ids=source.image_ids[positions].tolist(),
+    )
 
 
 LastBatch = Literal["drop", "fill"]
@@ -124,6 +87,11 @@ class TrainBatches:
         jitter: Range of random scales, such as (0.8, 1.2): larger images are cropped at random,
             smaller ones padded at the right and at the bottom. None leaves the scale.
         iou_crop: Whether to crop first, around at least one box (`nas.data.iou_crop`).
+        augment: Takes the place of jitter and crop, and may do more (`nas.data.augmentation`).
+            The cache then has squares of `augment.oversample` times the input's side.
+        flip_vertical: Whether to mirror upside down too; with `augment` alone.
+        quarter_turns: Whether to turn by quarters; likewise.
+        epochs: Length of the whole training, by which it is known when mosaics end.
         last_batch: What becomes of the images that don't fill a last batch: `drop` leaves them
             out, `fill` adds the epoch's first ones. A split of less than one batch still gives
             one, as it is.
@@ -156,18 +124,28 @@ class TrainBatches:
         flip: bool = True,
         jitter: tuple[float, float] | None = None,
         iou_crop: bool = False,
+        augment: AugmentSettings | None = None,
+        flip_vertical: bool = False,
+        quarter_turns: bool = False,
+        epochs: int = 1,
         last_batch: LastBatch = "drop",
         empty_images: bool = True,
         workers: int = 0,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        self._source = _Source(cache, split)
+        self._source = SplitSource(cache, split)
         self._share = share
         self._batch_size = batch_size
         self._seed = abs(seed)
         self._flip = flip
         self._jitter = jitter
         self._iou_crop = iou_crop
+        self._epochs = epochs
+        self._augmentation: Augmentation | None = None
+        if augment is not None:
+            size = cache.size // augment.oversample
+            target = Target(size, cache.rule, flip, flip_vertical, quarter_turns)
+            self._augmentation = Augmentation(self._source, augment, target)
         self._last_batch = last_batch
         self._workers = workers
         self._positions = self._source.positions
@@ -192,7 +170,11 @@ class TrainBatches:
 
         def prepare(step: int) -> Batch:
             positions = shuffled[step * self._batch_size : (step + 1) * self._batch_size]
-            return self._augmented(positions, np.random.default_rng((self._seed, epoch, 1, step)))
+            rng = np.random.default_rng((self._seed, epoch, 1, step))
+            if self._augmentation is None:
+                return self._augmented(positions, rng)
+            share = (epoch + step / len(self)) / self._epochs
+            return self._viewed(self._augmentation, positions, rng, share)
 
         steps = range(start_step, len(self))
         if not self._workers:
@@ -229,7 +211,21 @@ class TrainBatches:
             jitter = Jitter.draw(rng, content, source.size, self._jitter)
             pixels = jitter_pixels(pixels, content[own], jitter.of(own))
             boxes, labels = jitter_boxes(boxes, labels, content, jitter)
-        return source.batch(positions[own], pixels, boxes[own], labels[own])
+        return as_batch(source, positions[own], pixels, boxes[own], labels[own])
+
+    def _viewed(
+        self,
+        augmentation: Augmentation,
+        positions: np.ndarray,
+        rng: np.random.Generator,
+        share: float,
+    ) -> Batch:
+        """Makes a batch of views; `share` of the training lies before it."""
+        own = part_of(len(positions), *self._share)
+        views = augmentation.draw(rng, positions, self._positions, share)
+        boxes, labels = augmentation.boxes(views)
+        pixels = augmentation.pixels(views[own])
+        return as_batch(self._source, positions[own], pixels, boxes[own], labels[own])
 
 
 class EvalBatches:
@@ -242,7 +238,7 @@ class EvalBatches:
     """
 
     def __init__(self, cache: PixelCache, split: Split, batch_size: int) -> None:
-        self._source = _Source(cache, split)
+        self._source = SplitSource(cache, split)
         self._batch_size = batch_size
 
     def __len__(self) -> int:
@@ -255,6 +251,6 @@ class EvalBatches:
             start = step * self._batch_size
             positions = source.positions[start : start + self._batch_size]
             boxes, labels = source.gather(positions)
-            batch = source.batch(positions, source.read(positions), boxes, labels)
+            batch = as_batch(source, positions, source.read(positions), boxes, labels)
             batch.placements = [source.placements[position] for position in positions]
             yield batch

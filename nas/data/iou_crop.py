@@ -63,7 +63,7 @@ class IoUCrop:
         in_photo = boxes * np.tile(photos / content, (1, 2))[:, None]
         for position in np.flatnonzero(kept.any(axis=1)):
             real = np.flatnonzero(kept[position])
-            crop = _draw(rng, photos[position], in_photo[position, real])
+            crop = draw_crop(rng, photos[position], in_photo[position, real])
             if crop is not None:
                 regions[position] = crop[0]
                 kept[position, real] = crop[1]
@@ -125,10 +125,19 @@ def crop_boxes(
     return np.where(crop.kept[..., None], moved, np.float32(0)), np.where(crop.kept, labels, 0)
 
 
-def _draw(
+def draw_crop(
     rng: np.random.Generator, photo: np.ndarray, boxes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Draws a region (4,) and which boxes (M, 4) it keeps; None leaves the photo as it is."""
+    """Draws a crop of a photo; None leaves the photo as it is.
+
+    Args:
+        rng: Source of the draws.
+        photo: (2,), width and height in pixels.
+        boxes: (M, 4), xyxy in pixels of the photo; at least one.
+
+    Returns:
+        Left, top, width and height int (4,), and which boxes (M,) have their centre inside.
+    """
     while True:
         least = OPTIONS[rng.integers(len(OPTIONS))]
         if least >= 1:

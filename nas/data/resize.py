@@ -155,10 +155,29 @@ def read_rgb(path: Path | str) -> np.ndarray:
             rgb = colours_to_8_bits(image, path) if deep else image
             rgb = _to_rgb(rgb, path)
         except Exception as error:  # decoders raise nearly anything
-            raise DataError(
-                f"{path}: cannot be decoded ({_line(error)}); replace the file or leave it out"
-            ) from error
+            raise _undecodable(path, error) from error
         return np.array(rgb.transpose(_TURNS[orientation]) if orientation > 1 else rgb)
+
+
+def read_thumbnail(path: Path | str, side: int) -> np.ndarray:
+    """Decodes an image file to a small grey square uint8 (side, side), whatever its aspect.
+
+    Of a JPEG little more is decoded than is shown: it costs a quarter of `read_rgb`, or less. EXIF
+    rotation isn't applied.
+
+    Raises:
+        DataError: The file can't be opened or decoded, or has more than MAX_PIXELS pixels.
+    """
+    with _open(path) as image:
+        if image.format == "JPEG":
+            try:
+                image.draft("L", (2 * side, 2 * side))  # at least twice as large as shown
+                grey = image.convert("L")
+            except Exception as error:
+                raise _undecodable(path, error) from error
+        else:
+            grey = Pillow.fromarray(read_rgb(path)).convert("L")
+        return np.asarray(grey.resize((side, side), Pillow.Resampling.BOX))
 
 
 def _open(path: Path | str) -> Pillow.Image:
@@ -197,6 +216,12 @@ def _orientation(image: Pillow.Image) -> int:
     except Exception:  # a damaged EXIF block, in whatever way
         return 1
     return orientation if orientation in _TURNS else 1
+
+
+def _undecodable(path: Path | str, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: cannot be decoded ({_line(error)}); replace the file or leave it out"
+    )
 
 
 def _too_large(path: Path | str) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas.data.annotations import AnnotationFile, read_annotations
+from nas.data.blocks import divide
 from nas.data.coco import assemble, count
-from nas.data.holdout import holdout
 from nas.data.layout import find_whole, read_json
 from nas.data.problems import ESCAPE, Problem
-from nas.data.settings import DataSettings
 from nas.data.values import whole
 from nas.errors import DataError
 from nas.files import replacing
@@ -67,7 +66,7 @@ def split_folder(
 ) -> Cut:
     """Cuts the one annotation file of a folder into `train.json` and `val.json` beside it.
 
-    The images stay where they are. Neighbouring frames stay on one side, as in `holdout`. Ids of
+    The images stay where they are. Neighbouring frames stay on one side, as in a hold-out. Ids of
     images are written as whole numbers: 8.0 and "8" as 8.
 
     Args:
@@ -95,7 +94,7 @@ def split_folder(
         file = read_annotations(layout)
         _refuse_unusable(file)
         all_images, _ = assemble(file, "all")
-        parts = holdout(all_images, DataSettings(holdout=val, holdout_by=by), seed)
+        parts = divide(all_images, val, seed, by=by)
         document = read_json(layout.json_path)
         sides = [_only(document, {i.id: i.path for i in part.images}, root) for part in parts]
         for side, temporary in zip(sides, temporaries, strict=True):

@@ -147,8 +147,8 @@ def _decode(proxy: Proxy, config: SearchConfig, space: DetectorSpace) -> None:
     """Decodes the pixels once here, so that workers find them ready and a bar is seen."""
     for source in _inputs(proxy, space):
         decodable = [
-            pixels(split, source.size, source.resize, config.data).decodable(split)
-            for split in proxy.splits()
+            pixels(split, side, source.resize, config.data).decodable(split)
+            for split, side in zip(proxy.splits(), proxy.pixel_sides(source.size), strict=True)
         ]
         proxy.refuse_lacking(*decodable)
 

@@ -170,7 +170,7 @@ def _batches(model: Detector, config: TrainConfig, split: Split, workers: Worker
     source = model.genome.input
     return recipe_batches(
         config.recipe,
-        pixels(split, source.size, source.resize, config.data),
+        pixels(split, source.size * config.recipe.oversample, source.resize, config.data),
         split,
         config.seed,
         workers=_prefetching(config, workers),

@@ -85,9 +85,13 @@ def disk_needs(training: PlannedTraining) -> list[tuple[str, int, Path]]:
     """Returns what is still to be written: its name, its bytes, and the folder."""
     source, data = training.model.genome.input, training.config.data
     needs = [("checkpoints", CHECKPOINTS * training.state.kept, training.folder)]
-    pixels = sum(cache_bytes(part, source.size) for part in training.uncached)
+    larger = source.size * training.recipe.oversample
+    pixels = sum(
+        cache_bytes(part, larger if part is training.split else source.size)
+        for part in training.uncached
+    )
     if pixels:
-        path = cache_path(training.split, source.size, source.resize, data.cache_dir)
+        path = cache_path(training.split, larger, source.resize, data.cache_dir)
         needs.insert(0, ("pixels", pixels, path.parent))
     return needs
 

@@ -77,7 +77,7 @@ def plan_rows(config: TrainConfig, genome: Genome, split: Split, val: Split) -> 
         "activation": recipe.activation or "the architecture's own",
         "batch norm": f"momentum {recipe.bn_momentum or genome.norm.momentum:g}, as torch counts"
         + (f"; measured anew over the last {recipe.bn_batches}" if recipe.bn_batches else ""),
-        "average of weights": f"decay {recipe.ema:g} a step" if recipe.ema else "none",
+        "average of weights": average_text(recipe),
         "computed in": f"{recipe.precision} on {device_of(config)}",
     }
     if published is not None and published.missing:
@@ -138,10 +138,24 @@ def rate_text(recipe: RecipeSettings, steps: int) -> str:
     return "; ".join(parts)
 
 
+def average_text(recipe: RecipeSettings) -> str:
+    """Returns what becomes of the average of weights."""
+    if recipe.ema_share:
+        return f"over {recipe.ema_share:.0%} of the steps, over fewer at first"
+    return f"decay {recipe.ema:g} a step" if recipe.ema else "none"
+
+
 def augmentation_text(recipe: RecipeSettings) -> str:
     """Returns what is changed in images, in order."""
     parts = ["crop around a box (IoU)"] if recipe.iou_crop else []
+    if recipe.augment_by_passes:
+        parts.append(f"as strong as {recipe.epochs} passes over the data ask for")
+    elif recipe.augment is not None:
+        written = recipe.augment.model_dump(exclude_defaults=True)
+        parts += [f"{name} {_short(value)}" for name, value in written.items()]
     parts += ["half of them mirrored"] if recipe.flip else []
+    parts += ["half of them upside down"] if recipe.flip_vertical else []
+    parts += ["turned by quarters"] if recipe.quarter_turns else []
     if recipe.jitter is not None:
         parts.append("scale {:g} to {:g}, cropped or padded".format(*recipe.jitter))
     return ", ".join(parts) or "none"

@@ -96,7 +96,8 @@ class PlannedTraining:
         if data.pixels == "decode":
             return []
         size, rule = self.model.genome.input.size, self.model.genome.input.resize
-        return [part for part in (self.split, self.val) if not is_cached(part, size, rule, data)]
+        sides = {self.split: size * self.recipe.oversample, self.val: size}
+        return [part for part, side in sides.items() if not is_cached(part, side, rule, data)]
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _micro_batch(training: PlannedTraining, images: int) -> tuple[Batch, float, 
     usable = decodable([training.split.images[place] for place in chosen])
     refuse_if_none(training.split.part("dry run", chosen), usable)
     sample = training.split.part("dry run", np.resize(chosen[usable], count))
-    pixels = DecodedPixels.of(sample, source.size, source.resize)
+    pixels = DecodedPixels.of(sample, source.size * training.recipe.oversample, source.resize)
     started = time.perf_counter()
     pixels.read(np.arange(count))
     decode = (time.perf_counter() - started) / count

@@ -7,7 +7,10 @@ import math
 from nas.data.batches import TrainBatches, part_of
 from nas.data.cache import PixelCache
 from nas.data.coco import Split
+from nas.data.passes import by_passes, median_side
+from nas.data.resize import ResizeRule
 from nas.data.rules import LEAST_IMAGES, lacking_to_train, refuse
+from nas.data.settings import AugmentSettings
 from nas.errors import DataError
 from nas.training.settings import RecipeSettings
 
@@ -26,7 +29,7 @@ def recipe_batches(
 
     Args:
         recipe: augmentation, batch, and what becomes of last batches and of empty images.
-        pixels: of the split, at the input's size.
+        pixels: of the split, at `recipe.oversample` times the input's size.
         split: boxes and labels.
         seed: of order and augmentation.
         batch_size: another than the recipe's.
@@ -47,6 +50,10 @@ def recipe_batches(
         flip=recipe.flip,
         jitter=recipe.jitter,
         iou_crop=recipe.iou_crop,
+        augment=augmentation(recipe, split, pixels.size // recipe.oversample, pixels.rule),
+        flip_vertical=recipe.flip_vertical,
+        quarter_turns=recipe.quarter_turns,
+        epochs=recipe.epochs,
         last_batch=recipe.last_batch,
         empty_images=recipe.empty_images,
         workers=workers,
@@ -61,6 +68,22 @@ def recipe_batches(
             "recipe.micro_batch, or recipe.freeze_bn"
         )
     return batches
+
+
+def augmentation(
+    recipe: RecipeSettings, split: Split, size: int, rule: ResizeRule
+) -> AugmentSettings | None:
+    """Returns what is done to images besides what the published recipes do; None for nothing.
+
+    Args:
+        recipe: Its epochs are passes over the data.
+        split: The training images.
+        size: Side of the input in pixels.
+        rule: How images are fitted into it.
+    """
+    if recipe.augment_by_passes:
+        return by_passes(recipe.epochs, median_side(split, size, rule))
+    return recipe.augment
 
 
 def least_images(recipe: RecipeSettings) -> int:

@@ -27,6 +27,8 @@ def activation_bytes(genome: Genome, num_classes: int, images: int) -> int:
     The losses' own are not among them.
 
     Args:
+        genome: what is trained.
+        num_classes: background counts.
         images: at once; 2 at least, for batch norms of maps of one pixel.
     """
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
@@ -63,7 +65,7 @@ def state_bytes(model: nn.Module, recipe: RecipeSettings) -> StateBytes:
     learnt = _bytes(weight for weight in model.parameters() if weight.requires_grad)
     weights = _bytes(model.parameters()) + _bytes(model.buffers())
     moments = 2 if recipe.optimizer == "adamw" else int(recipe.momentum > 0)
-    return StateBytes(weights, learnt, moments * learnt, weights if recipe.ema else 0)
+    return StateBytes(weights, learnt, moments * learnt, weights if recipe.has_average else 0)
 
 
 def reset_peak(device: torch.device) -> int:

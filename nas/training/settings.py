@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from nas.data.settings import AugmentSettings
 from nas.settings import Settings
 
 Precision = Literal["fp32", "bf16", "fp16", "fp64"]  # fp64: for checks of equality
@@ -13,6 +14,7 @@ Precision = Literal["fp32", "bf16", "fp16", "fp64"]  # fp64: for checks of equal
 LATER = (
     *("last_batch", "empty_images", "decay_on", "cosine_by", "iou_crop"),
     *("micro_batch", "frozen", "freeze_bn", "compile", "checkpoint_minutes"),
+    *("augment", "augment_by_passes", "flip_vertical", "quarter_turns", "ema_share"),
 )
 """Settings that the first release didn't have."""
 
@@ -52,11 +54,16 @@ class RecipeSettings(Settings):
     iou_crop: bool = False  # crop around at least one box, as SSD does
     flip: bool = True  # mirror half of the images
     jitter: tuple[float, float] | None = None  # range of the scale, with crop or padding
+    augment: AugmentSettings | None = None  # takes the place of iou_crop and jitter
+    augment_by_passes: bool = False  # the same, as strong as the epochs ask for
+    flip_vertical: bool = False  # mirror half of the images upside down; with either of these
+    quarter_turns: bool = False  # turn images by quarters; likewise
     drop_path: float = Field(default=0.0, ge=0, lt=1)  # of the last block, read by the builder
     activation: Literal["relu", "swish"] | None = None  # asked of the genome; None: its own
     bn_momentum: float | None = Field(default=None, gt=0, le=1)  # torch's sense; None: the model's
     bn_batches: int = Field(default=0, ge=0)  # batches to measure batch-norm statistics anew, last
     ema: float = Field(default=0.0, ge=0, lt=1)  # decay of the average of weights; 0: none
+    ema_share: float = Field(default=0.0, ge=0, le=1)  # or its horizon as a share of all steps
 
     precision: Precision = "fp32"
     channels_last: bool = True
@@ -72,6 +79,12 @@ class RecipeSettings(Settings):
     def _is_consistent(self) -> Self:
         if self.jitter is not None and not 0 < self.jitter[0] <= self.jitter[1]:
             raise ValueError(f"jitter {self.jitter} is no range; give [low, high] above 0")
+        if self.ema and self.ema_share:
+            raise ValueError(
+                f"ema {self.ema} fixes the decay, ema_share {self.ema_share} has it follow from "
+                "the steps; set one of them"
+            )
+        self._check_augmentation()
         if self.freeze_bn and self.bn_batches:
             raise ValueError(
                 f"freeze_bn leaves no statistics to measure in bn_batches {self.bn_batches}; "
@@ -85,6 +98,33 @@ class RecipeSettings(Settings):
                     "set it with epochs, or take schedule onecycle or cosine"
                 )
         return self
+
+    def _check_augmentation(self) -> None:
+        """Refuses augmentation that is told twice, or turns that nothing would make."""
+        augment = [name for name in ("augment", "augment_by_passes") if getattr(self, name)]
+        others = [name for name in ("iou_crop", "jitter") if getattr(self, name)]
+        turns = [name for name in ("flip_vertical", "quarter_turns") if getattr(self, name)]
+        if len(augment) > 1 or (augment and others):
+            raise ValueError(
+                f"{' and '.join([*augment, *others])} say twice how images are changed; keep one"
+            )
+        if turns and not augment:
+            raise ValueError(
+                f"{' and '.join(turns)}: images are turned with augment or augment_by_passes; set "
+                "one of these too"
+            )
+
+    @property
+    def has_average(self) -> bool:
+        """Whether the average of weights takes their place at the end."""
+        return bool(self.ema or self.ema_share)
+
+    @property
+    def oversample(self) -> int:
+        """Side of the pixels that are cached for training, in sides of the input."""
+        if self.augment_by_passes:
+            return AugmentSettings().oversample
+        return self.augment.oversample if self.augment else 1
 
     def record(self) -> dict[str, Any]:
         """As JSON values; later settings are left out at their default, so that old runs go on."""

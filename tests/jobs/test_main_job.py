@@ -71,7 +71,7 @@ def test_a_warm_start_refuses_what_was_scored_otherwise(
     for run, changed, said in (
         (
             searched,
-            ["--set=data.holdout=0.3"],
+            ["--set=data.holdout=0.5"],
             "since the data, or how the hold-out is drawn, is another there",
         ),  # other images
         (searched, ["--set=proxy.recipe.epochs=2"], "since proxy.recipe.epochs is 1"),

@@ -126,7 +126,7 @@ def test_ssdlite_with_the_full_tail_is_taken_whole(tmp_path: Path, batch: Tensor
 def assert_equal_outputs(model: Detector, other: Any, batch: Tensor) -> None:
     with torch.no_grad():
         mine, expected = model.eval().raw(batch), raw_of(other, model.normalize(batch))
-    for met, name in ((mine.logits, "cls_logits"), (mine.code, "bbox_regression")):
+    for met, name in ((mine.logits, "cls_logits"), (mine.deltas, "bbox_regression")):
         wanted = expected[name]
         assert (met - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
@@ -139,8 +139,9 @@ def test_other_classes_get_new_outputs_and_keep_the_rest(tmp_path: Path, batch: 
     with torch.no_grad():
         mine, expected = model.eval().raw(batch), raw_of(other, model.normalize(batch))
     wanted = expected["bbox_regression"]
-    assert (mine.code - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (mine.deltas - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     for output, first in zip(model.head.class_outputs(), fresh.head.class_outputs(), strict=True):
+        assert output.bias is not None and first.bias is not None
         assert torch.equal(output.weight, first.weight) and torch.equal(output.bias, first.bias)
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 from pydantic import BaseModel
 
+from nas.data.settings import AugmentSettings
 from nas.errors import ConfigError
 from nas.training.recipes import RECIPES, RecipeField, resolve
 from nas.training.settings import LATER
@@ -37,6 +38,12 @@ def test_a_resolved_recipe_written_out_reads_back_equal(name: str) -> None:
         ("short", {"epoch": 3}, "recipe.epoch is no setting; did you mean 'epochs'?"),
         ("short", {"epochs": 0}, "recipe.epochs: .*greater than or equal to 1"),
         ("short", {"jitter": (2.0, 1.0)}, "jitter .* is no range"),
+        ("short", {"augment": {"scale": (2.0, 1.0)}}, "recipe.augment: .*scale .* is no range"),
+        ("short", {"augment": {"mosaic": 2}}, "recipe.augment.mosaic: .*less than or equal to 1"),
+        ("ssdlite", {"augment": {"scale": (0.5, 1.0)}}, "augment and iou_crop say twice"),
+        ("spinenet_c", {"augment_by_passes": True}, "augment_by_passes and jitter say twice"),
+        ("short", {"quarter_turns": True}, "quarter_turns: images are turned with augment"),
+        ("short", {"ema": 0.9, "ema_share": 0.1}, "ema 0.9 fixes the decay, ema_share 0.1"),
         ("spinenet_b", {"epochs": 12}, r"decay_before_end \[30.0\] lies outside the 12 epochs"),
         ("custom", {}, "recipe.epochs: Field required"),
     ],
@@ -52,6 +59,22 @@ def test_a_record_leaves_later_settings_out_at_their_default() -> None:
     record = resolve("trial").record()
     assert not set(LATER) & set(record) and record["lr"] == 3e-3
     assert resolve("trial", {"iou_crop": True}).record() == record | {"iou_crop": True}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_of_before_have_no_new_augmentation(name: str) -> None:
+    recipe = resolve(name)
+    assert recipe.augment is None
+    assert not (recipe.augment_by_passes or recipe.flip_vertical or recipe.quarter_turns)
+    assert (recipe.oversample, recipe.ema_share) == (1, 0.0)
+
+
+def test_augmentation_is_read_from_a_table() -> None:
+    recipe = resolve("short", {"augment": {"mosaic": 0.5, "oversample": 1}, "quarter_turns": True})
+    assert recipe.augment == AugmentSettings(mosaic=0.5, oversample=1)
+    assert recipe.oversample == 1
+    assert resolve("short", {"augment_by_passes": True}).oversample == 2
+    assert Job.model_validate_json(Job(recipe=recipe).model_dump_json()).recipe == recipe
 
 
 def test_what_is_not_published_is_said() -> None:
