@@ -53,7 +53,7 @@ $(STAMP): setup.cfg constraints.txt
 	    "on Debian and Ubuntu install its package python3-venv" >&2; exit 1; }; fi
 	@echo "Installing what setup.cfg lists into $(VENV) (several minutes the first time)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
-	  -c constraints.txt -e '.[dev,tune]'
+	  -c constraints.txt -e '.[dev,pretrained,tune]'
 	@touch $@
 
 clean:

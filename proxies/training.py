@@ -149,8 +149,9 @@ class TrainingProxy(Proxy):
         """Trains, and yields metrics at the end; with rungs, after every epoch."""
         import torch
 
-        from nas.training.loop import NotFinite, train
+        from nas.training.loop import train
         from nas.training.numerics import set_numerics
+        from nas.training.step import NotFinite
 
         set_numerics(recipe.threads)
         started = time.perf_counter()

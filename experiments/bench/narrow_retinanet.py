@@ -22,11 +22,12 @@ from train_step import same_anchors
 from nas.genome import Genome
 from nas.genome.parts import RetinaNetHead as HeadSettings
 from nas.models import build
-from nas.training.loop import Batches, NotFinite
+from nas.training.context import Batches
 from nas.training.numerics import autocast
 from nas.training.optimizer import make_optimizer
 from nas.training.schedule import learning_rate
 from nas.training.settings import RecipeSettings
+from nas.training.step import NotFinite
 
 
 class NarrowResNet18(ResNet):

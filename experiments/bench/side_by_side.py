@@ -49,10 +49,12 @@ from nas.genome import Genome
 from nas.models import build
 from nas.report.intervals import mean_interval
 from nas.training.batches import recipe_batches
-from nas.training.loop import Batches, NotFinite, train
+from nas.training.context import Batches
+from nas.training.loop import train
 from nas.training.numerics import autocast_dtype, set_numerics
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
+from nas.training.step import NotFinite
 from search_spaces.spinenet.listing import SpineNetDeploySettings, genome_from_listing
 from search_spaces.spinenet.zoo import SPINENET_49_ROWS
 

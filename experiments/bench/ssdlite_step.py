@@ -5,7 +5,7 @@
 The same weights both times, one thread.  Training: batches of 8, as our loop runs a step and as
 torchvision's reference loop does, through its class, with transform, matching and losses; SGD both
 times.  Inference: one picture of 320 px from the class's input to boxes, labels and scores, with
-post-processing, ours by ``model.for_inference()``.  Weights are as they are drawn, where nearly all
+post-processing, ours by ``model.deployed()``.  Weights are as they are drawn, where nearly all
 predictions pass the threshold, or the background's bias is raised so that none does: a trained
 network is between the two.  See ``timing`` for how they are timed.
 """
@@ -136,7 +136,7 @@ def main() -> None:
     for name, raised in (("inference, none passes", RAISED), ("inference, all pass", 0.0)):
         report[name] = rounds_of(
             {
-                "ours": detections(ours(theirs(raised)).for_inference()),
+                "ours": detections(ours(theirs(raised)).deployed()),
                 base: detections(theirs(raised)),
                 f"{base} channels-last": detections(
                     theirs(raised).to(memory_format=torch.channels_last)

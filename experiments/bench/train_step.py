@@ -86,7 +86,7 @@ class Towers(RetinaNetHead):
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """Maps to raw outputs, by torchvision's names."""
         raw = self.detector.head(x)
-        return {"cls_logits": raw.logits, "bbox_regression": raw.code}
+        return {"cls_logits": raw.logits, "bbox_regression": raw.deltas}
 
 
 def same_anchors(head: HeadSettings) -> AnchorGenerator:

@@ -81,6 +81,7 @@ def export(
         model: a trained detector; an architecture alone will do for `json`.
         categories: the user's, label k being `categories[k - 1]`.
         path: of the files, without their ending: `runs/x/model` gives `runs/x/model.onnx`.
+        formats: names of lines of `FORMATS`.
         images: pictures on which the files are tried; without any, built-in scenes.
 
     Returns:

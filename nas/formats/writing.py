@@ -12,7 +12,7 @@ from nas.files import replacing
 
 @contextmanager
 def checked_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path``; renames it at the end, or deletes it on an error.
+    """Gives a temporary path beside `path`; renames it at the end, or deletes it on an error.
 
     Raises:
         NasError: nothing can be written there.

@@ -76,7 +76,8 @@ def _described(resolved: ResolvedBlock) -> tuple[str, tuple[str, ...]]:
     if combine == "concat" and len(block.inputs) == 1:
         combine = "sum"  # of one map both are the map itself
     label = (
-        f"{block.op.form},{resolved.width},{block.level},{combine},"
+        f"{block.op.form_on(resolved.ins[0].size, block.repeats)},{resolved.width},"
+        f"{block.level},{combine},"
         f"{block.fuse_activation},{block.repeats}"
     )
     steps = []

@@ -24,6 +24,14 @@ Fraction = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def later_field(default: Any) -> Any:
+    """Returns a field that genomes had no need of before: where it has its default, JSON omits it.
+
+    So genomes of before keep their JSON, byte for byte, as they keep their keys.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class Part(BaseModel):
     """The base of all parts: frozen and closed to unknown fields."""
 

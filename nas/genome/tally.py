@@ -48,7 +48,7 @@ class Tally(Tape):
         x: Value,
         channels: int,
         size: int,
-        padding: int,
+        padding: tuple[int, int],
         learnt: Learnt,
         activation: Activation,
     ) -> Value:

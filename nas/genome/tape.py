@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from nas.genome.memo import remembered
 from nas.genome.operators import Operator
+from nas.genome.padding import PaddingRule, same_padding
 from nas.genome.part import Activation
 
 
@@ -105,7 +106,7 @@ class Tape:
         stride: int = 1,
         activation: Activation = "none",
         *,
-        padding: int | None = None,
+        padding: PaddingRule = None,
         dilation: int = 1,
         norm: bool = True,
         bias: bool = False,
@@ -121,7 +122,8 @@ class Tape:
             kernel: Side of its window.
             stride: Of its window.
             activation: `none` records nothing.
-            padding: Pixels on each side; None keeps the size of a map at stride 1.
+            padding: Pixels on each side; None keeps the size of a map at stride 1; "same" pads as
+                TensorFlow does.
             dilation: Of its window.
             norm: Whether a batch norm is learnt behind it.
             bias: Whether a bias is learnt.
@@ -131,13 +133,16 @@ class Tape:
                 the one that it gives.
         """
         extent = dilation * (kernel - 1)
-        padding = extent // 2 if padding is None else padding
-        size = (x.size + 2 * padding - extent - 1) // stride + 1
+        if padding == "same":
+            before, after = same_padding(x.size, kernel, stride, dilation)
+        else:
+            before = after = extent // 2 if padding is None else padding
+        size = (x.size + before + after - extent - 1) // stride + 1
         kind = _kind("conv", kernel, stride, dilation)
         others = 2 * channels * norm + channels * (bias and not shared)
         places = (size if published_size is None else published_size) ** 2
         learnt = Learnt(x.channels * channels * kernel**2, others, places, bits, shared)
-        return self._filter(kind, x, channels, size, padding, learnt, activation)
+        return self._filter(kind, x, channels, size, (before, after), learnt, activation)
 
     def depthwise(
         self,
@@ -147,16 +152,20 @@ class Tape:
         activation: Activation = "none",
         dilation: int = 1,
         *,
+        padding: PaddingRule = None,
         norm: bool = True,
         shared: bool = False,
     ) -> Value:
         """Records one filter a channel, without bias; otherwise as `conv`."""
         extent, channels = dilation * (kernel - 1), x.channels
-        padding = extent // 2
-        size = (x.size + 2 * padding - extent - 1) // stride + 1
+        if padding == "same":
+            before, after = same_padding(x.size, kernel, stride, dilation)
+        else:
+            before = after = extent // 2 if padding is None else padding
+        size = (x.size + before + after - extent - 1) // stride + 1
         kind = _kind("depthwise", kernel, stride, dilation)
         learnt = Learnt(channels * kernel**2, 2 * channels * norm, size**2, 32, shared)
-        return self._filter(kind, x, channels, size, padding, learnt, activation)
+        return self._filter(kind, x, channels, size, (before, after), learnt, activation)
 
     def _filter(
         self,
@@ -164,16 +173,14 @@ class Tape:
         x: Value,
         channels: int,
         size: int,
-        padding: int,
+        padding: tuple[int, int],
         learnt: Learnt,
         activation: Activation,
     ) -> Value:
         """Adds a convolution and its activation."""
         out = self.value(channels, size)
         operator = Operator(kind, x.channels, x.size, channels, size)
-        self.steps.append(
-            Step(operator, (x.number,), out.number, (padding, padding), learnt=learnt)
-        )
+        self.steps.append(Step(operator, (x.number,), out.number, padding, learnt=learnt))
         return out if activation == "none" else self._plain(activation, out)
 
     def activate(self, x: Value, activation: Activation) -> Value:

@@ -13,7 +13,7 @@ from nas.genome.parts import DefaultBoxes, OctaveAnchors
 
 
 def anchor_sides(anchors: OctaveAnchors, level: int) -> Tensor:
-    """Width and height of each anchor at one place: ``(A, 2)`` pixels, scale first, then ratio."""
+    """Returns width and height of each anchor at one place: `(A, 2)` pixels, scale first."""
     sides = []
     for scale in anchors.scales:
         for ratio in anchors.ratios:
@@ -23,11 +23,11 @@ def anchor_sides(anchors: OctaveAnchors, level: int) -> Tensor:
 
 
 def octave_anchors(anchors: Sequence[OctaveAnchors], maps: Sequence[Shape]) -> Tensor:
-    """All anchors of all maps.
+    """Lays out all anchors of all maps.
 
     Returns:
-        ``(sum of A · S², 4)`` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
-        then as ``anchor_sides`` orders them.  Centres lie half a stride into each cell.
+        `(sum of A · S², 4)` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
+        then as `anchor_sides` orders them. Centres lie half a stride into each cell.
     """
     levels = []
     for part, shape in zip(anchors, maps, strict=True):
@@ -38,25 +38,26 @@ def octave_anchors(anchors: Sequence[OctaveAnchors], maps: Sequence[Shape]) -> T
 
 
 def default_sides(part: DefaultBoxes) -> Tensor:
-    """Width and height of each default box at one place: ``(A, 2)``, fractions of the input."""
+    """Returns width and height of each default box at one place, `(A, 2)` shares of the input."""
     sides = [(square, square) for square in part.square_scales]
     for ratio in part.ratios:
         long, short = part.scale * math.sqrt(ratio), part.scale / math.sqrt(ratio)
         sides += [(long, short), (short, long)]
-    found = torch.tensor(sides)
-    return found.clamp(max=1.0) if part.clip else found
+    boxes = torch.tensor(sides)
+    return boxes.clamp(max=1.0) if part.clip else boxes
 
 
 def default_boxes(parts: Sequence[DefaultBoxes], maps: Sequence[Shape], image_size: int) -> Tensor:
-    """All of SSD's default boxes of all maps.
+    """Lays out all of SSD's default boxes of all maps.
 
     Args:
         parts: one a map.
+        maps: shapes of the maps.
         image_size: side of the input in pixels.
 
     Returns:
-        ``(sum of A · S², 4)`` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
-        then as ``default_sides`` orders them.  Only sides are clipped, so a box may leave the
+        `(sum of A · S², 4)` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
+        then as `default_sides` orders them. Only sides are clipped, so a box may leave the
         picture.
     """
     levels = []
@@ -68,7 +69,7 @@ def default_boxes(parts: Sequence[DefaultBoxes], maps: Sequence[Shape], image_si
 
 
 def _placed(centres: Tensor, sides: Tensor) -> Tensor:
-    """Boxes with ``sides`` ``(A, 2)`` at every cell, ``(A · S², 4)``; ``centres`` are of a row."""
+    """Places boxes with `sides` `(A, 2)` at every cell, `(A · S², 4)`; `centres` are of a row."""
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     centre = torch.stack([x, y], dim=-1)[:, :, None, :]
     half = sides / 2

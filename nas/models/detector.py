@@ -19,7 +19,8 @@ from nas.models.edges import build_edge
 from nas.models.fast_cpu import accelerate
 from nas.models.fold_bn import fold_norms
 from nas.models.heads import build_head
-from nas.models.heads.base import RawOutputs
+from nas.models.heads.base import DynamicHead, Head
+from nas.models.losses import LossSums
 from nas.models.necks import build_neck
 from nas.models.normalize import Normalize
 
@@ -45,13 +46,13 @@ def build(genome: Genome, num_classes: int, drop_path: float = 0.0) -> Detector:
 class Detector(nn.Module):
     """One module per unit of the plan.
 
-    ``model(images, targets)`` follows torchvision: a list of ``(3, H, W)`` floats in 0…1 of any
-    size, and in training a list of ``{"boxes": (n, 4), "labels": (n,)}``; it returns a dict of
-    losses in training, and a list of ``{"boxes", "labels", "scores"}`` in evaluation.
-    ``losses`` and ``detect`` are the same for batches that have the input's size already.
+    `model(images, targets)` follows torchvision: a list of `(3, H, W)` floats in 0…1 of any
+    size, and in training a list of `{"boxes": (n, 4), "labels": (n,)}`; it returns a dict of
+    losses in training, and a list of `{"boxes", "labels", "scores"}` in evaluation.
+    `losses` and `detect` are the same for batches that have the input's size already.
     """
 
-    head: Any  # a nas.models.heads.base.Head; its parts are its type's own
+    head: Head[Any]
 
     def __init__(self, genome: Genome, num_classes: int, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -76,86 +77,112 @@ class Detector(nn.Module):
         self.head.initialize(self.body)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The maps that the head reads, finest first, from a normalised ``(B, 3, S, S)`` batch.
+        """Computes the maps that the head reads, finest first.
 
-        In evaluation, those for training alone are left out, and what only they need isn't run.
+        In evaluation those for training alone are left out, and what only they need isn't run.
+
+        Args:
+            images: `(B, 3, S, S)`, normalised.
         """
         steps, maps = self.steps, self.maps
         if not self.training:
             steps, maps = self._shipped_steps, self._shipped_maps
         values = {Port(IMAGE): images}
         for name, inputs in steps:
-            found = self.body[name](*(values[port] for port in inputs))
-            outputs = found if isinstance(found, tuple) else (found,)
+            result = self.body[name](*(values[port] for port in inputs))
+            outputs = result if isinstance(result, tuple) else (result,)
             values.update((Port(name, i), output) for i, output in enumerate(outputs))
         return [values[port] for port in maps]
 
-    def raw(self, images: Tensor) -> RawOutputs:
-        """Logits and box codes of ``(B, 3, S, S)`` pictures, uint8 or float in 0…1."""
-        out: RawOutputs = self.head(self.features(self.normalize(images)))
-        return out
+    def raw(self, images: Tensor) -> Any:
+        """Computes what the head predicts of images.
+
+        Args:
+            images: `(B, 3, S, S)` uint8, or float in 0…1.
+
+        Returns:
+            The head's raw outputs, a tuple of its own: of dense anchors logits and deltas.
+        """
+        return self.head(self.features(self.normalize(images)))
 
     def losses(
         self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
     ) -> dict[str, Tensor]:
-        """Losses of a batch at the input's size.
+        """Computes the losses of a batch at the input's size.
 
         Args:
-            images: ``(B, 3, S, S)`` uint8, or float in 0…1.
-            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
-            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
-            positives: of the larger batch that this is a part of, so that the losses of all
+            images: `(B, 3, S, S)` uint8, or float in 0…1.
+            boxes: `(B, M, 4)` x1, y1, x2, y2 in pixels of the input, padded.
+            labels: `(B, M)` in 1…num_classes − 1, 0 where padded.
+            positives: of the global batch that this is a part of, so that the losses of all
                 parts add up to its losses; None: of this batch.
         """
         maps = self.features(self.normalize(images))
-        terms: dict[str, Tensor] = self.head.losses(maps, boxes, labels, positives)
-        return terms
+        return self.head.losses(maps, boxes, labels, positives)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether what divides its losses depends on its predictions."""
+        return isinstance(self.head, DynamicHead)
+
+    def loss_sums(self, images: Tensor, boxes: Tensor, labels: Tensor) -> LossSums:
+        """Computes the undivided losses of a batch, of a head that `is_dynamic`.
+
+        Args:
+            images: as `losses` takes them.
+            boxes: as `losses` takes them.
+            labels: as `losses` takes them.
+        """
+        assert isinstance(self.head, DynamicHead)
+        return self.head.loss_sums(self.features(self.normalize(images)), boxes, labels)
 
     @torch.no_grad()
     def positives(self, boxes: Tensor, labels: Tensor) -> int:
-        """Number of positive anchors, all that the losses' divisor depends on.
-
-        Found by matching alone, without the pictures.
+        """Returns the number that the losses' divisor depends on, counted without the images.
 
         Args:
-            boxes: ``(B, M, 4)`` x1, y1, x2, y2 in pixels of the input, padded.
-            labels: ``(B, M)`` in 1…num_classes − 1, 0 where padded.
+            boxes: `(B, M, 4)` x1, y1, x2, y2 in pixels of the input, padded.
+            labels: `(B, M)` in 1…num_classes − 1, 0 where padded.
         """
-        return len(self.head.match(boxes, labels).images)
+        return self.head.positives(boxes, labels)
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """Detections of ``(B, 3, S, S)`` pictures, boxes in pixels of the input."""
-        found: list[dict[str, Tensor]] = self.head.decode(self.raw(images))
-        return found
+        """Finds objects in `(B, 3, S, S)` images; boxes are in pixels of the input."""
+        return self.head.postprocess(self.raw(images))
 
-    def for_inference(self) -> Self:
-        """A copy for evaluation alone: without what only training needs, batch norms folded.
+    def deployed(self) -> Self:
+        """Returns a copy for evaluation alone.
 
-        It gives the same, up to rounding, with fewer passes over maps.
+        What only training needs is gone, batch norms are folded into convolutions. It gives the
+        same, up to rounding, with fewer passes over maps.
         """
-        still = accelerate(copy.deepcopy(self)).eval()
-        still.steps, still.maps = still._shipped_steps, still._shipped_maps
-        for name in set(still.body) - {name for name, _ in still.steps}:
-            del still.body[name]
-        fold_norms(still)
-        still.head = still.head.for_inference()
-        return still.to(memory_format=torch.channels_last)
+        copied = accelerate(copy.deepcopy(self)).eval()
+        copied.steps, copied.maps = copied._shipped_steps, copied._shipped_maps
+        for name in set(copied.body) - {name for name, _ in copied.steps}:
+            del copied.body[name]
+        fold_norms(copied)
+        copied.head = copied.head.deployed()
+        return copied.to(memory_format=torch.channels_last)
 
     def forward(
         self,
         images: Sequence[Tensor],
         targets: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """See the class.  Raises ValueError in training without targets."""
+        """Computes losses in training, detections in evaluation; see the class.
+
+        Raises:
+            ValueError: in training, without targets.
+        """
         batch, scales = self._resized(images)
         if not self.training:
-            found = self.detect(batch)
-            for detections, scale, image in zip(found, scales, images, strict=True):
+            results = self.detect(batch)
+            for detections, scale, image in zip(results, scales, images, strict=True):
                 height, width = image.shape[-2:]
                 edge = scale.new_tensor([width, height, width, height])
                 detections["boxes"] = torch.minimum(detections["boxes"] / scale, edge)
-            return found
+            return results
         if targets is None:
             raise ValueError("in training, give targets: a list of {'boxes', 'labels'}")
         boxes = [t["boxes"] * scale for t, scale in zip(targets, scales, strict=True)]

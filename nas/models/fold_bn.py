@@ -30,9 +30,11 @@ def _fold(layers: nn.Sequential) -> None:
     named = list(layers.named_children())
     for at, ((conv_name, conv), (norm_name, norm)) in enumerate(pairwise(named)):
         if type(conv) in _FOLDABLE and type(norm) is nn.BatchNorm2d:
+            assert isinstance(conv, nn.Conv2d)
             setattr(layers, conv_name, fuse_conv_bn_eval(conv, norm))
             setattr(layers, norm_name, nn.Identity())
             for _, behind in named[at + 2 : at + 3]:
                 rule = rule_of(behind)
                 if rule is not None and rule.in_place != "never":
+                    assert isinstance(behind, nn.ReLU | nn.ReLU6 | nn.SiLU | nn.Hardswish)
                     behind.inplace = True

@@ -9,12 +9,49 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.genome.network import BatchNorm
+from nas.genome.padding import PaddingRule, pads, same_padding
 from nas.genome.part import Activation
 from nas.models.activations import activation
 
 
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow's SAME: the odd pixel at the bottom and right.
+
+    `(N, C, S, S)` to `(N, C', ceil(S / stride), ceil(S / stride))`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pads a map by its side, and filters it."""
+        before, after = self.pads(x.shape[-1])
+        if before != after:  # torch's own convolutions pad alike on both sides
+            x, before = F.pad(x, (before, after, before, after)), 0
+        return F.conv2d(x, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
+
+    def pads(self, size: int) -> tuple[int, int]:
+        """Returns the pixels before and behind a map of this side."""
+        return same_padding(int(size), self.kernel_size[0], self.stride[0], self.dilation[0])
+
+
+def convolution(
+    in_channels: int,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    padding: PaddingRule = None,
+    dilation: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Conv2d:
+    """Returns a convolution with any rule of padding; torch's own class where that can do it."""
+    if padding == "same" and (stride > 1 or kernel % 2 == 0):
+        return SameConv2d(in_channels, channels, kernel, stride, 0, dilation, groups, bias=bias)
+    # What is left doesn't depend on a map's side.
+    pixels, _ = pads(padding, kernel, kernel, stride, dilation)
+    return nn.Conv2d(in_channels, channels, kernel, stride, pixels, dilation, groups, bias=bias)
+
+
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, batch norm, activation; symmetric padding.
+    """Convolution without bias, batch norm, activation; padded symmetrically, or as a rule says.
 
     Input `(N, in_channels, H, W)`, output `(N, channels, ceil(H / stride), ceil(W / stride))`
     for odd kernels.
@@ -30,11 +67,9 @@ class ConvNorm(nn.Sequential):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
+        padding: PaddingRule = None,
     ) -> None:
-        padding = dilation * (kernel - 1) // 2
-        conv = nn.Conv2d(
-            in_channels, channels, kernel, stride, padding, dilation, groups, bias=False
-        )
+        conv = convolution(in_channels, channels, kernel, stride, padding, dilation, groups)
         layers: list[nn.Module] = [conv, batch_norm(channels, norm)]
         if act != "none":
             layers.append(activation(act))
@@ -58,8 +93,7 @@ def max_pool_same(x: Tensor, kernel: int, stride: int) -> Tensor:
         `(N, C, ceil(S / stride), ceil(S / stride))`.
     """
     size = x.shape[-1]
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    before, after = total // 2, total - total // 2
+    before, after = same_padding(size, kernel, stride)
     if before == after:
         return F.max_pool2d(x, kernel, stride, padding=before)
     if before == 0 and stride > 1:

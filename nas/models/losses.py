@@ -1,8 +1,10 @@
-"""The heads' losses over a whole batch, without a loop over pictures."""
+"""What heads' losses are made of, over a whole batch, without a loop over images."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,12 +12,53 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True)
+class LossSums:
+    """The losses of a part of a batch, not yet divided by what depends on the whole batch.
+
+    Attributes:
+        sums: a scalar for each loss term, summed over the images.
+        divisors: a scalar for each term, without gradient: this part's share of what divides the
+            term. Terms that are given the same tensor share a gradient. Empty where the sums are
+            divided already.
+        least: a divisor of the whole batch is at least this.
+    """
+
+    sums: dict[str, Tensor]
+    divisors: dict[str, Tensor] = field(default_factory=dict)
+    least: float = 1.0
+
+    def divided(self, divisors: Mapping[str, Tensor] | None = None) -> LossSums:
+        """Divides each sum that has a divisor.
+
+        Args:
+            divisors: of the whole batch, by term; without them this part is the whole.
+        """
+        whole = LossSums(self.sums, dict(divisors or self.divisors), self.least)
+        return LossSums({name: whole.over(name, total) for name, total in self.sums.items()})
+
+    def over(self, name: str, value: Tensor) -> Tensor:
+        """Divides a value by a term's divisor, where it has one."""
+        if name not in self.divisors:
+            return value
+        return value / self.divisors[name].detach().clamp(min=self.least).to(value)
+
+    def by_divisor(self) -> dict[str, Tensor]:
+        """Adds up the sums that share a divisor; each is called as the first of its terms."""
+        names: dict[int, str] = {}
+        totals: dict[str, Tensor] = {}
+        for name, total in self.sums.items():
+            first = names.setdefault(id(self.divisors[name]), name)
+            totals[first] = totals[first] + total if first in totals else total
+        return totals
+
+
 class _Focal(torch.autograd.Function):
     """The focal loss with its gradient written by hand.
 
     Nearly all of a detector's logits are of absent classes, whose loss (1 − α) p^γ softplus(x)
-    has the gradient (1 − α) p^γ (p + γ (1 − p) softplus(x)) with p = σ(x).  The few present ones
-    are mended in place.  That takes half the passes over memory that recorded operations would.
+    has the gradient (1 − α) p^γ (p + γ (1 − p) softplus(x)) with p = σ(x). The few present ones
+    are mended in place. That takes half the passes over memory that recorded operations would.
     """
 
     @staticmethod
@@ -43,12 +86,13 @@ class _Focal(torch.autograd.Function):
 
 
 def focal_sum(logits: Tensor, positives: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Sigmoid focal loss, summed.
+    """Computes the sigmoid focal loss, summed.
 
     Args:
         logits: contiguous, any shape.
-        positives: ``(P,)`` indices into the flattened logits whose class is present, each once.
-        alpha, gamma: balance and focus.
+        positives: `(P,)` indices into the flattened logits whose class is present, each once.
+        alpha: weight of the present class, 1 − α of the absent.
+        gamma: focus on what is predicted badly.
 
     Returns:
         A scalar: −α (1 − p)^γ log p over the positives, −(1 − α) p^γ log(1 − p) over the rest.
@@ -58,30 +102,30 @@ def focal_sum(logits: Tensor, positives: Tensor, alpha: float, gamma: float) -> 
 
 
 def huber_sum(predicted: Tensor, target: Tensor, delta: float) -> Tensor:
-    """Huber loss, summed over the entries whose target isn't exactly 0.
+    """Computes the Huber loss, summed over the entries whose target isn't exactly 0.
 
-    The authors' code masks by ``target != 0``, so a coordinate that fits exactly isn't learnt.
+    The authors' code masks by `target != 0`, so a coordinate that fits exactly isn't learnt.
     """
     loss = F.huber_loss(predicted, target, reduction="none", delta=delta)
     return (loss * (target != 0)).sum()
 
 
 def hardest_negatives(losses: Tensor, positive: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
-    """Chooses the negatives of each picture that the classifier gets most wrong.
+    """Chooses the negatives of each image that the classifier gets most wrong.
 
     Args:
-        losses: ``(B, A)`` of every anchor, were it background.
-        positive: ``(B, A)`` bool.
-        ratio: negatives for each positive of the same picture, rounded up; a picture without
+        losses: `(B, A)` of every anchor, were it background.
+        positive: `(B, A)` bool.
+        ratio: negatives for each positive of the same image, rounded up; an image without
             positives has none.
 
     Returns:
-        Indices of pictures and of anchors, ``(N,)`` each.  Never a positive: where the negatives
+        Indices of images and of anchors, `(N,)` each. Never a positive: where the negatives
         don't suffice there are fewer.
     """
-    wanted = (ratio * positive.sum(dim=1)).ceil()
-    most = min(int(wanted.max()), losses.shape[1])
+    quota = (ratio * positive.sum(dim=1)).ceil()
+    most = min(int(quota.max()), losses.shape[1])
     values, places = losses.masked_fill(positive, -math.inf).topk(most, dim=1)
     rank = torch.arange(most, device=losses.device)
-    images, columns = ((rank < wanted[:, None]) & (values > -math.inf)).nonzero(as_tuple=True)
+    images, columns = ((rank < quota[:, None]) & (values > -math.inf)).nonzero(as_tuple=True)
     return images, places[images, columns]

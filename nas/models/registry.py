@@ -1,4 +1,4 @@
-"""The tables of modules: which class is built of a part, by the part's ``type``.
+"""The tables of modules: which class is built of a part, by the part's `type`.
 
     from nas.models.registry import BLOCKS
     BLOCKS["star"] = "my_package.star_module:Star"
@@ -28,7 +28,7 @@ BLOCKS = OpenTable(
         "tucker": "nas.models.blocks.tucker:TuckerBlock",
     },
 )
-"""Of an operation: called with the part and a `Site`."""
+"""Modules of operations; called with the part and a `Site`."""
 
 EDGES = OpenTable(
     "models.edges",
@@ -37,7 +37,7 @@ EDGES = OpenTable(
         "separable": "nas.models.edges.separable:Separable",
     },
 )
-"""Of a resampling: called with the part, its unit and the batch norm."""
+"""Modules of resamplings; called with the part, its unit and the batch norm."""
 
 NECKS = OpenTable(
     "models.necks",
@@ -47,7 +47,7 @@ NECKS = OpenTable(
         "rfcr": "nas.models.necks.rfcr:RFCRNeck",
     },
 )
-"""Of a tap's transform, endpoint or neck: called with the part, its unit and the batch norm."""
+"""Modules of transforms, endpoints and necks; called with the part, its unit and the batch norm."""
 
 HEADS = OpenTable(
     "models.heads",
@@ -56,7 +56,7 @@ HEADS = OpenTable(
         "ssd": "nas.models.heads.ssd:SSD",
     },
 )
-"""Of a head: called with the part, its unit, classes, batch norm and the picture's side."""
+"""Modules of heads; called with the part, its unit, classes, batch norm and the image's side."""
 
 
 class Site(NamedTuple):
@@ -78,11 +78,11 @@ class Site(NamedTuple):
 
 
 def module_class(table: OpenTable, part: Any, what: str) -> Any:
-    """The class that is built of a part.
+    """Returns the class that is built of a part.
 
     Args:
         table: one of those above.
-        part: with a ``type``.
+        part: with a `type`.
         what: it is of which unit, for the message.
 
     Raises:

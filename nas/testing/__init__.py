@@ -1,4 +1,4 @@
-"""Suites that another package runs on its own controllers and spaces.
+"""Suites that another package runs on its own controllers, spaces and heads.
 
 A suite is a class of tests with one method to write; pytest collects what inherits from it:
 

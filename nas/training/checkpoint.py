@@ -89,12 +89,12 @@ class Checkpoints:
         Raises:
             RunError: the checkpoint is of another version or training, or none can be read.
         """
-        found = [path for path in (self.last, self.previous) if path.exists()]
-        for path in found:
+        candidates = [path for path in (self.last, self.previous) if path.exists()]
+        for path in candidates:
             try:
                 tensors, header = read_tensors(path)
             except RunError as error:
-                if path == found[-1]:
+                if path == candidates[-1]:
                     raise
                 _log.warning("%s; going on from %s", error, self.previous.name)
                 continue
@@ -116,10 +116,11 @@ class Checkpoints:
     def _check_shapes(
         self, path: Path, tensors: Mapping[str, Tensor], state: TrainingState
     ) -> None:
-        for name, wanted in state.tensors().items():
-            got = tensors.get(name)
-            if got is None or got.shape != wanted.shape:
-                met = "is missing" if got is None else f"has shape {tuple(got.shape)}"
+        for name, expected in state.tensors().items():
+            tensor = tensors.get(name)
+            if tensor is None or tensor.shape != expected.shape:
+                problem = "is missing" if tensor is None else f"has shape {tuple(tensor.shape)}"
                 raise RunError(
-                    f"{path}: {name} {met}, {tuple(wanted.shape)} expected; take another --run"
+                    f"{path}: {name} {problem}, {tuple(expected.shape)} expected; take another "
+                    "--run"
                 )

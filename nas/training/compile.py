@@ -13,7 +13,7 @@ from nas.errors import ConfigError
 
 
 @contextmanager
-def compiled(model: nn.Module, device: torch.device, *, wanted: bool) -> Iterator[None]:
+def compiled(model: nn.Module, device: torch.device, *, enabled: bool) -> Iterator[None]:
     """Compiles the way from pictures to maps while the context lasts.
 
     The head stays as it is: what it computes depends on how many objects there are, and would be
@@ -22,7 +22,7 @@ def compiled(model: nn.Module, device: torch.device, *, wanted: bool) -> Iterato
     Raises:
         ConfigError: nothing here can compile.
     """
-    if not wanted:
+    if not enabled:
         yield
         return
     _check_compiler(device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, distributed, nn
@@ -38,6 +39,14 @@ class Workers:
             distributed.all_reduce(values)
         return values
 
+    def totals(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Sums scalars over all workers, in one message."""
+        if self.count == 1 or not values:
+            return values
+        dtype = reduce(torch.promote_types, [value.dtype for value in values.values()])
+        sums = self.total(torch.stack([value.detach().to(dtype) for value in values.values()]))
+        return dict(zip(values, sums.unbind(), strict=True))
+
     def sum_gradients(self, model: nn.Module) -> None:
         """Replaces each gradient by its sum over all workers."""
         if self.count == 1:
@@ -64,6 +73,14 @@ class Workers:
                 f"worker {self.rank} would go on after step {step}, others elsewhere; put the "
                 "run into a folder that all machines share"
             )
+
+
+@dataclass(frozen=True)
+class Process:
+    """Where a process computes: its device, and its number among the workers."""
+
+    device: torch.device
+    workers: Workers
 
 
 def check_workers(recipe: RecipeSettings, workers: int) -> None:

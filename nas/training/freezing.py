@@ -11,7 +11,7 @@ from nas.training.settings import RecipeSettings
 
 BACKBONE, BODY, HEAD = "backbone", "body", "head"
 _BEHIND = ("endpoint", "neck")
-"""How the parts of a body are called that stand between backbone and head."""
+"""The names of a body's parts between backbone and head."""
 
 
 def freeze(model: nn.Module, recipe: RecipeSettings) -> None:
@@ -40,12 +40,12 @@ def set_training(model: nn.Module, recipe: RecipeSettings) -> None:
 
 
 def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    """All batch norms of a model."""
+    """Returns all batch norms of a model."""
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
 def _parts(model: nn.Module, name: str) -> Iterator[nn.Module]:
-    """The modules that a name in `recipe.frozen` stands for."""
+    """Yields the modules that a name in `recipe.frozen` stands for."""
     parts = dict(model.get_submodule("body").named_children())
     if name in (BODY, HEAD):
         yield model.get_submodule(name)
@@ -55,5 +55,5 @@ def _parts(model: nn.Module, name: str) -> Iterator[nn.Module]:
         # A block's edges are its own: b07 with b07_e0 and b07_e1.
         yield from (module for part, module in parts.items() if part.split("_e")[0] == name)
     else:
-        known = ", ".join([BACKBONE, BODY, HEAD, *(part for part in parts if "_e" not in part)])
-        raise ConfigError(f"recipe.frozen has {name!r}, no part of the model; legal: {known}")
+        legal = ", ".join([BACKBONE, BODY, HEAD, *(part for part in parts if "_e" not in part)])
+        raise ConfigError(f"recipe.frozen has {name!r}, no part of the model; legal: {legal}")

@@ -7,44 +7,32 @@ stopped.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from nas.errors import NasError
 from nas.models.fast_cpu import accelerate
 from nas.training.checkpoint import Checkpoints
 from nas.training.compile import compiled
-from nas.training.distributed import Workers
+from nas.training.context import Batches, LoopContext, OnStep
+from nas.training.distributed import Process, Workers
 from nas.training.freezing import batch_norms, freeze, set_training
-from nas.training.nonfinite_dump import keep_incident
-from nas.training.numerics import autocast, generator_states, set_generators, set_numerics
+from nas.training.numerics import (
+    autocast,
+    generator_states,
+    memory_format,
+    set_generators,
+    set_numerics,
+)
 from nas.training.optimizer import make_optimizer
-from nas.training.schedule import check_schedule, learning_rate
+from nas.training.schedule import check_schedule
 from nas.training.settings import RecipeSettings
-from nas.training.state import TrainingState, Within
-from nas.training.update import Batch, Losses, Place, add_gradients, memory_format
-
-OnStep = Callable[[int, float, float], None]
-"""Called after each update with its number from 0, the learning rate, and the loss."""
-
-
-class NotFinite(NasError, FloatingPointError):
-    """The loss became infinite or no number: for a trial a failure of its own kind."""
-
-
-class Batches(Protocol):
-    """This worker's share of the training part, in an order that is a function of the epoch."""
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Any]: ...
+from nas.training.state import EpochProgress, TrainingState
+from nas.training.step import train_step
 
 
 @dataclass(frozen=True)
@@ -62,24 +50,6 @@ class Epoch:
     def loss(self) -> float:
         """Mean of the total loss."""
         return sum(self.losses.values())
-
-
-@dataclass
-class Course:
-    """What a training has from beginning to end, besides its state: see `train`.
-
-    Attributes:
-        saved_at: when a checkpoint was last written, in seconds of a clock that never goes back.
-    """
-
-    batches: Batches
-    recipe: RecipeSettings
-    place: Place
-    seed: int
-    checkpoints: Checkpoints | None = None
-    incidents: Path | None = None
-    on_step: OnStep | None = None
-    saved_at: float = 0.0
 
 
 def train(
@@ -112,52 +82,51 @@ def train(
         ConfigError: the warm-up is longer than the training, or the recipe can't work here.
     """
     check_schedule(recipe, len(batches))
-    place = Place(torch.device(device), workers or Workers())
-    course = Course(batches, recipe, place, seed, checkpoints, incidents, on_step)
-    state = _begin(model, course)
+    process = Process(torch.device(device), workers or Workers())
+    context = LoopContext(batches, recipe, process, seed, checkpoints, incidents, on_step)
+    state = _begin(model, context)
     if state.epoch == recipe.epochs:
-        finish(state, course)
-    with compiled(model, place.device, wanted=recipe.compile):
+        finish(state, context)
+    with compiled(model, process.device, enabled=recipe.compile):
         for number in range(state.epoch, recipe.epochs):
             torch.manual_seed((seed * 1_000_003 + number) % 2**63)
-            set_generators(state.within.generators)
-            epoch = train_epoch(state, course)
-            state.epoch, state.within = number + 1, Within()
-            _save(state, course)
+            set_generators(state.progress.generators)
+            epoch = train_epoch(state, context)
+            state.epoch, state.progress = number + 1, EpochProgress()
+            _save(state, context)
             if state.epoch == recipe.epochs:
-                finish(state, course)
+                finish(state, context)
             yield epoch
 
 
-def train_epoch(state: TrainingState, course: Course) -> Epoch:
+def train_epoch(state: TrainingState, context: LoopContext) -> Epoch:
     """Goes through the batches that are left of an epoch, one update for each."""
-    recipe, within = course.recipe, state.within
-    started, before, steps, lr = time.perf_counter(), within.seconds, len(course.batches), 0.0
-    set_training(state.model, recipe)
-    for share in course.batches.epoch(state.epoch, within.steps):
-        lr = learning_rate(recipe, state.step, steps)
-        losses = add_gradients(state, share, recipe, course.place)
-        value = _finite(losses, state, course, share, lr)
-        _step(state, recipe, lr)
+    progress, steps, lr = state.progress, len(context.batches), 0.0
+    started, before = time.perf_counter(), progress.seconds
+    set_training(state.model, context.recipe)
+    for share in context.batches.epoch(state.epoch, progress.steps):
+        losses = train_step(state, share, context)
+        lr = losses.lr
         for name, term in losses.terms.items():
-            within.sums[name] = within.sums[name] + term if name in within.sums else term
-        if course.on_step is not None:
-            course.on_step(state.step, lr, value)
+            sums = progress.sums
+            sums[name] = sums[name] + term if name in sums else term
+        if context.on_step is not None:
+            context.on_step(state.step, lr, losses.total)
         state.step += 1
-        within.steps += 1
-        within.images += losses.images
-        within.seconds = before + time.perf_counter() - started
-        if within.steps < steps and _is_due(course):
-            within.generators = generator_states(course.place.device)
-            _save(state, course)
-    means = {name: (total / max(1, steps)).item() for name, total in within.sums.items()}
-    return Epoch(state.epoch + 1, state.step, lr, means, within.seconds, within.images)
+        progress.steps += 1
+        progress.images += losses.images
+        progress.seconds = before + time.perf_counter() - started
+        if progress.steps < steps and _is_due(context):
+            progress.generators = generator_states(context.process.device)
+            _save(state, context)
+    means = {name: (total / max(1, steps)).item() for name, total in progress.sums.items()}
+    return Epoch(state.epoch + 1, state.step, lr, means, progress.seconds, progress.images)
 
 
-def finish(state: TrainingState, course: Course) -> None:
+def finish(state: TrainingState, context: LoopContext) -> None:
     """Puts the averaged weights into the model and measures batch-norm statistics anew."""
-    recipe, device = course.recipe, course.place.device
-    if course.place.workers.count > 1:
+    recipe, device = context.recipe, context.process.device
+    if context.process.workers.count > 1:
         return
     if state.ema is not None:
         state.model.load_state_dict(state.ema.module.state_dict())
@@ -170,7 +139,7 @@ def finish(state: TrainingState, course: Course) -> None:
         norm.momentum = None  # torch: the plain mean over all batches since the reset
     state.model.train()
     with torch.no_grad(), autocast(device, recipe.precision):
-        epoch = course.batches.epoch(recipe.epochs)
+        epoch = context.batches.epoch(recipe.epochs)
         for _, batch in zip(range(recipe.bn_batches), epoch, strict=False):
             images = batch.images.to(device).contiguous(memory_format=memory_format(recipe))
             state.model.losses(  # type: ignore[operator]
@@ -180,82 +149,38 @@ def finish(state: TrainingState, course: Course) -> None:
         norm.momentum = momentum
 
 
-def _begin(model: nn.Module, course: Course) -> TrainingState:
+def _begin(model: nn.Module, context: LoopContext) -> TrainingState:
     """Prepares a model for a recipe, and goes to where the last checkpoint was."""
-    recipe, place = course.recipe, course.place
+    recipe, process = context.recipe, context.process
     set_numerics(recipe.threads)
-    accelerate(model).to(place.device).to(memory_format=memory_format(recipe))
+    accelerate(model).to(process.device).to(memory_format=memory_format(recipe))
     if recipe.precision == "fp64":
         model.double()
     for norm in batch_norms(model):
         norm.momentum = norm.momentum if recipe.bn_momentum is None else recipe.bn_momentum
     freeze(model, recipe)
-    if place.workers.count > 1 and place.device.type == "cuda":
+    if process.workers.count > 1 and process.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    steps = recipe.epochs * len(course.batches)
-    state = TrainingState.start(model, make_optimizer(model, recipe), recipe, place.device, steps)
-    if course.checkpoints is not None:
-        if place.workers.rank == 0:
-            course.checkpoints.hold()
-        course.checkpoints.load_into(state)
-    place.workers.check_alike(state.epoch, state.step, place.device)
-    course.saved_at = time.monotonic()
+    steps = recipe.epochs * len(context.batches)
+    optimizer = make_optimizer(model, recipe)
+    state = TrainingState.start(model, optimizer, recipe, process.device, steps)
+    if context.checkpoints is not None:
+        if process.workers.rank == 0:
+            context.checkpoints.hold()
+        context.checkpoints.load_into(state)
+    process.workers.check_alike(state.epoch, state.step, process.device)
+    context.saved_at = time.monotonic()
     return state
 
 
-def _step(state: TrainingState, recipe: RecipeSettings, lr: float) -> None:
-    """One update from the gradients of the whole batch, which it then takes away."""
-    model, optimizer, scaler = state.model, state.optimizer, state.scaler
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    if recipe.clip_norm is not None:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-    if state.ema is not None:
-        state.ema.update_parameters(model)
-
-
-def _finite(losses: Losses, state: TrainingState, course: Course, share: Batch, lr: float) -> float:
-    """The loss of the whole batch, the same on all workers.
-
-    Looked at once an update, behind the backward pass, so that a GPU needn't wait before it.
-
-    Raises:
-        NotFinite: nothing was updated.
-    """
-    value: float = torch.stack(list(losses.terms.values())).sum().item()
-    if math.isfinite(value):
-        return value
-    kept = None
-    if course.incidents is not None:
-        rank = course.place.workers.rank
-        facts = {
-            **{"step": state.step, "epoch": state.epoch, "lr": lr, "seed": course.seed},
-            **{"precision": course.recipe.precision, "scale": state.scaler.get_scale()},
-        }
-        name = f"step-{state.step}-worker-{rank}"
-        here = keep_incident(course.incidents, name, share, losses, facts)
-        anywhere = torch.tensor(float(here), device=course.place.device)
-        kept = course.incidents if course.place.workers.total(anywhere) else None
-    terms = ", ".join(f"{name} {term.item():g}" for name, term in losses.terms.items())
-    where = f"; the images that led to it lie in {kept}" if kept else ""
-    raise NotFinite(
-        f"the loss of step {state.step} is not finite ({terms}); lower recipe.lr, "
-        f"set recipe.clip_norm, or take precision fp32{where}"
-    )
-
-
-def _is_due(course: Course) -> bool:
+def _is_due(context: LoopContext) -> bool:
     """Whether an epoch has gone on for so long that it is saved before its end."""
-    minutes = (time.monotonic() - course.saved_at) / 60
-    return course.checkpoints is not None and minutes >= course.recipe.checkpoint_minutes
+    minutes = (time.monotonic() - context.saved_at) / 60
+    return context.checkpoints is not None and minutes >= context.recipe.checkpoint_minutes
 
 
-def _save(state: TrainingState, course: Course) -> None:
+def _save(state: TrainingState, context: LoopContext) -> None:
     """The first worker writes, for all are alike."""
-    if course.checkpoints is not None and course.place.workers.rank == 0:
-        course.checkpoints.save(state)
-        course.saved_at = time.monotonic()
+    if context.checkpoints is not None and context.process.workers.rank == 0:
+        context.checkpoints.save(state)
+        context.saved_at = time.monotonic()

@@ -27,6 +27,8 @@ def activation_bytes(genome: Genome, num_classes: int, images: int) -> int:
     The losses' own are not among them.
 
     Args:
+        genome: what is trained.
+        num_classes: background counts.
         images: at once; 2 at least, for batch norms of maps of one pixel.
     """
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nas.training.settings import Precision
+from nas.training.settings import Precision, RecipeSettings
 
 
 def set_numerics(threads: int | None) -> None:
@@ -30,6 +30,11 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 def autocast_dtype(precision: Precision) -> torch.dtype | None:
     """The type that autocast runs in; None for fp32 and fp64, which need no autocast."""
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+
+def memory_format(recipe: RecipeSettings) -> torch.memory_format:
+    """Returns the memory format of images and maps."""
+    return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
 def generator_states(device: torch.device) -> dict[str, Tensor]:

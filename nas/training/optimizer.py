@@ -33,8 +33,8 @@ def weight_groups(
 
 def make_optimizer(model: nn.Module, recipe: RecipeSettings) -> torch.optim.Optimizer:
     """Returns the recipe's optimiser; its rate is set before each step by the loop."""
-    found = weight_groups(model, recipe.weight_decay, recipe.decay_on)
-    groups = [group for group in found if group["params"]]
+    split = weight_groups(model, recipe.weight_decay, recipe.decay_on)
+    groups = [group for group in split if group["params"]]
     if recipe.optimizer == "sgd":
         sgd = torch.optim.SGD(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=True)
         if recipe.momentum and recipe.precision == "fp16":

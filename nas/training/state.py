@@ -16,7 +16,7 @@ from nas.training.settings import RecipeSettings
 
 
 @dataclass
-class Within:
+class EpochProgress:
     """How far an epoch is that isn't finished.
 
     Attributes:
@@ -43,7 +43,7 @@ class TrainingState:
     ema: AveragedModel | None
     epoch: int = 0  # epochs finished
     step: int = 0  # updates made
-    within: Within = field(default_factory=Within)
+    progress: EpochProgress = field(default_factory=EpochProgress)
 
     @classmethod
     def start(
@@ -60,26 +60,26 @@ class TrainingState:
         return cls(model, optimizer, scaler, ema)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name: `model.…`, `ema.…`, `optimizer.<moment>.<weight>`."""
-        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        """Returns all tensors by name: `model.…`, `ema.…`, `optimizer.<moment>.<weight>`."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.ema is not None:
-            found |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+            tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         for name, weight in self.model.named_parameters():
             for moment, tensor in self.optimizer.state.get(weight, {}).items():
                 if isinstance(tensor, Tensor):  # SGD without momentum keeps None
-                    found[f"optimizer.{moment}.{name}"] = tensor
-        found |= {f"sums.{name}": tensor for name, tensor in self.within.sums.items()}
-        found |= {f"generator.{kind}": state for kind, state in self.within.generators.items()}
-        return found
+                    tensors[f"optimizer.{moment}.{name}"] = tensor
+        tensors |= {f"sums.{name}": tensor for name, tensor in self.progress.sums.items()}
+        tensors |= {f"generator.{kind}": state for kind, state in self.progress.generators.items()}
+        return tensors
 
     def counters(self) -> dict[str, Any]:
-        """All that isn't a tensor, as JSON values."""
+        """Returns all that isn't a tensor, as JSON values."""
         return {
             "epoch": self.epoch,
             "step": self.step,
-            "steps_within": self.within.steps,
-            "seconds_within": self.within.seconds,
-            "images_within": self.within.images,
+            "steps_within": self.progress.steps,
+            "seconds_within": self.progress.seconds,
+            "images_within": self.progress.images,
             "scaler": self.scaler.state_dict(),
         }
 
@@ -100,11 +100,11 @@ class TrainingState:
             moment, _, weight_name = name.partition(".")
             weight = weights[weight_name]
             like = weight.detach() if tensor.shape == weight.shape else tensor
-            held = torch.empty_like(like, dtype=tensor.dtype, device=weight.device)
-            self.optimizer.state[weight][moment] = held.copy_(tensor)
+            copied = torch.empty_like(like, dtype=tensor.dtype, device=weight.device)
+            self.optimizer.state[weight][moment] = copied.copy_(tensor)
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
         device = next(iter(weights.values())).device
-        self.within = Within(
+        self.progress = EpochProgress(
             steps=int(counters["steps_within"]),
             sums={name: tensor.to(device) for name, tensor in parts["sums"].items()},
             generators=parts["generator"],

@@ -22,8 +22,8 @@ class TrainedModel:
 
     Attributes:
         detector: in evaluation mode; it knows its input size, resize rule and normalisation.
-        categories: the user's, label k being ``categories[k - 1]``.
-        record: how it was made: recipe, seed, data, numbers on ``val``.
+        categories: the user's, label k being `categories[k - 1]`.
+        record: how it was made: recipe, seed, data, numbers on `val`.
     """
 
     detector: Detector
@@ -32,7 +32,7 @@ class TrainedModel:
 
     @property
     def genome(self) -> Genome:
-        """The architecture."""
+        """The architecture, from the detector."""
         return self.detector.genome
 
     def save(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class TrainedModel:
 
     @classmethod
     def load(cls, path: Path) -> TrainedModel:
-        """Reads what ``save`` wrote.
+        """Reads what `save` wrote.
 
         Raises:
             RunError: no such file, damaged, of another version, or without a matching genome.

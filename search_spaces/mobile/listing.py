@@ -65,13 +65,15 @@ class LayerSpec(NamedTuple):
 
 
 class BlockStyle(NamedTuple):
-    """What a network's blocks share: their activation, and squeeze-excite or None.
+    """What a network's blocks share: activation, squeeze-excite or None, and padding.
 
-    A conv and a tucker block have no squeeze-excite, whatever the style says.
+    A conv and a tucker block have no squeeze-excite, whatever the style says. Padding "same" is
+    TensorFlow's, which differs where there is a stride; convs and inverted residuals can have it.
     """
 
     activation: Activation = "relu6"
     squeeze_excite: SqueezeExcite | None = None
+    padding: Literal["same"] | None = None
 
 
 class ChainBlock(NamedTuple):
@@ -243,21 +245,24 @@ def _chain(rows: Sequence[ChainBlock]) -> tuple[Block, ...]:
 
 @remembered
 def _block(name: str, level: int, row: ChainBlock, parent: str) -> Block:
-    return Block(id=name, level=level, op=_operation(row), inputs=(Edge(block=parent),))
+    return Block(id=name, level=level, op=operation_of(row), inputs=(Edge(block=parent),))
 
 
 @remembered
-def _operation(row: ChainBlock) -> Operation:
+def operation_of(row: ChainBlock) -> Operation:
+    """Returns what the block of a row does."""
     return _OPERATIONS[row.layer.type](row)
 
 
 def _shared(row: ChainBlock) -> dict[str, Any]:
-    return {
+    fields = {
         "width": row.width,
         "kernel": row.layer.kernel,
         "stride": row.stride,
         "activation": row.style.activation,
     }
+    # At stride 1 the kernels, which are odd, are padded alike by both rules.
+    return fields | ({"padding": row.style.padding} if row.stride > 1 and row.style.padding else {})
 
 
 def _conv(row: ChainBlock) -> Conv:

@@ -1,7 +1,7 @@
 """The space of mobile detectors: a backbone, searched or published, and what follows it.
 
 Sources: MobileDets, arXiv 2004.14525 (the searched backbone); SSDlite, and MobileNets' weights, of
-torchvision; YOLO-ReT, arXiv 2110.13713 (truncation, RFCR).
+torchvision; EfficientNet-Lite; YOLO-ReT, arXiv 2110.13713 (truncation, RFCR).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
+from pydantic_core import PydanticKnownError
 
 from nas.errors import ConfigError, GenomeError
 from nas.genome import Genome
@@ -17,7 +18,7 @@ from nas.genome.genome import SIDE
 from nas.genome.network import Input
 from nas.space import Code, Decision
 from search_spaces.base import DetectorSpace, SpaceSettings
-from search_spaces.mobile.backbones import BACKBONES, BackboneName, FixedBackbone
+from search_spaces.mobile.backbones import BACKBONES, NAMES, BackboneName, FixedBackbone
 from search_spaces.mobile.features import features
 from search_spaces.mobile.layers import Variant
 from search_spaces.mobile.listing import MobileDeploySettings, Point, genome_from_listing
@@ -29,12 +30,29 @@ SIDES = (2 * SIDE, 4096)
 """The smallest and the largest input in pixels."""
 
 
+def _chosen(value: Any) -> Any:
+    """Checks the name of a backbone, or those of several that are decided between."""
+    if not isinstance(value, list | tuple):
+        if value != "searched" and value not in NAMES:
+            names = ", ".join(map(repr, ("searched", *NAMES[:-1])))
+            raise PydanticKnownError("literal_error", {"expected": f"{names} or {NAMES[-1]!r}"})
+        return value
+    families = [BACKBONES[name].deploy if name in NAMES else None for name in value]
+    alike = all(family is not None and family == families[0] for family in families)
+    if not alike or len(value) < 2 or len(set(value)) < len(value):
+        raise ValueError(
+            "a list is of two or more different published backbones whose weights were trained "
+            "with the same input and batch norm, such as [efficientnet-lite0, efficientnet-lite1]"
+        )
+    return tuple(value)
+
+
 class MobileSpaceSettings(SpaceSettings):
     """What may be chosen, and how what is found is deployed.
 
     Attributes:
-        backbone: `searched`, or a published one, which is only truncated: torchvision's ImageNet
-            weights fit what is left of it.
+        backbone: `searched`, or a published one, which is only truncated: its ImageNet weights fit
+            what is left of it. Several published ones of a family are a decision.
         variant: blocks of a searched backbone; each variant's networks are in the later ones too.
         input_factors: of `deploy.input_size`; the sides are rounded to multiples of 32.
         boxes: default boxes of the head.
@@ -43,7 +61,9 @@ class MobileSpaceSettings(SpaceSettings):
     """
 
     name: Literal["mobile"] = "mobile"
-    backbone: Literal["searched", BackboneName] = "searched"
+    backbone: Annotated[
+        Literal["searched", BackboneName] | tuple[BackboneName, ...], PlainValidator(_chosen)
+    ] = "searched"
     variant: Variant = "ibn+fused+tucker"
     input_factors: tuple[Factor, ...] = Field(default=(0.6, 0.8, 1.0, 1.2), min_length=1)
     boxes: BoxSettings = BoxSettings()
@@ -52,15 +72,18 @@ class MobileSpaceSettings(SpaceSettings):
     @model_validator(mode="before")
     @classmethod
     def _deployed_as_trained(cls, values: Any) -> Any:
-        name = str(values.get("backbone")) if isinstance(values, Mapping) else ""
-        if name not in BACKBONES:
+        if not isinstance(values, Mapping):
+            return values
+        backbone = values.get("backbone")
+        first = backbone[0] if isinstance(backbone, list | tuple) and backbone else backbone
+        if first not in NAMES:
             return values
         deploy = values.get("deploy", {})
         if isinstance(deploy, MobileDeploySettings):
             deploy = deploy.model_dump(exclude_unset=True)
         if not isinstance(deploy, Mapping):
             return values
-        return {**values, "deploy": {**BACKBONES[name].deploy, **deploy}}
+        return {**values, "deploy": {**BACKBONES[first].deploy, **deploy}}
 
 
 class MobileSpace(DetectorSpace):
@@ -98,9 +121,11 @@ class MobileSpace(DetectorSpace):
         """
         self.settings = settings or MobileSpaceSettings(**changes)
         name = self.settings.backbone
-        self.backbone: SearchedBackbone | FixedBackbone = (
-            SearchedBackbone(self.settings.variant) if name == "searched" else FixedBackbone(name)
-        )
+        self.backbone: SearchedBackbone | FixedBackbone
+        if name == "searched":
+            self.backbone = SearchedBackbone(self.settings.variant)
+        else:
+            self.backbone = FixedBackbone(*(name if isinstance(name, tuple) else (name,)))
         point: Point = "out" if name == "searched" else "expand"
         self.maps = MapDecisions(point, self.settings.boxes)
         self._deployed = self._deploys()

@@ -238,7 +238,7 @@ def at(document: Any, path: tuple[str | int, ...]) -> Any:
 def variants(kind: type[Part], field: str) -> Iterator[Document]:
     for case in cases()[kind]:
         whole = Genome.model_validate(HOSTS[case.host]).model_dump(mode="json")
-        for value in values(kind.model_fields[field].annotation, at(whole, case.path)[field]):
+        for value in values(kind.model_fields[field].annotation, at(whole, case.path).get(field)):
             changed = copy.deepcopy(whole)
             at(changed, case.path)[field] = value
             yield changed

@@ -58,6 +58,15 @@ def mobile(activation: str = "hard_swish", size: int = 64) -> Genome:
     return genome_from_listing(rows, taps, head, extras=EXTRAS).scaled(input_size=size)
 
 
+def padded(genome: Genome) -> Genome:
+    """The same, with TensorFlow's padding in every block that can have it."""
+    text = genome.model_dump(mode="json")
+    for block in text["blocks"]:
+        if block["op"]["type"] in ("conv", "inverted_residual"):
+            block["op"]["padding"] = "same"
+    return Genome.model_validate(text)
+
+
 GENOMES = {
     "spinenet-49": tiny(),
     "spinenet drawn": tiny(SpineNetSpace().sample(random.Random(3))),
@@ -65,6 +74,7 @@ GENOMES = {
     "spinenet-mobile-49": tiny(zoo.genome("spinenet-mobile-49")),
     "mobile blocks": mobile(),
     "mobile blocks, relu6": mobile("relu6"),
+    "mobile blocks, padded as TensorFlow": padded(mobile("relu6")),
     "ssdlite": published("ssdlite320-mobilenetv3-large"),
 }
 
@@ -78,6 +88,7 @@ EXPORTED = {
     "spinenet": few_blocks(),
     "spinenet-mobile": few_blocks(deploy={"block": "mobile"}),
     "mobile blocks": GENOMES["mobile blocks"],
+    "mobile blocks, padded as TensorFlow": GENOMES["mobile blocks, padded as TensorFlow"],
     "ssdlite": GENOMES["ssdlite"],
 }
 

@@ -110,7 +110,7 @@ def test_every_detection_has_its_twin(file: Path, model: Detector) -> None:
         tensor = torch.from_numpy(picture).permute(2, 0, 1)[None]
         wanted, found = model.detect(tensor)[0], run(file, picture)
         raw = model.raw(tensor)
-        for name, value in (("logits", raw.logits), ("deltas", raw.code)):
+        for name, value in (("logits", raw.logits), ("deltas", raw.deltas)):
             largest = value.abs().max().item()
             assert np.abs(found[name] - value.detach().numpy()).max() <= 1e-4 * largest
         assert len(wanted["boxes"]) == len(found["boxes"]) == 100  # of more than a hundred

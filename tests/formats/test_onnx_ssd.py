@@ -66,7 +66,7 @@ def test_every_detection_has_its_twin(exported: tuple[Path, Detector]) -> None:
         boxes, scores, labels, *own = session.run(names, {"image": as_input(picture)})
         for met, wanted in zip(own, raw, strict=True):
             assert np.abs(met - wanted.numpy()).max() <= 1e-4 * wanted.abs().max().item()
-        expected = model.head.decode(raw)[0]
+        expected = model.head.postprocess(raw)[0]
         assert len(scores) == len(expected["scores"]) > 50
         near = np.abs(expected["scores"].numpy()[:, None] - scores) < 1e-4
         near &= np.array([0, *IDS])[expected["labels"].numpy()][:, None] == labels

@@ -60,6 +60,7 @@ for _ in range(2):
     optimizer.step()
 moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters())]
 assert sum(moved) > len(moved) // 2
+assert model.is_dynamic
 
 # Timed: every operator takes a hundredth of a millisecond, a shuffle one millisecond more.
 tape = Tape()
@@ -151,7 +152,7 @@ def run(package: Path, folder: Path, *words: str) -> str:
 
 def test_each_is_short() -> None:
     files = code()
-    assert len(files) == 12
+    assert len(files) == 17
     assert {name: text.count("\n") for name, text in files.items() if text.count("\n") >= 60} == {}
 
 
@@ -192,6 +193,7 @@ def test_a_search_with_all_of_theirs_on_workers(package: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_their_space_and_controller_pass_the_suites(package: Path, tmp_path: Path) -> None:
+def test_their_space_controller_and_head_pass_the_suites(package: Path, tmp_path: Path) -> None:
     words = ["-q", "-p", "no:cacheprovider", "--pyargs", "my_nas.test_chain", "my_nas.test_climb"]
+    words.append("my_nas.test_points")
     assert "passed" in run(package, tmp_path, "-m", "pytest", *words)

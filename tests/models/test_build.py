@@ -101,7 +101,7 @@ def test_equal_keys_give_equal_models(seed: int) -> None:
             torch.manual_seed(7)  # stochastic depth draws as well
             raws.append(model.raw(batch))
         assert torch.equal(raws[0].logits, raws[1].logits)
-        assert torch.equal(raws[0].code, raws[1].code)
+        assert torch.equal(raws[0].deltas, raws[1].deltas)
 
 
 def test_one_model_s_weights_fit_a_relisted_one() -> None:

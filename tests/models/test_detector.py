@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision.ops import box_iou, nms
 
 from nas.models import Detector
-from nas.models.heads.base import RawOutputs
-from nas.models.targets import RETINANET_CODE
+from nas.models.box_coder import RETINANET_BOX_CODER
+from nas.models.heads.anchor_head import RawOutputs
 from tests.models.tiny import built, pictures, tiny
 
 SIZE = 128
@@ -67,22 +67,23 @@ def test_losses_by_the_published_formula(model: Detector) -> None:
     boxes, labels = padded([([20, 20, 70, 80], 2)], [([64, 8, 96, 40], 1)])
     raw = model.raw(pictures(2, SIZE))
     anchors = model.head.anchors
-    target, code = torch.zeros_like(raw.logits), torch.zeros_like(raw.code)
+    target, code = torch.zeros_like(raw.logits), torch.zeros_like(raw.deltas)
     for i in range(2):
         iou = box_iou(boxes[i], anchors)[0]
         positive = iou >= 0.5
         positive[iou.argmax()] = True
         target[i, positive, labels[i, 0]] = 1
-        code[i, positive] = RETINANET_CODE.encode(
+        code[i, positive] = RETINANET_BOX_CODER.encode(
             boxes[i].expand(int(positive.sum()), 4), anchors[positive]
         )
     count = target.sum() + 1
     p = raw.logits.sigmoid()
     focal = -0.25 * (1 - p) ** 1.5 * p.log() * target
     focal = focal - 0.75 * p**1.5 * (1 - p).log() * (1 - target)
-    error = (raw.code - code).abs()
+    error = (raw.deltas - code).abs()
     huber = torch.where(error < 0.1, error**2 / 2, 0.1 * (error - 0.05)) * (code != 0)
-    losses = model.head.loss_terms(raw, boxes, labels)
+    maps = model.features(model.normalize(pictures(2, SIZE)))
+    losses = model.head.losses(maps, boxes, labels)
     torch.testing.assert_close(losses["classification"], focal.sum() / count)
     torch.testing.assert_close(losses["box_regression"], 50 * huber.sum() / (4 * count))
 
@@ -135,8 +136,8 @@ def test_detections_by_brute_force(model: Detector, seed: int, candidates: int) 
     head = genome.head.replace(postprocess=genome.head.postprocess.replace(candidates=candidates))
     few = built(genome.replace(head=head)).eval()
     raw = crowded(few, seed)
-    for i, found in enumerate(few.head.decode(raw)):
-        expected = by_brute_force(few, raw.logits[i], raw.code[i])
+    for i, found in enumerate(few.head.postprocess(raw)):
+        expected = by_brute_force(few, raw.logits[i], raw.deltas[i])
         assert 0 < len(expected) <= 100
         torch.testing.assert_close(found["scores"], torch.tensor([s for s, _, _ in expected]))
         assert found["labels"].tolist() == [label for _, label, _ in expected]
@@ -148,14 +149,14 @@ def test_background_is_never_detected(model: Detector) -> None:
     raw = crowded(model, 0)
     logits = torch.full_like(raw.logits, -20.0)
     logits[..., 0] = 20
-    for found in model.head.decode(RawOutputs(logits, raw.code)):
+    for found in model.head.postprocess(RawOutputs(logits, raw.deltas)):
         assert found["boxes"].shape == (0, 4)
         assert len(found["labels"]) == len(found["scores"]) == 0
 
 
 def test_wild_predictions_stay_finite_and_inside(model: Detector) -> None:
     raw = crowded(model, 1)
-    for found in model.head.decode(RawOutputs(raw.logits, 1e4 * raw.code)):
+    for found in model.head.postprocess(RawOutputs(raw.logits, 1e4 * raw.deltas)):
         assert found["boxes"].isfinite().all()
         assert (found["boxes"] >= 0).all() and (found["boxes"] <= SIZE).all()
 
@@ -175,7 +176,7 @@ class Fixed(Detector):
         place = int(box_iou(wanted, anchors).argmax())
         logits[:, place, 2] = 3
         code = torch.zeros(len(images), len(anchors), 4)
-        code[:, place] = RETINANET_CODE.encode(wanted, anchors[place][None])
+        code[:, place] = RETINANET_BOX_CODER.encode(wanted, anchors[place][None])
         return RawOutputs(logits, code)
 
 

@@ -33,7 +33,7 @@ def test_the_same_outputs(genome: Genome) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     images = pictures(2, genome.input.size)
     with torch.no_grad():
-        expected, found = model.raw(images), model.for_inference().raw(images)
+        expected, found = model.raw(images), model.deployed().raw(images)
     for mine, wanted in zip(found, expected, strict=True):
         assert (mine - wanted).abs().max() <= 1e-9 * wanted.abs().max()
     after = model.state_dict()
@@ -42,7 +42,7 @@ def test_the_same_outputs(genome: Genome) -> None:
 
 def test_no_norm_is_left_behind_a_convolution() -> None:
     model = built(NETWORKS["ssdlite320-mobilenetv3-large"]).train()
-    still = model.for_inference()
+    still = model.deployed()
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in still.modules())
     assert model.training and not still.training
 
@@ -79,5 +79,5 @@ def test_a_convolution_of_another_class_keeps_its_norm(accelerated: bool) -> Non
         expected = model(x)
         fold_norms(model)
         torch.testing.assert_close(model(x), expected)
-    left = [isinstance(pair[1], nn.BatchNorm2d) for pair in model]
+    left = [isinstance(list(pair.children())[1], nn.BatchNorm2d) for pair in model]
     assert left == [True, True, False, False]

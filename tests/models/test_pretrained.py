@@ -30,6 +30,7 @@ from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from nas.training.weights import TrainedModel
 from tests.genome.counting import document, published
+from tests.models.lite import lite_file
 from tests.models.ssdlite import NAME, SIZE, livened, raw_of, theirs
 from tests.models.tiny import built, pictures, tiny
 
@@ -85,6 +86,7 @@ def test_a_file_is_recognised_by_one_source_alone(tmp_path: Path) -> None:
         "torchvision_ssdlite": saved(theirs(7), tmp_path, "ssdlite.pth"),
         "torchvision_mobilenet_v3": saved(mobilenet_v3_large(), tmp_path, "v3.pth"),
         "torchvision_mobilenet_v2": saved(mobilenet_v2(), tmp_path, "v2.pth"),
+        "efficientnet_lite": lite_file(tmp_path),
     }
     assert list(files) == list(SOURCES)
     for expected, path in files.items():
@@ -124,7 +126,7 @@ def test_ssdlite_with_the_full_tail_is_taken_whole(tmp_path: Path, batch: Tensor
 def assert_equal_outputs(model: Detector, other: Any, batch: Tensor) -> None:
     with torch.no_grad():
         mine, expected = model.eval().raw(batch), raw_of(other, model.normalize(batch))
-    for met, name in ((mine.logits, "cls_logits"), (mine.code, "bbox_regression")):
+    for met, name in ((mine.logits, "cls_logits"), (mine.deltas, "bbox_regression")):
         wanted = expected[name]
         assert (met - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
@@ -137,8 +139,9 @@ def test_other_classes_get_new_outputs_and_keep_the_rest(tmp_path: Path, batch: 
     with torch.no_grad():
         mine, expected = model.eval().raw(batch), raw_of(other, model.normalize(batch))
     wanted = expected["bbox_regression"]
-    assert (mine.code - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (mine.deltas - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     for output, first in zip(model.head.class_outputs(), fresh.head.class_outputs(), strict=True):
+        assert output.bias is not None and first.bias is not None
         assert torch.equal(output.weight, first.weight) and torch.equal(output.bias, first.bias)
 
 

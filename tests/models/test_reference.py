@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from nas.genome import plan
 from nas.models import Detector, build
 from nas.models.blocks.inverted_residual import InvertedResidualBlock
+from nas.models.box_coder import RETINANET_BOX_CODER
 from nas.models.edges.separable import Separable
-from nas.models.heads.base import RawOutputs
+from nas.models.heads.anchor_head import RawOutputs
 from nas.models.heads.retinanet import SeparableConv
-from nas.models.targets import RETINANET_CODE, match
+from nas.models.matcher import match
 from search_spaces import zoo
 from search_spaces.spinenet.listing import SpineNetDeploySettings, genome_from_listing
 from search_spaces.spinenet.zoo import SPINENET_49_ROWS
@@ -229,7 +230,7 @@ def test_endpoints_and_head_outputs(net: str, level: int) -> None:
     run = ran(net)
     assert_near(run.maps[level - 3].permute(0, 2, 3, 1), run, f"P{level}")
     assert_near(by_level(run.raw.logits, run)[level], run, f"cls{level}")
-    assert_near(by_level(run.raw.code, run)[level], run, f"box{level}")
+    assert_near(by_level(run.raw.deltas, run)[level], run, f"box{level}")
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -252,7 +253,7 @@ def test_targets(net: str) -> None:
     classes[found.images, found.anchors, 0] = run.labels[found.images, found.objects]
     codes = torch.zeros(2, len(anchors), 4)
     wanted = run.boxes[found.images, found.objects]
-    codes[found.images, found.anchors] = RETINANET_CODE.encode(wanted, anchors[found.anchors])
+    codes[found.images, found.anchors] = RETINANET_BOX_CODER.encode(wanted, anchors[found.anchors])
     for level in LEVELS:
         expected = torch.from_numpy(run.expected[f"class_targets{level}"].astype(np.int64))
         assert torch.equal(by_level(classes, run)[level][..., 0], expected)
@@ -267,7 +268,7 @@ def test_targets(net: str) -> None:
 def test_losses(net: str) -> None:
     run = ran(net)
     with torch.no_grad():
-        losses = run.model.head.loss_terms(run.raw, run.boxes, run.labels)
+        losses = run.model.head.losses(run.maps, run.boxes, run.labels)
     assert float(losses["classification"]) == pytest.approx(float(run.expected["class_loss"]), 1e-4)
     box_loss = 50 * float(run.expected["box_loss"])
     assert float(losses["box_regression"]) == pytest.approx(box_loss, 1e-4)

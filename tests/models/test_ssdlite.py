@@ -13,9 +13,10 @@ from torchvision.ops import box_iou
 from nas.cost import profile
 from nas.errors import GenomeError
 from nas.models import Detector, build
-from nas.models.heads.base import RawOutputs
+from nas.models.box_coder import SSD_BOX_CODER
+from nas.models.heads.anchor_head import RawOutputs
 from nas.models.losses import hardest_negatives
-from nas.models.targets import SSD_CODE, match
+from nas.models.matcher import match
 from tests.genome.counting import published
 from tests.models.ssdlite import NAME, SIZE, boxes_of, raw_of, theirs, twin
 from tests.models.tiny import built, pictures
@@ -115,8 +116,8 @@ def test_default_boxes_by_published_numbers(model: Detector) -> None:
 
 def test_raw_outputs_are_torchvision_s(raw: tuple[RawOutputs, dict[str, Tensor]]) -> None:
     ours, expected = raw
-    assert ours.logits.shape == (4, 3234, CLASSES) and ours.code.shape == (4, 3234, 4)
-    for mine, name in ((ours.logits, "cls_logits"), (ours.code, "bbox_regression")):
+    assert ours.logits.shape == (4, 3234, CLASSES) and ours.deltas.shape == (4, 3234, 4)
+    for mine, name in ((ours.logits, "cls_logits"), (ours.deltas, "bbox_regression")):
         wanted = expected[name]
         assert 0.1 < wanted.std() < 100
         assert (mine - wanted).abs().max() <= 1e-5 * wanted.abs().max()
@@ -142,8 +143,11 @@ def test_matching_by_published_cases(model: Detector) -> None:
 
 def test_a_worked_code() -> None:
     box, anchor = torch.tensor([[100.0, 100, 228, 228]]), torch.tensor([[96.0, 96, 224, 224]])
-    assert SSD_CODE.encode(box, anchor).tolist() == [[0.3125, 0.3125, 0.0, 0.0]]
-    torch.testing.assert_close(SSD_CODE.decode(torch.tensor([[0.3125, 0.3125, 0, 0]]), anchor), box)
+    deltas = torch.tensor([[0.3125, 0.3125, 0.0, 0.0]])
+    assert torch.equal(SSD_BOX_CODER.encode(box, anchor), deltas)
+    torch.testing.assert_close(
+        SSD_BOX_CODER.decode(torch.tensor([[0.3125, 0.3125, 0, 0]]), anchor), box
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -217,8 +221,8 @@ def test_losses_and_gradients_are_torchvision_s(
     expected = their_losses(other, raw, model.head.anchors, boxes, labels)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-5, atol=1e-7)
-    sum(losses.values()).backward()
-    sum(expected.values()).backward()  # type: ignore[union-attr]
+    torch.stack(list(losses.values())).sum().backward()
+    torch.stack(list(expected.values())).sum().backward()
     for mine, wanted in zip(first, second, strict=True):
         assert mine.grad is not None and wanted.grad is not None
         largest = max(wanted.grad.abs().max().item(), 1e-6)
@@ -238,8 +242,8 @@ def test_a_training_step_is_torchvision_s(tmp_path: Path) -> None:
     losses = mine.head.losses(mine.features(images), boxes.double(), labels)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name].double(), value, rtol=1e-5, atol=0)
-    sum(expected.values()).backward()  # type: ignore[union-attr]
-    sum(losses.values()).backward()
+    torch.stack(list(expected.values())).sum().backward()
+    torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is not None for p in mine.parameters())
     for of in ("grad", "data"):
         found = [getattr(p, of).norm() for p in mine.parameters()]
@@ -282,7 +286,7 @@ def test_detections_are_torchvision_s(
     }
     anchors = [model.head.anchors] * 4
     expected = other.postprocess_detections(shared, anchors, [(SIZE, SIZE)] * 4)
-    found = model.head.decode(RawOutputs(shared["cls_logits"], shared["bbox_regression"]))
+    found = model.head.postprocess(RawOutputs(shared["cls_logits"], shared["bbox_regression"]))
     for mine, wanted in zip(found, expected, strict=True):
         assert len(wanted["scores"]) == 300
         first, second = ordered(mine), ordered(wanted)
@@ -317,7 +321,7 @@ def test_detections_of_whole_pictures_are_torchvision_s(tmp_path: Path) -> None:
 def test_background_competes_and_is_never_detected(model: Detector) -> None:
     logits = torch.zeros(1, 3234, CLASSES)
     logits[..., 0] = 20
-    (found,) = model.head.decode(RawOutputs(logits, torch.zeros(1, 3234, 4)))
+    (found,) = model.head.postprocess(RawOutputs(logits, torch.zeros(1, 3234, 4)))
     assert len(found["scores"]) == 0
 
 
@@ -344,5 +348,5 @@ def test_full_convolutions_predict_and_count() -> None:
     assert counted.params - counted.backbone_params == expected
     boxes, labels = torch.tensor([[[20.0, 20, 70, 80]]] * 2), torch.tensor([[1]] * 2)
     losses = model.losses(pictures(2, SIZE), boxes, labels)
-    sum(losses.values()).backward()  # type: ignore[union-attr]
+    torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.head.parameters())

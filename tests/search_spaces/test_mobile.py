@@ -78,7 +78,7 @@ def test_size_of_the_largest_variant() -> None:
     assert f"{MobileSpace().size():.1e}" == "1.9e+34"
 
 
-@pytest.mark.parametrize(("name", "lasts"), [*zip(NAMES, (6, 5, 5), strict=True)])
+@pytest.mark.parametrize(("name", "lasts"), [*zip(NAMES[:3], (6, 5, 5), strict=True)])
 def test_every_code_of_a_fixed_backbone(name: str, lasts: int) -> None:
     """The last row of stride 16, or any of those behind it."""
     space = MobileSpace(backbone=name, input_factors=(1.0,))
@@ -403,7 +403,7 @@ def test_torchvision_s_ssdlite_is_in_the_space_of_its_backbone() -> None:
 
 def test_a_fixed_backbone_is_deployed_as_its_weights_were_trained() -> None:
     """torchvision: MobileNetV2's batch norm is PyTorch's own, MobileNetV3's has eps 0.001."""
-    found = {name: MobileSpace(backbone=name).settings.deploy for name in NAMES}
+    found = {name: MobileSpace(backbone=name).settings.deploy for name in NAMES[:3]}
     assert {name: (d.eps, d.momentum) for name, d in found.items()} == {
         "mobilenetv2-1.0": (1e-5, 0.1),
         "mobilenetv3-large": (1e-3, 0.01),

@@ -37,7 +37,7 @@ def test_sampled_networks_count_as_torch_does_and_learn(backbone: str) -> None:
     step(genome)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_truncation_takes_the_classifier_s_weights(name: str, tmp_path: Path) -> None:
     """As torchvision has them, counted by its own names."""
     space = MobileSpace(backbone=name, deploy={"input_size": 64}, input_factors=(1.0,))

@@ -32,3 +32,16 @@ class TestMobile(SpaceSuite):
 class TestTruncated(SpaceSuite):
     def make_space(self) -> Space:
         return MobileSpace(backbone="mobilenetv2-1.0", input_factors=(1.0,))
+
+
+class TestLite(SpaceSuite):
+    def make_space(self) -> Space:
+        return MobileSpace(backbone="efficientnet-lite0", input_factors=(1.0,))
+
+
+class TestSeveralLites(SpaceSuite):
+    walked = 1000
+
+    def make_space(self) -> Space:
+        names = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+        return MobileSpace(backbone=names, input_factors=(1.0,))

@@ -11,13 +11,14 @@ from nas.data.batches import part_of
 from nas.genome import Genome
 from nas.models import Detector
 from nas.models.heads.ssd import SSD
-from nas.training.distributed import Workers
+from nas.training.context import LoopContext
+from nas.training.distributed import Process, Workers
 from nas.training.freezing import freeze, set_training
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve
 from nas.training.settings import RecipeSettings
 from nas.training.state import TrainingState
-from nas.training.update import Place, add_gradients
+from nas.training.step import train_step
 from search_spaces import zoo
 from tests.models import ssdlite
 from tests.models.tiny import built, pictures, tiny
@@ -34,6 +35,7 @@ HEADS = {
 
 def recipe(**changes: Any) -> RecipeSettings:
     fixed = {"batch_size": IMAGES, "freeze_bn": True, "precision": "fp64", "threads": 1}
+    fixed |= {"clip_norm": None}
     return resolve("spinenet_b", {**fixed, **changes})
 
 
@@ -79,10 +81,26 @@ def gradients(
     given = batch(model.genome)
     rows = part_of(IMAGES, workers.rank, workers.count)
     share = TinyBatch(given.images[rows], given.boxes[rows], given.labels[rows])
-    losses = add_gradients(state, share, settings, Place(device, workers))
+    found: dict[str, Tensor] = {}
+
+    def note(*_: Any) -> None:
+        found.update((n, w.grad) for n, w in model.named_parameters() if w.grad is not None)
+
+    state.optimizer.register_step_pre_hook(note)
+    context = LoopContext(OneBatch(), settings, Process(device, workers), seed=0)
+    losses = train_step(state, share, context)
     assert losses.images == IMAGES
-    total = torch.stack(list(losses.terms.values())).sum()
-    return {n: w.grad for n, w in model.named_parameters() if w.grad is not None}, total
+    return found, torch.stack(list(losses.terms.values())).sum()
+
+
+class OneBatch:
+    """An epoch of one batch."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Any:
+        raise NotImplementedError
 
 
 def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
     refused = pytest.raises(ConfigError, match=r"recipe\.compile.*needs a C\+\+ compiler.*g\+\+")
-    with refused, compiled(built(tiny()), torch.device("cpu"), wanted=True):
+    with refused, compiled(built(tiny()), torch.device("cpu"), enabled=True):
         pass
 
 

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError
 from nas.training.checkpoint import Checkpoints
-from nas.training.loop import NotFinite, train
+from nas.training.loop import train
 from nas.training.optimizer import weight_groups
 from nas.training.recipes import resolve
 from nas.training.schedule import learning_rate
 from nas.training.settings import RecipeSettings
+from nas.training.step import NotFinite
 from tests.training.tiny import TinyBatches, TinyDetector
 
 
@@ -152,8 +153,8 @@ def test_what_led_to_a_loss_that_is_not_finite_is_kept(tmp_path: Path) -> None:
     second = list(batches.epoch(0))[1]
 
     class Broken(WithPositives):
-        def losses(self, images: Tensor, *others: Any) -> dict[str, Tensor]:
-            losses = super().losses(images, *others)
+        def losses(self, images: Tensor, *others: Any, **options: Any) -> dict[str, Tensor]:
+            losses = super().losses(images, *others, **options)
             met = any(torch.equal(image, second.images[3]) for image in images)
             return {**losses, "box_regression": losses["box_regression"] / (0 if met else 1)}
 
@@ -171,7 +172,9 @@ def test_what_led_to_a_loss_that_is_not_finite_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_at_once(bad: float) -> None:
     class Broken(TinyDetector):
-        def losses(self, images: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        def losses(
+            self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
+        ) -> dict[str, Tensor]:
             losses = super().losses(images, boxes, labels)
             return {**losses, "box_regression": losses["box_regression"] * bad}
 

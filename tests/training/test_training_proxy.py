@@ -116,7 +116,9 @@ def test_threads_and_precision_of_the_proxy_go_before_the_recipes() -> None:
 
 def test_a_candidate_that_diverges_fails_without_ending_the_search(proxy: TrainingProxy) -> None:
     class Diverging(TinyDetector):
-        def losses(self, images: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        def losses(
+            self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
+        ) -> dict[str, Tensor]:
             losses = super().losses(images, boxes, labels)
             return {name: loss * math.inf for name, loss in losses.items()}
 

@@ -68,7 +68,9 @@ class TinyDetector(nn.Module):
         maps = self.head(self.body(images.float() / 255))
         return maps[:, :-4], maps[:, -4:]
 
-    def losses(self, images: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(
+        self, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None = None
+    ) -> dict[str, Tensor]:
         logits, offsets = self.predict(images)
         image, row = labels.nonzero(as_tuple=True)
         box, label = boxes[image, row], labels[image, row] - 1

@@ -29,10 +29,10 @@ class Card(Settings):
     """The metadata of an exported detector.
 
     Attributes:
-        categories: column k of the raw logits is ``categories[k - 1]``, column 0 background.
+        categories: column k of the raw logits is `categories[k - 1]`, column 0 background.
         input_size: side of the square input in pixels.
-        resize: how a picture becomes that square: ``letterbox`` keeps the aspect, top left, with
-            zeros below and right; ``stretch`` fills it.
+        resize: how a picture becomes that square: `letterbox` keeps the aspect, top left, with
+            zeros below and right; `stretch` fills it.
         mean, std: of RGB in 0…1; they are applied inside the graph.
         genome: the architecture, as its JSON has it.
     """
@@ -46,16 +46,16 @@ class Card(Settings):
     genome: dict[str, object]
 
     def to_properties(self) -> dict[str, str]:
-        """One string of JSON per field, by ``spinenas.`` and its name."""
+        """One string of JSON per field, by `spinenas.` and its name."""
         fields = self.model_dump(mode="json")
         return {PREFIX + name: json.dumps(value) for name, value in fields.items()}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], source: str) -> Self:
-        """Reads what ``to_properties`` gave.
+        """Reads what `to_properties` gave.
 
         Raises:
-            NasError: names ``source`` and the field that is missing or wrong.
+            NasError: names `source` and the field that is missing or wrong.
         """
         own = {key: text for key, text in properties.items() if key.startswith(PREFIX)}
         if not own or sum(map(len, own.values())) > MAX_CHARACTERS:

@@ -1,7 +1,7 @@
-"""A head's post-processing as ONNX nodes: from raw outputs to detections.
+"""The postprocess of dense anchors as ONNX nodes: from raw outputs to detections.
 
-The same steps as ``nas.models.heads.base.Head.decode``, for one picture; NMS runs per class, over
-at most ``candidates`` boxes each.
+The steps are those of `AnchorHead.postprocess`, for one image; NMS runs per class, over at most
+`candidates` boxes each. A head that works otherwise brings its own tail (`Head.export_tail`).
 """
 
 from __future__ import annotations
@@ -13,39 +13,41 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from nas.models.heads.base import Head
-from nas.models.targets import MAX_LOG_SCALE, BoxCode
+from nas.models.box_coder import MAX_LOG_SCALE, BoxCoder
+from nas.models.heads.anchor_head import AnchorHead
 
 PREFIX = "postprocess/"
 SCORE_THRESHOLD = PREFIX + "score_threshold"
+DETECTIONS = ("boxes", "scores", "labels")
+"""The outputs that every exported file has, in order."""
 
 
-class Tail:
-    """Collects nodes and constants; ``outputs`` are ``boxes``, ``scores`` and ``labels``.
+class AnchorTail:
+    """Nodes and constants; `outputs` are `boxes`, `scores` and `labels`.
 
-    Reads ``logits`` ``(1, A, K)``, whose column 0 is background, and ``deltas`` ``(1, A, 4)``.
-    Gives ``boxes`` ``(n, 4)`` as x1, y1, x2, y2 in pixels of the input, ``scores`` ``(n,)``
-    falling, and ``labels`` ``(n,)``, the user's category ids.
+    Reads `logits` `(1, A, K)`, whose column 0 is background, and `deltas` `(1, A, 4)`.
+    Gives `boxes` `(n, 4)` as x1, y1, x2, y2 in pixels of the input, `scores` `(n,)`
+    falling, and `labels` `(n,)`, the user's category ids.
     """
 
-    def __init__(self, head: Head[Any], ids: Sequence[int]) -> None:
-        """Makes the nodes.
+    def __init__(self, head: AnchorHead[Any], ids: Sequence[int]) -> None:
+        """Makes the nodes and constants.
 
         Args:
-            head: on the CPU; its anchors, box code and settings become constants.
+            head: on the CPU; its anchors, box coder and settings become constants.
             ids: the user's category id of each column but the first.
         """
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
         self.settings = head.settings.postprocess
         anchors = head.anchors.numpy().astype(np.float32)
-        boxes = self._boxes(anchors, head.box_code, head.image_size)
+        boxes = self._boxes(anchors, head.box_coder, head.image_size)
         scores = self._scores(head.exclusive)
         if len(anchors) > self.settings.candidates:
-            found = self._best_of_each_class(boxes, scores)
+            kept = self._best_of_each_class(boxes, scores)
         else:
-            found = self._all_of_each_class(boxes, scores)
-        self._best(*found, np.array(ids, dtype=np.int64))
+            kept = self._all_of_each_class(boxes, scores)
+        self._best(*kept, np.array(ids, dtype=np.int64))
         floats, whole = TensorProto.FLOAT, TensorProto.INT64
         self.outputs: list[ValueInfoProto] = [
             helper.make_tensor_value_info("boxes", floats, ["detections", 4]),
@@ -55,7 +57,7 @@ class Tail:
 
     def _constant(self, name: str, value: Any, kind: Any = np.float32) -> str:
         tensor = numpy_helper.from_array(np.asarray(value, dtype=kind), PREFIX + name)
-        if all(known.name != tensor.name for known in self.constants):
+        if all(constant.name != tensor.name for constant in self.constants):
             self.constants.append(tensor)
         return tensor.name
 
@@ -63,19 +65,19 @@ class Tail:
         return self._constant("int_" + "_".join(map(str, values)), values, np.int64)
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        name = output if output in ("boxes", "scores", "labels") else PREFIX + output
+        name = output if output in DETECTIONS else PREFIX + output
         self.nodes.append(helper.make_node(kind, inputs, [name], PREFIX + output, **attributes))
         return name
 
-    def _boxes(self, anchors: NDArray[Any], code: BoxCode, size: int) -> str:
-        """``(1, A, 4)`` decoded and clipped to the picture."""
+    def _boxes(self, anchors: NDArray[Any], coder: BoxCoder, size: int) -> str:
+        """Decodes boxes, `(1, A, 4)`, clipped to the image."""
         sides = anchors[:, 2:] - anchors[:, :2]
-        x_y = self._constant("x_y", code.columns[:2], np.int64)
-        w_h = self._constant("w_h", code.columns[2:], np.int64)
+        x_y = self._constant("x_y", coder.columns[:2], np.int64)
+        w_h = self._constant("w_h", coder.columns[2:], np.int64)
         anchor_sides = self._constant("anchor_sides", sides)
         deltas = "deltas"
-        if any(weight != 1 for weight in code.weights):
-            weights = self._constant("code_weights", code.weights)
+        if any(weight != 1 for weight in coder.weights):
+            weights = self._constant("code_weights", coder.weights)
             deltas = self._node("Div", [deltas, weights], "unweighted")
         shift = self._node("Gather", [deltas, x_y], "shift", axis=2)
         shift = self._node("Mul", [shift, anchor_sides], "shift_px")
@@ -93,7 +95,7 @@ class Tail:
         return self._node("Clip", [boxes, *edges], "all_boxes")
 
     def _scores(self, exclusive: bool) -> str:
-        """``(1, C, A)``, C being the classes without the background."""
+        """Computes scores, `(1, C, A)`, C being the classes without the background."""
         ends = [self._whole(1), self._whole(np.iinfo(np.int64).max), self._whole(2)]
         if exclusive:
             whole = self._node("Softmax", ["logits"], "probabilities", axis=2)
@@ -113,7 +115,7 @@ class Tail:
         return self._node("NonMaxSuppression", [boxes, scores, *limits], "selected")
 
     def _all_of_each_class(self, boxes: str, scores: str) -> tuple[str, str, str]:
-        """Boxes, scores and class of what NMS keeps, among the same boxes for every class."""
+        """Gives boxes, scores and class of what NMS keeps, among the same boxes for every class."""
         selected = self._nms(boxes, scores)
         classes = self._node("Gather", [selected, self._one(1)], "selected_class", axis=1)
         place = self._node("Gather", [selected, self._one(2)], "selected_place", axis=1)
@@ -122,7 +124,7 @@ class Tail:
         return kept, self._node("GatherND", [scores, selected], "kept_scores"), classes
 
     def _best_of_each_class(self, boxes: str, scores: str) -> tuple[str, str, str]:
-        """The same, where each class brings only its best candidates to NMS: a batch of classes."""
+        """Gives the same, where each class brings only its best candidates: a batch of classes."""
         best, places = PREFIX + "candidate_scores", PREFIX + "candidate_places"
         count = self._whole(self.settings.candidates)
         self.nodes.append(helper.make_node("TopK", [scores, count], [best, places], axis=2))
@@ -140,9 +142,9 @@ class Tail:
         return self._constant(f"index_{value}", value, np.int64)
 
     def _best(self, boxes: str, scores: str, classes: str, ids: NDArray[np.int64]) -> None:
-        """The best over all classes, by score."""
-        found = self._node("Shape", [scores], "found")
-        count = self._node("Min", [found, self._whole(self.settings.detections)], "count")
+        """Keeps the best over all classes, by score."""
+        number = self._node("Shape", [scores], "found")
+        count = self._node("Min", [number, self._whole(self.settings.detections)], "count")
         order = PREFIX + "order"
         self.nodes.append(helper.make_node("TopK", [scores, count], ["scores", order], axis=0))
         self._node("Gather", [boxes, order], "boxes", axis=0)

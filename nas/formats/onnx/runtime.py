@@ -18,9 +18,9 @@ class Detections(NamedTuple):
     """What was found in one picture, best first.
 
     Attributes:
-        boxes: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the picture, inside it.
-        scores: ``(n,)`` float32.
-        labels: ``(n,)`` int64, the user's category ids.
+        boxes: `(n, 4)` float32 x1, y1, x2, y2 in pixels of the picture, inside it.
+        scores: `(n,)` float32.
+        labels: `(n,)` int64, the user's category ids.
         names: of these categories.
     """
 
@@ -42,10 +42,11 @@ class OnnxDetector:
         """Opens a file.
 
         Args:
+            path: what `nas export` has written.
             threads: for one operator; 0 takes as many as there are cores.
 
         Raises:
-            NasError: it is no model of ``nas export``, or can't be run.
+            NasError: it is no model of `nas export`, or can't be run.
         """
         self.path = Path(path)
         self.session = start_session(self.path, threads)
@@ -57,7 +58,7 @@ class OnnxDetector:
         """Finds objects.
 
         Args:
-            image: a file, or RGB pixels uint8 ``(H, W, 3)``.
+            image: a file, or RGB pixels uint8 `(H, W, 3)`.
             score: detections below are left out, beyond the threshold inside the model.
 
         Raises:
@@ -65,20 +66,20 @@ class OnnxDetector:
         """
         picture = image if isinstance(image, np.ndarray) else read_rgb(image)
         square, placement = resize(picture, self.card.input_size, self.card.resize)
-        names = ["boxes", "scores", "labels"]
-        boxes, scores, labels = self.session.run(names, {"image": as_input(square)})
+        outputs = ["boxes", "scores", "labels"]
+        boxes, scores, labels = self.session.run(outputs, {"image": as_input(square)})
         height, width = picture.shape[:2]
         edge = np.array([width, height] * 2, dtype=np.float32)
         boxes = np.clip(placement.to_image(boxes), 0, edge).astype(np.float32)
         # What lies in the padding alone is nothing in the picture.
         kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= score)
         labels = labels[kept]
-        found = tuple(self._names[int(label)] for label in labels)
-        return Detections(boxes[kept], scores[kept], labels, found)
+        names = tuple(self._names[int(label)] for label in labels)
+        return Detections(boxes[kept], scores[kept], labels, names)
 
 
 def as_input(square: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 ``(S, S, 3)`` to what the file reads: float32 ``(1, 3, S, S)`` in 0…1."""
+    """Turns uint8 `(S, S, 3)` into what the file reads: float32 `(1, 3, S, S)` in 0…1."""
     planes = np.ascontiguousarray(square.transpose(2, 0, 1)[None])
     pixels: NDArray[np.float32] = planes.astype(np.float32) / np.float32(255)
     return pixels

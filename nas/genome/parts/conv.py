@@ -17,7 +17,7 @@ from nas.genome.tape import Tape, Value
 class Conv(Operation):
     """Convolution, batch norm, activation; real or binary, with an optional shortcut.
 
-    `padding` None is the symmetric `dilation * (kernel - 1) // 2`. With
+    `padding` None is the symmetric `dilation * (kernel - 1) // 2`, "same" is TensorFlow's. With
     `precision="binary"` input and weights are signs and the weights carry one scale per filter
     (BiDet). The `average_pool` shortcut is a 2×2 average pool of the same stride, a real 1×1
     convolution and batch norm; `ceil` rounds that pool's size up.
@@ -27,7 +27,7 @@ class Conv(Operation):
     width: Width
     kernel: Kernel = 3
     stride: Stride = 1
-    padding: Padding | None = None
+    padding: Padding | Literal["same"] | None = None
     dilation: Annotated[int, Field(ge=1, le=16)] = 1
     bias: bool = False
     norm: bool = True
@@ -65,7 +65,10 @@ class Conv(Operation):
     def resolved(self) -> tuple[Self, frozenset[str]]:
         """Fills in the padding in pixels; only an average pool reads `ceil`."""
         unread = frozenset() if self.shortcut == "average_pool" else frozenset({"ceil"})
-        return self.replace(padding=self.window.pixels), unread
+        if self.padding == "same":
+            return self, unread
+        pixels, _ = self.window.pads(0, 1)
+        return self.replace(padding=pixels), unread
 
     def check_buildable(self, name: str) -> None:
         """Refuses binary convolutions and shortcuts."""

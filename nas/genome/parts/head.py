@@ -39,7 +39,8 @@ class HeadPart(Part):
     trains_apart: ClassVar[bool] = False
 
     if TYPE_CHECKING:
-        anchors: tuple[Anchors, ...]
+        anchors: tuple[Anchors, ...]  # of heads on dense anchors, as is the next
+        match_iou: float
         postprocess: Postprocess
 
     def anchored(self, maps: int, training_only: Collection[int]) -> int:
@@ -70,7 +71,7 @@ class HeadPart(Part):
             GenomeError: names the head, and what would be legal.
         """
         anchored = self.anchored(len(maps), training_only)
-        if len(self.anchors) != anchored:
+        if hasattr(self, "anchors") and len(self.anchors) != anchored:
             raise GenomeError(
                 f"head {self.type} has anchors for {len(self.anchors)} maps and reads {anchored}; "
                 "give one entry per map"
@@ -95,7 +96,7 @@ class HeadPart(Part):
             num_classes: background counts.
 
         Returns:
-            Logits and box codes of all anchors.
+            Raw outputs; of dense anchors logits and deltas.
 
         Raises:
             GenomeError: when they aren't known.

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from nas.genome.maps import Shape
-from nas.genome.part import Activation, Fraction, Kernel, Stride, Width
+from nas.genome.part import Activation, Fraction, Kernel, Stride, Width, later_field
 from nas.genome.parts.operation import Operation, Style, Window, check_shortcut
 from nas.genome.parts.squeeze_excite import SqueezeExcite
 from nas.genome.tape import Tape, Value
@@ -19,7 +19,8 @@ class InvertedResidual(Operation):
 
     `expansion` multiplies the input channels (rounded to the nearest integer); 1 leaves the
     expansion convolution out, less than 1 narrows (SSDlite's extra blocks, which also activate
-    the projection). `point="expand"` of an edge or tap reads the expanded map.
+    the projection). `point="expand"` of an edge or tap reads the expanded map. `padding`
+    "same" pads the depthwise convolution as TensorFlow does; None pads it symmetrically.
     """
 
     type: Literal["inverted_residual"] = "inverted_residual"
@@ -32,6 +33,7 @@ class InvertedResidual(Operation):
     activation: Activation = "relu6"
     project_activation: Activation = "none"
     shortcut: bool = True
+    padding: Literal["same"] | None = later_field(None)
 
     expands: ClassVar[bool] = True
     style: ClassVar[Style] = Style("inverted residual", "circle", "#d3eedb", "#2f7d4b")
@@ -39,7 +41,7 @@ class InvertedResidual(Operation):
     @property
     def window(self) -> Window:
         """Returns that of the depthwise convolution."""
-        return Window(self.kernel, self.stride, self.dilation)
+        return Window(self.kernel, self.stride, self.dilation, self.padding)
 
     def inner(self, x: Shape) -> tuple[Shape, ...]:
         """Returns the expanded map."""
@@ -56,7 +58,7 @@ class InvertedResidual(Operation):
         act, wide = self.activation, x
         if self.expansion != 1:
             wide = tape.conv(x, expanded(x.channels, self.expansion), activation=act)
-        y = tape.depthwise(wide, self.kernel, stride, act, self.dilation)
+        y = tape.depthwise(wide, self.kernel, stride, act, self.dilation, padding=self.padding)
         if self.squeeze_excite is not None:
             y = self.squeeze_excite.record(tape, y, x.channels)
         y = tape.conv(y, width, activation=self.project_activation)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from nas.errors import GenomeError
 from nas.genome.maps import Shape
 from nas.genome.network import Scale
+from nas.genome.padding import PaddingRule, pads
 from nas.genome.part import Part
 from nas.genome.tape import Tape, Value
 
@@ -14,30 +15,42 @@ from nas.genome.tape import Tape, Value
 class Window(NamedTuple):
     """The window of the convolution or pooling that has an operation's stride.
 
-    The side of what it gives is ⌊(S + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1.
+    The side of what it gives is ⌊(S + padding − dilation·(kernel − 1) − 1) / stride⌋ + 1, with the
+    padding of both sides.
 
     Attributes:
-        padding: on each side; None is the symmetric `dilation * (kernel - 1) // 2`.
+        padding: pixels on each side, "same", or None for the symmetric default.
     """
 
     kernel: int
     stride: int = 1
     dilation: int = 1
-    padding: int | None = None
-
-    @property
-    def pixels(self) -> int:
-        """Returns the pixels of padding on each side."""
-        return self.dilation * (self.kernel - 1) // 2 if self.padding is None else self.padding
+    padding: PaddingRule = None
 
     @property
     def keeps_size(self) -> bool:
         """Tells whether a map keeps its size at stride 1."""
-        return 2 * self.pixels == self.dilation * (self.kernel - 1)
+        extent = self.dilation * (self.kernel - 1)
+        return self.padding == "same" or sum(self.pads(extent, 1)) == extent
+
+    def pads(self, size: int, stride: int) -> tuple[int, int]:
+        """Returns the pixels of padding before and behind a map of this side."""
+        return pads(self.padding, size, self.kernel, stride, self.dilation)
 
     def size(self, size: int, stride: int) -> int:
         """Returns the side of what a map of this side becomes."""
-        return (size + 2 * self.pixels - self.dilation * (self.kernel - 1) - 1) // stride + 1
+        padded = size + sum(self.pads(size, stride))
+        return (padded - self.dilation * (self.kernel - 1) - 1) // stride + 1
+
+    def is_symmetric(self, size: int, repeats: int) -> bool:
+        """Tells whether copies of it, the first on a map of this side, are padded as None says."""
+        plain = self._replace(padding=None)
+        for copy in range(repeats):
+            stride = self.stride if copy == 0 else 1
+            if self.pads(size, stride) != plain.pads(size, stride):
+                return False
+            size = self.size(size, stride)
+        return True
 
 
 class Style(NamedTuple):
@@ -103,6 +116,16 @@ class Operation(Part):
         for copy in range(repeats):
             size = window.size(size, window.stride if copy == 0 else 1)
         return size
+
+    def form_on(self, size: int, repeats: int) -> str:
+        """Returns what a key compares of so many copies, the first on a map of this side.
+
+        That is `form`, without a padding as TensorFlow's that comes to the default's on such a map.
+        """
+        window = self.window
+        if window.padding == "same" and window.is_symmetric(size, repeats):
+            return self.replace(padding=None).form
+        return self.form
 
     def inner(self, x: Shape) -> tuple[Shape, ...]:
         """Returns the maps inside it that others may read, when it reads `x`: one if `expands`."""

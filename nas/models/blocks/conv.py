@@ -6,7 +6,7 @@ from torch import nn
 
 from nas.genome import parts as schema
 from nas.models.activations import activation
-from nas.models.layers import batch_norm
+from nas.models.layers import batch_norm, convolution
 from nas.models.registry import Site
 
 
@@ -14,16 +14,17 @@ class ConvBlock(nn.Sequential):
     """A real convolution without shortcut; `(N, C_in, S, S)` to `(N, C, S', S')`."""
 
     def __init__(self, op: schema.Conv, at: Site) -> None:
-        convolution = nn.Conv2d(
-            at.channels,
-            at.width,
-            op.kernel,
-            at.stride,
-            op.window.pixels,
-            op.dilation,
-            bias=op.bias,
-        )
-        layers: list[nn.Module] = [convolution]
+        layers: list[nn.Module] = [
+            convolution(
+                at.channels,
+                at.width,
+                op.kernel,
+                at.stride,
+                op.padding,
+                op.dilation,
+                bias=op.bias,
+            )
+        ]
         if op.norm:
             layers.append(batch_norm(at.width, at.norm))
         if op.activation != "none":

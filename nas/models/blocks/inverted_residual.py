@@ -23,7 +23,15 @@ class InvertedResidualBlock(nn.Module):
         wide, act = expanded(channels, op.expansion), op.activation
         self.expand = nn.Identity() if op.expansion == 1 else ConvNorm(channels, wide, 1, norm, act)
         self.depthwise = ConvNorm(
-            wide, wide, op.kernel, norm, act, stride, dilation=op.dilation, groups=wide
+            wide,
+            wide,
+            op.kernel,
+            norm,
+            act,
+            stride,
+            dilation=op.dilation,
+            groups=wide,
+            padding=op.padding,
         )
         self.attend = squeeze_excite(op.squeeze_excite, channels, wide)
         self.project = ConvNorm(wide, width, 1, norm, op.project_activation)

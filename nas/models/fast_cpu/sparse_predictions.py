@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.models.fast_cpu.convolutions import PointwiseConv2d, is_pointwise
-from nas.models.heads.base import by_anchor
+from nas.models.heads.anchor_head import by_anchor
 from nas.models.heads.ssd import SSD, SSDSample
 
 
@@ -32,7 +32,7 @@ class SparseSSD(SSD):
     def predictions_at(
         self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor
     ) -> tuple[SSDSample, Tensor, Tensor]:
-        """Chooses what is learnt from; see `SSD`."""
+        """Chooses which predictions are learnt from; see `SSD`."""
         if not self.settings.separable:
             return super().predictions_at(maps, boxes, labels)
         outputs, hidden = _hidden(self.class_predictors, maps)
@@ -42,8 +42,8 @@ class SparseSSD(SSD):
             sample = self.sample(logits, boxes, labels)
         logits = predicted_at(outputs, hidden, sample.images, sample.places, self.num_classes)
         outputs, hidden = _hidden(self.box_predictors, maps)
-        codes = predicted_at(outputs, hidden, *sample.positive_rows, 4)
-        return sample, logits, codes
+        deltas = predicted_at(outputs, hidden, *sample.positive_rows, 4)
+        return sample, logits, deltas
 
 
 def _hidden(
@@ -77,7 +77,7 @@ def predicted_at(
         values: numbers of one anchor.
 
     Returns:
-        `(R, values)`.  Every convolution takes part, if with no row, and so has a gradient.
+        `(R, values)`. Every convolution takes part, if with no row, and so has a gradient.
     """
     rows, order, first = [], [], 0
     for output, x in zip(outputs, hidden, strict=True):

@@ -14,13 +14,13 @@ from nas.genome.network import BatchNorm
 from nas.genome.parts import OctaveAnchors, RetinaNetHead
 from nas.models.activations import activation
 from nas.models.anchors import octave_anchors
-from nas.models.heads.base import Head, RawOutputs, by_anchor, full
+from nas.models.box_coder import RETINANET_BOX_CODER
+from nas.models.heads.anchor_head import AnchorHead, RawOutputs, by_anchor, full
 from nas.models.layers import batch_norm, initialize
 from nas.models.losses import focal_sum, huber_sum
-from nas.models.targets import RETINANET_CODE, Matches, match
 
 PRIOR = 0.01
-"""Probability that every class starts with: bias −log(99) = −4.595."""
+"""The probability that every class starts with: a bias of −log(99) = −4.595."""
 
 
 class SeparableConv(nn.Conv2d):
@@ -33,7 +33,7 @@ class SeparableConv(nn.Conv2d):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, S, S)`` to ``(B, C', S, S)``."""
+        """Convolves `(B, C, S, S)` to `(B, C', S, S)`."""
         return super().forward(self.depthwise(x))
 
 
@@ -56,7 +56,7 @@ class Tower(nn.Module):
         self.predict = _conv(widths[-1], outputs, head.separable)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
-        """``(B, C, S, S)`` of map ``level`` to ``(B, outputs, S, S)``."""
+        """Predicts `(B, outputs, S, S)` from map `level`, `(B, C, S, S)`."""
         norms = self.norms[level]
         assert isinstance(norms, nn.ModuleList)
         for conv, norm in zip(self.convs, norms, strict=True):
@@ -65,10 +65,10 @@ class Tower(nn.Module):
         return out
 
 
-class RetinaNet(Head[RetinaNetHead]):
+class RetinaNet(AnchorHead[RetinaNetHead]):
     """The head of RetinaNet as the SpineNet authors configure it."""
 
-    box_code = RETINANET_CODE
+    box_coder = RETINANET_BOX_CODER
     exclusive = False
 
     def __init__(
@@ -87,9 +87,10 @@ class RetinaNet(Head[RetinaNetHead]):
 
     @torch.no_grad()
     def initialize(self, body: nn.Module) -> None:
-        """Body by fan-in, towers from N(0, 0.01), predictors N(0, 1e-5), class bias −log(99).
+        """Draws the body by fan-in, towers from N(0, 0.01), predictors from N(0, 1e-5).
 
-        The kernels of separable convolutions are Glorot's, uniform, as the authors leave them.
+        The class bias is −log(99). Kernels of separable convolutions are Glorot's, uniform, as the
+        authors leave them.
         """
         initialize(body)
         for tower in (self.class_tower, self.box_tower):
@@ -105,15 +106,15 @@ class RetinaNet(Head[RetinaNetHead]):
         nn.init.constant_(self.class_tower.predict.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, maps: Sequence[Tensor]) -> RawOutputs:
-        """``maps`` finest first, each ``(B, C, S, S)``, to logits and box codes of all anchors."""
-        logits, code = [], []
+        """Predicts logits and deltas of all anchors from maps `(B, C, S, S)`, finest first."""
+        logits, deltas = [], []
         for level, x in enumerate(maps):
             logits.append(by_anchor(self.class_tower(x, level), self.num_classes))
-            code.append(by_anchor(self.box_tower(x, level), 4))
-        return RawOutputs(torch.cat(logits, dim=1), torch.cat(code, dim=1))
+            deltas.append(by_anchor(self.box_tower(x, level), 4))
+        return RawOutputs(torch.cat(logits, dim=1), torch.cat(deltas, dim=1))
 
-    def class_outputs(self) -> list[nn.Module]:
-        """The last convolution of the class tower."""
+    def class_outputs(self) -> list[nn.Conv2d]:
+        """Returns the last convolution of the class tower."""
         return [self.class_tower.predict]
 
     def losses(
@@ -123,33 +124,25 @@ class RetinaNet(Head[RetinaNetHead]):
         labels: Tensor,
         positives: int | None = None,
     ) -> dict[str, Tensor]:
-        """See ``loss_terms``."""
-        return self.loss_terms(self(maps), boxes, labels, positives)
-
-    def match(self, boxes: Tensor, labels: Tensor) -> Matches:
-        """See the base."""
-        return match(self.anchors, boxes.to(self.anchors), labels, self.settings.match_iou)
-
-    def loss_terms(
-        self, raw: RawOutputs, boxes: Tensor, labels: Tensor, positives: int | None = None
-    ) -> dict[str, Tensor]:
-        """Both losses of a batch.
+        """Computes both losses of a batch.
 
         Returns:
-            ``classification``: focal loss over (positives + 1); ``box_regression``: Huber loss
-            over 4 (positives + 1), times the box weight.
+            `classification`: focal loss over (positives + 1); `box_regression`: Huber loss over
+            4 (positives + 1), times the box weight.
         """
+        raw = self(maps)
         head, anchors = self.settings, self.anchors
         with torch.no_grad():
             boxes = boxes.to(anchors)
+            # Which anchors learn which object, and where their class stands in the flat logits.
             images, places, objects = self.match(boxes, labels)
-            wanted = self.box_code.encode(boxes[images, objects], anchors[places])
+            target = self.box_coder.encode(boxes[images, objects], anchors[places])
             classes = labels[images, objects]
             flat = (images * len(anchors) + places) * self.num_classes + classes
         count = (len(images) if positives is None else positives) + 1.0
         logits = full(raw.logits)
         focal = focal_sum(logits, flat, head.focal_alpha, head.focal_gamma)
-        huber = huber_sum(full(raw.code[images, places]), wanted, head.huber_delta)
+        huber = huber_sum(full(raw.deltas[images, places]), target, head.huber_delta)
         return {
             "classification": focal / count,
             "box_regression": head.box_weight * huber / (4 * count),
@@ -157,7 +150,7 @@ class RetinaNet(Head[RetinaNetHead]):
 
 
 def _conv(in_channels: int, channels: int, separable: bool) -> nn.Conv2d:
-    """A 3×3 convolution with bias, full or separable."""
+    """Makes a 3×3 convolution with bias, full or separable."""
     if separable:
         return SeparableConv(in_channels, channels)
     return nn.Conv2d(in_channels, channels, 3, padding=1)

@@ -18,6 +18,7 @@ SOURCES = OpenTable(
         "torchvision_ssdlite": "nas.models.pretrained.torchvision_ssdlite:SSDlite",
         "torchvision_mobilenet_v3": "nas.models.pretrained.torchvision_mobilenet:MobileNetV3",
         "torchvision_mobilenet_v2": "nas.models.pretrained.torchvision_mobilenet:MobileNetV2",
+        "efficientnet_lite": "nas.models.pretrained.efficientnet_lite:EfficientNetLite",
     },
 )
 """Name of a source to the place of its adapter, a `WeightSource`; another package may add."""

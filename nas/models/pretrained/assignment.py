@@ -127,7 +127,7 @@ def chain(model: Detector) -> Iterator[tuple[str, list[nn.Module]]]:
     """
     units = plan(model.genome)
     names = {unit.block.id: unit.name for unit in units if unit.kind == "block" and unit.block}
-    for block in _blocks_in_a_row(model.genome):
+    for block in blocks_in_a_row(model.genome):
         built = model.body[names[block.id]]
         assert isinstance(built, FusedBlock)
         for copy in built.copies:
@@ -135,7 +135,7 @@ def chain(model: Detector) -> Iterator[tuple[str, list[nn.Module]]]:
                 yield block.id, layers
 
 
-def _blocks_in_a_row(genome: Genome) -> Iterator[Block]:
+def blocks_in_a_row(genome: Genome) -> Iterator[Block]:
     """Yields blocks while each reads nothing but the one before it, unchanged."""
     before = IMAGE
     for unit in lower(genome):
