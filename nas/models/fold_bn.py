@@ -8,9 +8,14 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nas.models.activations import rule_of
-from nas.models.fast_cpu.convolutions import DepthwiseConv2d, PointwiseConv2d
+from nas.models.fast_cpu.convolutions import (
+    DepthwiseConv2d,
+    DepthwiseSameConv2d,
+    PointwiseConv2d,
+)
+from nas.models.layers import SameConv2d
 
-_FOLDABLE = (nn.Conv2d, PointwiseConv2d, DepthwiseConv2d)
+_FOLDABLE = (nn.Conv2d, SameConv2d, PointwiseConv2d, DepthwiseConv2d, DepthwiseSameConv2d)
 """Exactly these: a convolution of another class may do something else with its weights."""
 
 

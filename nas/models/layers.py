@@ -21,14 +21,17 @@ class SameConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pads a map by its side, and filters it."""
-        before, after = self.pads(x.shape[-1])
-        if before != after:  # torch's own convolutions pad alike on both sides
-            x, before = F.pad(x, (before, after, before, after)), 0
-        return F.conv2d(x, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
+        """Pads a map by its sides, and filters it."""
+        (top, bottom), (left, right) = self.pads(x.shape[-2]), self.pads(x.shape[-1])
+        if (top, left) != (bottom, right):  # torch's own convolutions pad alike on both sides
+            x = F.pad(x, (left, right, top, bottom))
+            top = left = 0
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups
+        )
 
     def pads(self, size: int) -> tuple[int, int]:
-        """Returns the pixels before and behind a map of this side."""
+        """Returns the pixels before and behind a side."""
         return same_padding(int(size), self.kernel_size[0], self.stride[0], self.dilation[0])
 
 

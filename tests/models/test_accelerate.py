@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from nas.models.fast_cpu.fused_expansion import FusedInvertedResidualBlock
 from nas.models.fast_cpu.sparse_predictions import SparseSSD
 from nas.models.layers import ConvNorm
 from search_spaces import zoo
+from search_spaces.mobile.space import MobileSpace
 from tests.models.tiny import built, pictures
 
 SIZE = 64
@@ -27,6 +29,11 @@ NETWORKS = {
     for name in ("ssdlite320-mobilenetv3-large", "yoloret-mobilenetv2-0.75")
 }
 NETWORKS["spinenet-49"] = zoo.genome("spinenet-49").scaled(width=0.125, input_size=128)
+NETWORKS["efficientnet-lite0"] = (
+    MobileSpace(backbone="efficientnet-lite0", input_factors=(1.0,))
+    .sample(random.Random(0))
+    .scaled(width=0.25, input_size=SIZE)
+)
 FORMATS = [torch.channels_last, torch.contiguous_format]
 
 

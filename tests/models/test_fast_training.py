@@ -13,13 +13,16 @@ from nas.genome.part import Activation
 from nas.models.fast_cpu import fused_expansion as fusing
 from nas.models.fast_cpu.convolutions import (
     DepthwiseConv2d,
+    DepthwiseSameConv2d,
     PointwiseConv2d,
     accelerate_convolutions,
+    depthwise_gradients,
     is_plain,
 )
+from nas.models.fast_cpu.convolutions import depthwise as filtered
 from nas.models.fast_cpu.fused_expansion import can_fuse, fused_expansion
 from nas.models.fast_cpu.sparse_predictions import predicted_at
-from nas.models.layers import ConvNorm
+from nas.models.layers import ConvNorm, SameConv2d
 
 NORM = BatchNorm(eps=1e-3, momentum=0.03)
 
@@ -66,6 +69,40 @@ def test_depthwise_gradients_are_torch_s(
         torch.testing.assert_close(mine, wanted)
 
 
+def depthwise_same(channels: int, kernel: int, stride: int, dilation: int) -> nn.Conv2d:
+    conv = SameConv2d(channels, channels, kernel, stride, 0, dilation, channels, bias=False)
+    accelerate_convolutions(conv)
+    assert type(conv) is DepthwiseSameConv2d
+    return conv
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (5, 2), (4, 1)])
+@pytest.mark.parametrize("size", [(7, 7), (8, 8), (9, 8), (3, 4)])
+def test_depthwise_gradients_padded_as_tensorflow_are_torch_s(
+    stride: int, kernel: int, dilation: int, size: tuple[int, int]
+) -> None:
+    """The plain layer pads the map, which torch's own gradient goes through."""
+    ours = depthwise_same(6, kernel, stride, dilation).double().train()
+    plain = SameConv2d(6, 6, kernel, stride, 0, dilation, 6, bias=False).double()
+    plain.load_state_dict(ours.state_dict())
+    x = channels_last(2, 6, *size).requires_grad_()
+    windows = ours.windows(x)  # type: ignore[operator]
+    for out in (ours(x), filtered(x, ours.weight, windows)):
+        expected = plain(x)
+        torch.testing.assert_close(out, expected)
+        for mine, wanted in zip(
+            gradients(out, x, ours.weight), gradients(expected, x, plain.weight), strict=True
+        ):
+            torch.testing.assert_close(mine, wanted)
+    expected = plain(x)
+    outer = torch.randn_like(expected)
+    direct = depthwise_gradients(outer, x.detach(), ours.weight.detach(), windows)
+    by_torch = torch.autograd.grad(expected, (x, plain.weight), outer)
+    for mine, wanted in zip(direct, by_torch, strict=True):
+        torch.testing.assert_close(mine, wanted)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_pointwise_products_are_convolutions(bias: bool) -> None:
     threads = torch.get_num_threads()
@@ -104,6 +141,7 @@ def pair(act: Activation, kernel: int, stride: int, dilation: int) -> tuple[Conv
     ("kernel", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (5, 1, 1), (5, 2, 1), (3, 1, 2)]
 )
 @pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("pictures", [1, 2, 9])
 def test_the_fused_expansion_is_the_separate_layers(
     act: Activation,
@@ -111,12 +149,15 @@ def test_the_fused_expansion_is_the_separate_layers(
     stride: int,
     dilation: int,
     keep: bool,
+    same: bool,
     pictures: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Outputs, all gradients and the running statistics, in several parts or in one."""
     monkeypatch.setattr(fusing, "CHUNK_BYTES", pictures * 12 * 7 * 6 * 8)
     expand, filters = pair(act, kernel, stride, dilation)
+    if same:
+        filters = depthwise_same(12, kernel, stride, dilation).double()
     other = copy.deepcopy(expand)
     x = (channels_last(5, 4, 7, 6) + 2).requires_grad_()
     assert can_fuse(x, expand, filters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from nas.genome import Genome
 from nas.models.fast_cpu import accelerate
 from nas.models.fold_bn import fold_norms
 from search_spaces import zoo
+from search_spaces.mobile.space import MobileSpace
 from tests.models.ssdlite import livened
 from tests.models.tiny import built, pictures, sampled
 
@@ -23,6 +26,12 @@ NETWORKS = {
         "spinenet-mobile-49xs",
     )
 }
+
+NETWORKS["efficientnet-lite0"] = (
+    MobileSpace(backbone="efficientnet-lite0", input_factors=(1.0,))
+    .sample(random.Random(0))
+    .scaled(input_size=64)
+)
 
 
 @pytest.mark.parametrize("genome", [*NETWORKS.values(), sampled(0)], ids=[*NETWORKS, "spinenet"])
@@ -40,8 +49,12 @@ def test_the_same_outputs(genome: Genome) -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_no_norm_is_left_behind_a_convolution() -> None:
-    model = built(NETWORKS["ssdlite320-mobilenetv3-large"]).train()
+@pytest.mark.parametrize("name", ["ssdlite320-mobilenetv3-large", "efficientnet-lite0"])
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_no_norm_is_left_behind_a_convolution(name: str, accelerated: bool) -> None:
+    model = built(NETWORKS[name]).train()
+    if accelerated:
+        accelerate(model)
     still = model.deployed()
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in still.modules())
     assert model.training and not still.training

@@ -79,11 +79,12 @@ class _Convolution(torch.autograd.Function):
 @contextmanager
 def own_pads(model: nn.Module) -> Iterator[None]:
     """Has a model's convolutions traced as one node each; behind it, the model is as it was."""
-    padded = [module for module in model.modules() if type(module) is SameConv2d]
+    padded = [module for module in model.modules() if isinstance(module, SameConv2d)]
+    classes = [type(module) for module in padded]
     for module in padded:
         module.__class__ = _OwnPads
     try:
         yield
     finally:
-        for module in padded:
-            module.__class__ = SameConv2d
+        for module, its_class in zip(padded, classes, strict=True):
+            module.__class__ = its_class

@@ -11,13 +11,13 @@ Measured with torch 2.15 and one thread on AVX-512:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.models.layers import ConvNorm
+from nas.models.layers import ConvNorm, SameConv2d
 
 COLUMNS = 3
 """Width of the kernels that oneDNN has a fast gradient for."""
@@ -34,6 +34,8 @@ def accelerate_convolutions(model: nn.Module) -> None:
     for module in model.modules():
         if is_depthwise(module):
             module.__class__ = DepthwiseConv2d
+        elif _is_depthwise_same(module):
+            module.__class__ = DepthwiseSameConv2d
         elif isinstance(module, ConvNorm) and is_pointwise(module[0]):
             module[0].__class__ = PointwiseConv2d
 
@@ -58,6 +60,13 @@ def is_depthwise(module: nn.Module) -> bool:
     squares = (module.kernel_size, module.stride, module.dilation)
     padding = module.dilation[0] * (module.kernel_size[0] - 1) // 2
     return all(a == b for a, b in squares) and module.padding == (padding, padding)
+
+
+def _is_depthwise_same(module: nn.Module) -> bool:
+    """Whether a module is a convolution of one filter a channel, padded as TensorFlow pads."""
+    if type(module) is not SameConv2d or module.bias is not None:
+        return False
+    return module.groups == module.in_channels == module.out_channels
 
 
 def is_plain(x: Tensor) -> bool:
@@ -85,23 +94,93 @@ class DepthwiseConv2d(nn.Conv2d):
         """Filters `(N, C, S, S)` to `(N, C, S', S')`."""
         if not (self.training and is_wide(self.weight, self.dilation[0]) and is_plain(x)):
             return super().forward(x)
-        out: Tensor = _DepthwiseByColumns.apply(x, self.weight, self.stride[0])
+        out: Tensor = _DepthwiseByColumns.apply(x, self.weight, self.windows(x))
         return out
+
+    def windows(self, x: Tensor) -> Windows:
+        """Returns where its windows lie on a map."""
+        padding = self.dilation[0] * (self.kernel_size[0] - 1) // 2
+        return Windows(self.stride[0], self.dilation[0], (padding, padding))
+
+
+class DepthwiseSameConv2d(SameConv2d):
+    """One filter a channel, padded as TensorFlow pads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filters `(N, C, S, S)` to `(N, C, ceil(S / stride), ceil(S / stride))`."""
+        if not (self.training and is_wide(self.weight, self.dilation[0]) and is_plain(x)):
+            return super().forward(x)
+        out: Tensor = _DepthwiseByColumns.apply(x, self.weight, self.windows(x))
+        return out
+
+    def windows(self, x: Tensor) -> Windows:
+        """Returns where its windows lie on a map.
+
+        Windows that begin `before` pixels before a map are those of a convolution that pads by a
+        stride more, on both sides, behind its first one. So the large map isn't copied to be
+        padded; one row and one column more are computed, and left out.
+        """
+        stride = self.stride[0]
+        sides = [self.pads(side) for side in x.shape[2:]]
+        uneven = [before != after for before, after in sides]
+        top, left = (
+            before + stride * more for (before, _), more in zip(sides, uneven, strict=True)
+        )
+        height, width = (-(-side // stride) for side in x.shape[2:])
+        return Windows(stride, self.dilation[0], (top, left), (*uneven,), (height, width))
+
+
+class Windows(NamedTuple):
+    """Where the windows of a depthwise convolution lie, in terms of torch's convolution.
+
+    Attributes:
+        stride: of the convolution.
+        dilation: of the convolution.
+        padding: pixels on both sides, of rows and of columns.
+        skipped: whether the first row and the first column of windows are left out.
+        sizes: rows and columns that are kept behind these; None where all are.
+    """
+
+    stride: int
+    dilation: int
+    padding: tuple[int, int]
+    skipped: tuple[bool, ...] = (False, False)
+    sizes: tuple[int, int] | None = None
+
+    @property
+    def kept(self) -> tuple[slice, slice]:
+        """Returns the rows and the columns of torch's convolution that are kept."""
+        assert self.sizes is not None
+        rows, columns = (
+            slice(int(first), int(first) + size)
+            for first, size in zip(self.skipped, self.sizes, strict=True)
+        )
+        return rows, columns
+
+
+def depthwise(x: Tensor, weight: Tensor, windows: Windows) -> Tensor:
+    """Filters `(N, C, S, S)` by `(C, 1, k, k)`."""
+    stride, dilation, padding, skipped, _ = windows
+    out = F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
+    if not any(skipped):
+        return out
+    rows, columns = windows.kept
+    return out[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
 
 
 class _DepthwiseByColumns(torch.autograd.Function):
     """torch's depthwise convolution with `depthwise_gradients` as its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, windows: Windows) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, 1, len(weight))
+        ctx.windows = windows
+        return depthwise(x, weight, windows)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
-        return *depthwise_gradients(grad_outputs[0], x, weight, ctx.stride, dilation=1), None
+        return *depthwise_gradients(grad_outputs[0], x, weight, ctx.windows), None
 
 
 def is_wide(weight: Tensor, dilation: int) -> bool:
@@ -111,34 +190,42 @@ def is_wide(weight: Tensor, dilation: int) -> bool:
 
 
 def depthwise_gradients(
-    grad_output: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int
+    grad_output: Tensor, x: Tensor, weight: Tensor, windows: Windows
 ) -> tuple[Tensor, Tensor]:
-    """Computes the gradients of a depthwise convolution with symmetric padding.
+    """Computes the gradients of `depthwise`.
 
     Args:
         grad_output: `(N, C, S', S')`, of the output.
         x: `(N, C, S, S)`, the input.
         weight: `(C, 1, k, k)`.
-        stride: of the convolution.
-        dilation: of the convolution.
+        windows: of the convolution.
 
     Returns:
         The gradients of `x` and of `weight`.
     """
+    stride, dilation, (top, side), skipped, _ = windows
     kernel, wide = weight.shape[-1], is_wide(weight, dilation)
-    padding = dilation * (kernel - 1) // 2
+    if any(skipped):
+        # What was left out has no gradient.
+        whole = [
+            (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            for length, padding in zip(x.shape[2:], windows.padding, strict=True)
+        ]
+        rows, columns = windows.kept
+        around = (columns.start, whole[1] - columns.stop, rows.start, whole[0] - rows.stop)
+        grad_output = F.pad(grad_output, around)
 
     def convolution_backward(
         x: Tensor, weight: Tensor, side_padding: int, output_mask: list[bool]
     ) -> tuple[Tensor, Tensor, Tensor]:
         result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
             *(grad_output, x, weight, None),
-            *([stride] * 2, [padding, side_padding], [dilation] * 2),
+            *([stride] * 2, [top, side_padding], [dilation] * 2),
             *(False, [0, 0], len(weight), output_mask),
         )
         return result
 
-    grad_x, grad_weight, _ = convolution_backward(x, weight, padding, [True, not wide, False])
+    grad_x, grad_weight, _ = convolution_backward(x, weight, side, [True, not wide, False])
     if not wide:
         return grad_x, grad_weight
     # Kernel columns f … f + 2 meet the input shifted by f − padding: with it cut (or padded by
@@ -147,7 +234,7 @@ def depthwise_gradients(
     grad_weight, narrow = torch.empty_like(weight), weight[..., :COLUMNS].contiguous()
     width = stride * (grad_output.shape[3] - 1) + COLUMNS
     for first in range(0, kernel - 2, 2):
-        left = padding - first
+        left = side - first
         shifted = F.pad(x, (left, width - left - x.shape[3]))
         part = slice(first, first + COLUMNS)
         grad_weight[..., part] = convolution_backward(shifted, narrow, 0, [False, True, False])[1]

@@ -21,13 +21,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas.models.activations import Elementwise, rule_of
 from nas.models.blocks.inverted_residual import InvertedResidualBlock
 from nas.models.fast_cpu.convolutions import (
     DepthwiseConv2d,
+    DepthwiseSameConv2d,
     PointwiseConv2d,
+    Windows,
+    depthwise,
     depthwise_gradients,
     is_plain,
 )
@@ -63,12 +65,15 @@ class FusedInvertedResidualBlock(InvertedResidualBlock):
         return (x + self.dropped(out) if self.shortcut else out), wide
 
 
-def can_fuse(x: Tensor, expand: nn.Module, depthwise: nn.Module) -> bool:
+_FILTERS = (DepthwiseConv2d, DepthwiseSameConv2d)
+
+
+def can_fuse(x: Tensor, expand: nn.Module, filters: nn.Module) -> bool:
     """Whether `fused_expansion` may stand for the layers: in training, in plain numbers."""
     if not (isinstance(expand, ConvNorm) and expand.training and is_plain(x)):
         return False
     conv, norm = expand[0], expand[1]
-    if type(conv) is not PointwiseConv2d or type(depthwise) is not DepthwiseConv2d:
+    if type(conv) is not PointwiseConv2d or type(filters) not in _FILTERS:
         return False
     enough = conv.out_channels >= LEAST_EXPANSION * conv.in_channels
     # Statistics over several processes, or of earlier batches alone, aren't used here.
@@ -78,27 +83,27 @@ def can_fuse(x: Tensor, expand: nn.Module, depthwise: nn.Module) -> bool:
 
 
 def fused_expansion(
-    x: Tensor, expand: nn.Module, depthwise: nn.Module, keep: bool
+    x: Tensor, expand: nn.Module, filters: nn.Module, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """Runs `depthwise(expand(x))` and updates the batch norm's statistics.
+    """Runs `filters(expand(x))` and updates the batch norm's statistics.
 
     Args:
         x: `(N, C, S, S)`; `can_fuse` holds.
         expand: 1×1 convolution, batch norm, activation.
-        depthwise: what alone reads the expanded map, unless it is kept.
+        filters: what alone reads the expanded map, unless it is kept.
         keep: give the expanded map too.
 
     Returns:
         `(N, C_wide, S', S')`, and the expanded map `(N, C_wide, S, S)` or an empty tensor.
     """
-    assert isinstance(expand, ConvNorm) and isinstance(depthwise, DepthwiseConv2d)
+    assert isinstance(expand, ConvNorm) and isinstance(filters, _FILTERS)
     conv, norm, act = expand
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     rule = rule_of(act)
     assert rule is not None and rule.by_hand is not None
-    how = _How(rule.by_hand, norm.eps, depthwise.stride[0], depthwise.dilation[0], keep)
+    how = _How(rule.by_hand, norm.eps, filters.windows(x), keep)
     out, wide, mean, variance = _FusedExpansion.apply(
-        x, conv.weight, norm.weight, norm.bias, depthwise.weight, how
+        x, conv.weight, norm.weight, norm.bias, filters.weight, how
     )
     _update_statistics(norm, mean, variance)
     return out, wide
@@ -109,8 +114,7 @@ class _How(NamedTuple):
 
     activation: Elementwise
     eps: float
-    stride: int
-    dilation: int
+    windows: Windows
     keep: bool
 
 
@@ -139,14 +143,11 @@ class _FusedExpansion(torch.autograd.Function):
         inverse = (variance + how.eps).rsqrt()
         # Batch norm as part of the 1×1: its kernels s W, and β for the column of ones.
         folded = torch.cat([kernels * (gamma * inverse)[:, None], beta[:, None]], dim=1)
-        padding = how.dilation * (filters.shape[-1] - 1) // 2
         outs, wides = [], []
         for part, _ in _parts(x, len(kernels)):
             _, y = _activated(centred[part], folded, how)
             wide = _map(y, x)
-            outs.append(
-                F.conv2d(wide, filters, None, how.stride, padding, how.dilation, len(filters))
-            )
+            outs.append(depthwise(wide, filters, how.windows))
             if how.keep:
                 wides.append(wide)
         out, wide = _joined(outs), _joined(wides) if wides else x.new_empty(0)
@@ -168,7 +169,7 @@ class _FusedExpansion(torch.autograd.Function):
             # The part is expanded again rather than kept.
             z, y = _activated(centred[part], folded, how)
             behind, grad_part = depthwise_gradients(
-                grad_out[images], _map(y, x), filters, how.stride, how.dilation
+                grad_out[images], _map(y, x), filters, how.windows
             )
             grad_filters += grad_part
             if how.keep:
