@@ -12,6 +12,7 @@ _DATA = {  # where these hold digests
     "data": "the data",
     "evaluator.fit": "the data, or how the hold-out is drawn,",
     "evaluator.holdout": "the data, or how the hold-out is drawn,",
+    "evaluator.folds": "the data, or how the hold-out is drawn,",
 }
 _PREFIXES = {"evaluator.settings.": "proxy."}
 _DIGEST = re.compile(r"[0-9a-f]{16,}")

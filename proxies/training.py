@@ -117,19 +117,22 @@ class TrainingProxy(Proxy):
         if rungs:
             _check_rungs(self.settings.recipe, max(rungs))
         self._build = build
-        self._splits: tuple[Split, Split] | None = None
-        self._parts: dict[tuple[int, str], tuple[_Part, _Part]] = {}
+        self._split: Split | None = None
+        self._splits: dict[int, tuple[Split, Split]] = {}
+        self._parts: dict[tuple[int, str, str], tuple[_Part, _Part]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_splits": None, "_parts": {}}
+        return {**self.__dict__, "_split": None, "_splits": {}, "_parts": {}}
 
-    def __call__(self, genome: Genome, seed: int, length: float = 1) -> Any:
+    def __call__(self, genome: Genome, seed: int, length: float = 1, repeat: int = 0) -> Any:
         """Scores a candidate; with rungs, an iterator yields its metrics after every epoch.
 
         Args:
             genome: as deployed; it is scaled down here.
             seed: of the first weights, the order of images and their augmentation.
             length: factor on the recipe's epochs.
+            repeat: which look at the candidate this is: where the hold-out is small, each is
+                scored on the next of its folds.
 
         Returns:
             ap, ap50, ap75 and ap_common of the hold-out in 0..1, by last or averaged weights;
@@ -140,11 +143,11 @@ class TrainingProxy(Proxy):
             FloatingPointError: the loss became infinite or no number; not a `NasError`, which
                 would end the search, since only this candidate failed.
         """
-        reports = self._reports(genome, seed, self.settings.trial_recipe(length))
+        reports = self._reports(genome, seed, self.settings.trial_recipe(length), repeat)
         return reports if self.rungs else next(reports)
 
     def _reports(
-        self, genome: Genome, seed: int, recipe: RecipeSettings
+        self, genome: Genome, seed: int, recipe: RecipeSettings, repeat: int
     ) -> Iterator[dict[str, float]]:
         """Trains, and yields metrics at the end; with rungs, after every epoch."""
         import torch
@@ -156,7 +159,7 @@ class TrainingProxy(Proxy):
         set_numerics(recipe.threads)
         started = time.perf_counter()
         small = self.scaled(genome)
-        fit, held = self._open(small.input.size, small.input.resize)
+        fit, held = self._open(small.input.size, small.input.resize, repeat)
         torch.manual_seed(seed)
         model = self._make(small, 1 + len(fit.split.categories), recipe)
         batches = self._batches(fit, recipe, seed)
@@ -215,11 +218,13 @@ class TrainingProxy(Proxy):
         settings["recipe"] = self.settings.recipe.record()
         if settings["scale"]["input_factor"] is None:
             del settings["scale"]["input_factor"]  # runs from before there was one go on
-        return {
+        identity = {
             "settings": settings,
             "fit": fit.fingerprint,
             "holdout": held.fingerprint,
         }
+        folds = self.folds()
+        return identity | ({"folds": folds} if folds > 1 else {})
 
     @property
     def numerics(self) -> str:
@@ -229,23 +234,38 @@ class TrainingProxy(Proxy):
         recipe = self.settings.trial_recipe()
         return numerics_class(recipe.threads, recipe.precision, self.device)
 
-    def splits(self) -> tuple[Split, Split]:
+    def splits(self, repeat: int = 0) -> tuple[Split, Split]:
         """Returns the training part, cut to the number of images, and the hold-out.
+
+        Args:
+            repeat: which look at a candidate they are for.
 
         Raises:
             DataError: trials can't be trained on the one, or judged on the other.
         """
-        if self._splits is None:
-            from nas.data.coco import load_split
-            from nas.data.holdout import holdout, subset
-            from nas.data.scenes import scenes_folder
+        from nas.data.holdout import holdout, subset
 
-            root = self.data or scenes_folder(self.data_settings)
-            fit, held = holdout(load_split(root, "train"), self.data_settings, self.data_seed)
+        fold = repeat % self.folds()
+        if fold not in self._splits:
+            fit, held = holdout(self._train(), self.data_settings, self.data_seed, fold)
             fit = subset(fit, self.settings.images, self.data_seed)
             self.refuse_lacking(fit, held)
-            self._splits = fit, held
-        return self._splits
+            self._splits[fold] = fit, held
+        return self._splits[fold]
+
+    def folds(self) -> int:
+        """Returns how many hold-outs repeats of a trial go round; 1 where it is large enough."""
+        from nas.data.holdout import fold_count
+
+        return fold_count(self._train(), self.data_settings)
+
+    def _train(self) -> Split:
+        if self._split is None:
+            from nas.data.coco import load_split
+            from nas.data.scenes import scenes_folder
+
+            self._split = load_split(self.data or scenes_folder(self.data_settings), "train")
+        return self._split
 
     def scaled(self, genome: Genome) -> Genome:
         """Returns the candidate as it is trained: smaller, with the recipe's activation."""
@@ -265,21 +285,25 @@ class TrainingProxy(Proxy):
 
         return recipe_batches(recipe, fit.cache, fit.split, seed)
 
-    def _open(self, size: int, rule: Literal["letterbox", "stretch"]) -> tuple[_Part, _Part]:
-        """Both parts with their pixels at an input size, kept for the next trial."""
-        if (size, rule) not in self._parts:
+    def _open(
+        self, size: int, rule: Literal["letterbox", "stretch"], repeat: int = 0
+    ) -> tuple[_Part, _Part]:
+        """Returns both parts with their pixels at an input size, kept for the next trial."""
+        splits = self.splits(repeat)
+        key = (size, rule, splits[1].fingerprint)
+        if key not in self._parts:
             from nas.data.decoding import open_pixels
 
             fit, held = (
                 _Part(split, cache, cache.decodable(split))
                 for split, cache in (
                     (split, open_pixels(split, side, rule, self.data_settings))
-                    for split, side in zip(self.splits(), self.pixel_sides(size), strict=True)
+                    for split, side in zip(splits, self.pixel_sides(size), strict=True)
                 )
             )
             self.refuse_lacking(fit.decodable, held.decodable)
-            self._parts[size, rule] = fit, held
-        return self._parts[size, rule]
+            self._parts[key] = fit, held
+        return self._parts[key]
 
     def pixel_sides(self, size: int) -> tuple[int, int]:
         """Returns the sides of the pixels cached for the training part and for the hold-out."""

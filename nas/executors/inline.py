@@ -76,6 +76,7 @@ class InlineExecutor:
             trial.candidate,
             trial.seed,
             length=trial.length,
+            repeat=trial.repeat,
             metric=study.objective.maximize,
             threads=self._compute.threads,
             timeout=self._compute.timeout,

@@ -28,6 +28,7 @@ def evaluate(
     seed: int,
     *,
     length: int = 1,
+    repeat: int = 0,
     metric: str = "score",
     threads: int = 1,
     timeout: float | None = None,
@@ -38,6 +39,7 @@ def evaluate(
 
     Args:
         length: factor on the evaluator's epochs, passed on if it accepts `length`.
+        repeat: which look at the candidate this is, from 0, passed on if it accepts `repeat`.
         metric: the name of a bare number that the evaluator returns.
         timeout: seconds; looked at between reports.
 
@@ -49,7 +51,11 @@ def evaluate(
     failure, metrics, stopped = None, dict[str, float](), False
     try:
         pin_loaded_torch(threads)
-        options = {"length": length} if length != 1 and _accepts(evaluator, "length") else {}
+        options = {
+            name: value
+            for name, value, usual in (("length", length, 1), ("repeat", repeat, 0))
+            if value != usual and _accepts(evaluator, name)
+        }
         result = evaluator(candidate, seed, **options)
         if isinstance(result, Iterator):
             for report in result:

@@ -119,7 +119,7 @@ class _SearchRead(NamedTuple):
     @property
     def proxy(self) -> dict[str, Any]:
         """Returns what a trial is, besides its data."""
-        return {k: v for k, v in self.evaluator.items() if k not in ("fit", "holdout")}
+        return {k: v for k, v in self.evaluator.items() if k not in ("fit", "holdout", "folds")}
 
 
 def _searches(one: _OpenedRun, two: _OpenedRun, names: tuple[str, str]) -> Comparison:

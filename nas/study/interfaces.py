@@ -35,7 +35,8 @@ OnEvent = Callable[[Event], None]
 class Evaluator(Protocol):
     """Scores a candidate: returns a number or a dict of metrics, or yields them rung by rung.
 
-    It may accept `length` (a factor on its epochs), and may have `describe()` (JSON-able, kept
+    It may accept `length` (a factor on its epochs) and `repeat` (which look at the candidate this
+    is, from 0), and may have `describe()` (JSON-able, kept
     with the run), `prepare()` (called once in each worker), and `numerics` (a string).
     """
 

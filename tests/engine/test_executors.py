@@ -107,6 +107,18 @@ def test_finalists_get_their_length(executor: Executor) -> None:
     assert rewards == [1.0] * 4 + [3.0] * 4
 
 
+def test_finalists_are_told_which_look_they_are(executor: Executor) -> None:
+    def looked(candidate: dict[str, int], seed: int, repeat: int = 0) -> float:
+        return float(repeat)
+
+    study = make_study(budget=4)
+    executor.run(study, looked)
+    study.start_finalists(FinalistSettings(count=1, repeats=3))
+    executor.run(study, looked)
+    # One of each arm.
+    assert sorted(r.reward or 0.0 for r in study.records.values()) == [0.0] * 4 + [1, 1, 2, 2, 3, 3]
+
+
 def test_genomes_cross_as_json(executor: Executor) -> None:
     class Zoo(ChoiceSpace):
         def decode(self, code: Any) -> Any:

@@ -138,6 +138,16 @@ def test_a_hold_out_is_never_trained_on(proxy: TrainingProxy, tmp_path: Path) ->
     assert fit.json_path.name == held.json_path.name == "train.json"
 
 
+def test_repeats_go_round_the_folds_of_a_small_hold_out(proxy: TrainingProxy) -> None:
+    """48 scenes to train on, of which a third is held out: three folds."""
+    assert proxy.folds() == proxy.describe()["folds"] == 3
+    held = [{image.id for image in proxy.splits(repeat)[1].images} for repeat in range(4)]
+    assert held[3] == held[0] and len(set.union(*held)) == sum(map(len, held[:3]))
+    scores = [results(proxy(TINY, seed=1, repeat=repeat)) for repeat in (0, 1, 3)]
+    assert scores[0] == scores[2] == results(proxy(TINY, seed=1))
+    assert scores[0] != scores[1]
+
+
 def test_with_rungs_it_reports_every_epoch_and_ends_alike(proxy: TrainingProxy) -> None:
     constant = SETTINGS.model_copy(
         update={"recipe": SETTINGS.recipe.model_copy(update={"schedule": "constant", "epochs": 2})}

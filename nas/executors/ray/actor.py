@@ -65,12 +65,18 @@ class Worker:
             return _refusal(f"the evaluator can't be prepared: {classify(error).message}")
         return None
 
-    def begin(self, candidate: Any, seed: int, length: int, metric: str) -> Any:
+    def begin(self, candidate: Any, seed: int, repeat: int, length: int, metric: str) -> Any:
         """Starts a trial; returns its first report, or its outcome."""
         if isinstance(candidate, Packed):
             candidate = candidate.kind.from_json(candidate.text)
         self._reports = evaluate(
-            self._evaluator, candidate, seed, length=length, metric=metric, threads=self._threads
+            self._evaluator,
+            candidate,
+            seed,
+            repeat=repeat,
+            length=length,
+            metric=metric,
+            threads=self._threads,
         )
         return self.go_on(None)
 

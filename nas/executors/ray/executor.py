@@ -164,7 +164,9 @@ class _Pool:
         if hasattr(candidate, "to_json") and hasattr(type(candidate), "from_json"):
             candidate = Packed(type(candidate), candidate.to_json())
         metric = self._study.objective.maximize
-        slot.step = slot.actor.begin.remote(candidate, trial.seed, trial.length, metric)
+        slot.step = slot.actor.begin.remote(
+            candidate, trial.seed, trial.repeat, trial.length, metric
+        )
         slot.trial, slot.since = trial, time.monotonic()
         self._notify(Event("asked", trial))
 
