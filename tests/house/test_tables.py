@@ -131,7 +131,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
 
 def test_nothing_installed_is_looked_at_before_a_name_is_unknown() -> None:
     code = (
-        "import sys; from nas.config.schema import load_search; load_search('mobile_fod');"
+        "import sys; from nas.config.loading import load_search; load_search('mobile_fod');"
         "from search_spaces.registry import SPACES; print(SPACES._complete)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
