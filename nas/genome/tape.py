@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nas.genome.memo import remembered
 from nas.genome.operators import Operator
-from nas.genome.padding import PaddingRule, same_padding
+from nas.genome.padding import PaddingRule, pads
 from nas.genome.part import Activation
 
 
@@ -133,10 +133,10 @@ class Tape:
                 the one that it gives.
         """
         extent = dilation * (kernel - 1)
-        if padding == "same":
-            before, after = same_padding(x.size, kernel, stride, dilation)
+        if padding is None:  # nearly always
+            before = after = extent // 2
         else:
-            before = after = extent // 2 if padding is None else padding
+            before, after = pads(padding, x.size, kernel, stride, dilation)
         size = (x.size + before + after - extent - 1) // stride + 1
         kind = _kind("conv", kernel, stride, dilation)
         others = 2 * channels * norm + channels * (bias and not shared)
@@ -158,10 +158,10 @@ class Tape:
     ) -> Value:
         """Records one filter a channel, without bias; otherwise as `conv`."""
         extent, channels = dilation * (kernel - 1), x.channels
-        if padding == "same":
-            before, after = same_padding(x.size, kernel, stride, dilation)
+        if padding is None:  # nearly always
+            before = after = extent // 2
         else:
-            before = after = extent // 2 if padding is None else padding
+            before, after = pads(padding, x.size, kernel, stride, dilation)
         size = (x.size + before + after - extent - 1) // stride + 1
         kind = _kind("depthwise", kernel, stride, dilation)
         learnt = Learnt(channels * kernel**2, 2 * channels * norm, size**2, 32, shared)
