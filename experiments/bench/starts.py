@@ -11,8 +11,8 @@ passes. All have an SSDlite head on strides 16 and 32 and two coarser maps.
 A training takes so many steps as its arm makes in `--seconds` of one thread's processor time, as
 told by a few steps before it. Seed 0 is trained at each of three rates; what is best there is
 trained with the other seeds too. Scores are those of the hold-out of `train`, by the weights'
-average; `val` isn't read. Each training is a line of DIR2/rows.jsonl, written as it ends; those that
-stand there aren't run again.
+average; `val` isn't read. Each training is a line of DIR2/rows.jsonl, written as it ends; those
+that stand there aren't run again.
 """
 
 from __future__ import annotations
