@@ -40,7 +40,8 @@ def one_line(text: object, most: int | None = None) -> str:
     Line breaks with the blanks around them become one blank. What can't be printed is escaped.
 
     Args:
-        most: characters of it that are kept.
+        text: The message, or what turns into it.
+        most: Characters of it that are kept.
     """
     return printable(_BREAK.sub(" ", str(text)).strip())[:most]
 

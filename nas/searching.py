@@ -50,6 +50,7 @@ def search(
     Typed again with the same `run`, it goes on where it ended.
 
     Args:
+        space: What may be searched.
         evaluate: called as `evaluate(candidate, seed)`; returns a number or a dict of metrics, or
             yields them rung by rung. For "ray" it must be picklable.
         controller: a name such as "predictor" or "random", or its settings; or a class of your own,
@@ -57,9 +58,13 @@ def search(
         budget: trials (120), or time ("8h") for trials and finalists together: a trial that can't
             be expected to be done by then isn't begun, and one that still runs is ended and counts
             as never tried.
+        seed: of the control arm, of a named controller and of the trials.
+        executor: "inline" runs trials in this process, "ray" in several.
         run: a folder that keeps the run; None keeps it in memory.
+        workers: processes that "ray" runs trials in.
         objective: the metric to maximise; a bare number goes by this name.
         limits: upper limits on what `costs` returns for a candidate.
+        costs: called as `costs(candidate)`; returns numbers by their names.
         settings: of the search itself (`nas.study.settings`): `control`, the share of trials that
             are uniform draws; `finalists`, whether and how the best are scored again with fresh
             seeds; `stopping`, which ends trials early between the reports that `evaluate` yields;
@@ -74,6 +79,7 @@ def search(
         evaluator_version: your own name for what `evaluate` does, such as "2: 9 epochs". Results
             are shared between runs only where it is the same; needed for that where `evaluate` has
             no `describe()`.
+        on_event: called with everything that happens, such as a trial's end.
 
     Raises:
         NasError: one line that names the setting to change.

@@ -43,7 +43,9 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Returns the name that a mistyped one is most like; None if it is like none.
 
     Args:
-        cutoff: how alike they must be, from 0 to 1, where 1 is the same.
+        name: As it was typed.
+        names: Those that there are.
+        cutoff: How alike they must be, from 0 to 1, where 1 is the same.
     """
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return near[0] if near else None

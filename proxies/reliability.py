@@ -60,7 +60,8 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     scores has ties only.
 
     Args:
-        first, second: one score for each candidate, in the same order.
+        first: One score for each candidate.
+        second: The other scores, in the same order.
 
     Raises:
         ValueError: they aren't equally many.

@@ -63,7 +63,9 @@ def fit_to_gpus(
     candidate's trial is run on a whole one up to its first report, and its memory is measured.
 
     Args:
-        candidate: makes the candidate to measure, once it is needed.
+        compute: The settings, which may have `gpus_per_worker: auto`.
+        evaluator: What scores candidates.
+        candidate: Makes the candidate to measure, once it is needed.
 
     Returns:
         The settings, with 0 GPUs if there is none, and with as many workers as fit unless they
@@ -100,8 +102,10 @@ def shared(compute: ComputeSettings, need: Need, gpus: int, cores: int) -> Compu
     doesn't fit is left out, but on a cluster, where a machine may join.
 
     Args:
-        need: of one trial; it uses the GPU.
-        gpus, cores: of all machines.
+        compute: The settings, as they were given.
+        need: What one trial needs; it uses the GPU.
+        gpus: How many all machines have together.
+        cores: How many all machines have together.
 
     Example:
         >>> need = Need(peak=5 * 2**30, total=24 * 2**30)

@@ -38,8 +38,9 @@ def train_together(
     """Runs `work` in `settings.workers` processes, and returns when all are done.
 
     Args:
-        work: can be pickled.
-        tell: is given each message of the first worker, in this thread.
+        work: Can be pickled.
+        settings: How many workers, and on which machines.
+        tell: Is given each message of the first worker, in this thread.
         gpus: of each worker; without any, gloo joins the processes, else NCCL.
         threads: of each worker's numeric libraries; None shares this machine's cores.
 

@@ -38,9 +38,13 @@ def evaluate(
     Whoever is sent a report may send False back: then the attempt ends there, stopped early.
 
     Args:
-        length: factor on the evaluator's epochs, passed on if it accepts `length`.
+        evaluator: What scores candidates.
+        candidate: What is scored.
+        seed: Of the trial.
+        length: Factor on the evaluator's epochs, passed on if it accepts `length`.
         repeat: which look at the candidate this is, from 0, passed on if it accepts `repeat`.
-        metric: the name of a bare number that the evaluator returns.
+        metric: The name of a bare number that the evaluator returns.
+        threads: Of the numeric libraries.
         timeout: seconds; looked at between reports.
 
     Raises:

@@ -47,6 +47,7 @@ class Worker:
         pin_loaded_torch(threads)
 
     def ready(self) -> Refusal | None:
+        """Reads the evaluator; returns why that can't be done here, or None."""
         import ray
 
         try:

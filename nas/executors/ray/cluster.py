@@ -170,7 +170,8 @@ class Lifeline:
         """Begins to watch.
 
         Args:
-            is_private: nobody starts this Ray again, so its silence is final.
+            ray: The module, connected to a cluster.
+            is_private: Nobody starts this Ray again, so its silence is final.
         """
         context = ray.get_runtime_context()
         own = context.get_node_id()

@@ -66,9 +66,12 @@ class ControllerSearcher(Searcher):
         """Begins a search.
 
         Args:
-            controller: a name such as "predictor", or its settings.
-            metric: the value's name in Tune's results, with "/" between nested ones. It is asked
+            space: What is searched.
+            controller: A name such as "predictor", or its settings.
+            metric: The value's name in Tune's results, with "/" between nested ones. It is asked
                 for here because Tune passes that of `TuneConfig` on only beside a `param_space`.
+            mode: Whether more or less of it is better.
+            seed: Of the controller's random draws.
 
         Raises:
             ConfigError: if the mode, the controller or one of its options is unknown.

@@ -89,7 +89,11 @@ class Suggestions:
         """Begins a search, or goes on after events.
 
         Args:
-            identity: further settings that may not change while the search goes on.
+            space: What is searched.
+            controller: Its name and options.
+            seed: Of its random draws.
+            identity: Further settings that may not change while the search goes on.
+            events: What has happened so far, in its order.
 
         Raises:
             ConfigError: if the controller or one of its options is unknown.
@@ -128,7 +132,8 @@ class Suggestions:
         """Takes the result of a running trial.
 
         Args:
-            reward: more is better; None for a candidate that can't be had. One that isn't finite
+            trial: Tune's id of it.
+            reward: More is better; None for a candidate that can't be had. One that isn't finite
                 counts as the worst so far, and as no result if there is none.
         """
         if reward is not None and not math.isfinite(reward):
