@@ -45,13 +45,13 @@ def environment() -> dict[str, Any]:
 
 def versions() -> dict[str, str | None]:
     """Returns each library's installed version; None where it isn't installed."""
-    found: dict[str, str | None] = {}
+    installed: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 def cores() -> int:

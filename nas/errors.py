@@ -47,10 +47,10 @@ def one_line(text: object, most: int | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Returns a text with what can't be printed as escapes, such as ``\x1b``.
+    r"""Returns a text with what can't be printed as escapes, such as `\x1b`.
 
     So neither a name in a file nor one on the disk can steer a terminal, reverse what is read, or
-    be lost: bytes of a file name that are no UTF-8 are ``\udc80`` to ``\udcff``.
+    be lost: bytes of a file name that are no UTF-8 are `\udc80` to `\udcff`.
     """
     return text if text.isprintable() else "".join(map(_shown, text))
 

@@ -25,7 +25,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     Args:
         path: the file; its folder must be there.
         shared: whether several processes may write it at once; the temporary name then is one
-            process's own and ends in ``.part``.
+            process's own and ends in `.part`.
 
     Raises:
         OSError: the system takes no such file.
@@ -60,9 +60,9 @@ def lock(path: Path, wait: float = 0.0) -> BaseFileLock:
         TimeoutError: another process holds it.
         OSError: the file can't be made.
     """
-    taken = FileLock(path, thread_local=False)
+    lock = FileLock(path, thread_local=False)
     try:
-        taken.acquire(timeout=wait, poll_interval=0.1)
+        lock.acquire(timeout=wait, poll_interval=0.1)
     except Timeout:
         raise TimeoutError(f"{path}: another process holds it") from None
     except NotImplementedError:
@@ -70,7 +70,7 @@ def lock(path: Path, wait: float = 0.0) -> BaseFileLock:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-    return taken
+    return lock
 
 
 def read_limited(path: Path, most: int) -> bytes:

@@ -67,7 +67,7 @@ def raised(
 ) -> Iterator[Signals]:
     """Raises `Stopped` for signals, in the main thread.
 
-    One that is ignored, as ``nohup`` ignores SIGHUP, stays so, and within another such context
+    One that is ignored, as `nohup` ignores SIGHUP, stays so, and within another such context
     the outer one's rule holds.
 
     Args:

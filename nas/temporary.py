@@ -22,7 +22,7 @@ def temporary_folder(
     """Makes a folder that is removed in the end.
 
     Args:
-        kind: what its name begins with, after ``nas-``.
+        kind: what its name begins with, after `nas-`.
         room: bytes that must be free there.
         longest: bytes that its path may have; where TMPDIR has more, /tmp or /var/tmp is taken.
 

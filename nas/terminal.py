@@ -32,7 +32,7 @@ PLAIN = {
 }
 """What stands for the toolkit's own signs where an encoding hasn't got them."""
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
-"""Errors of an output whose reader went away, as in ``nas top RUN | head -1``; no fault."""
+"""Errors of an output whose reader went away, as in `nas top RUN | head -1`; no fault."""
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
@@ -109,7 +109,7 @@ def standard_streams() -> Iterator[Output]:
 
 
 def _open_closed() -> None:
-    """Opens those of the three that are closed (``>&-``).
+    """Opens those of the three that are closed (`>&-`).
 
     Else the next file that is opened, such as a run's store, would get their number, and with it
     whatever a library prints.
@@ -129,7 +129,7 @@ def _open_closed() -> None:
 
 
 def _drop_sizes() -> None:
-    """Forgets sizes of a terminal that are none, such as ``COLUMNS=0``."""
+    """Forgets sizes of a terminal that are none, such as `COLUMNS=0`."""
     for name in ("COLUMNS", "LINES"):
         value = os.environ.get(name, "")
         with suppress(ValueError):

@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 
-class Problem(NamedTuple):
+class InvalidValue(NamedTuple):
     """What pydantic refused first.
 
     Attributes:
         steps: names and places that lead to it; none for the whole.
-        kind: pydantic's own name of it, such as ``missing``.
+        kind: pydantic's own name of it, such as `missing`.
         message: its sentence.
-        met: the value.
+        value: the value.
     """
 
     steps: tuple[str | int, ...]
     kind: str
     message: str
-    met: Any
+    value: Any
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
@@ -33,10 +33,10 @@ class Problem(NamedTuple):
         return ".".join(map(str, self.steps))
 
 
-def first_problem(error: ValidationError) -> Problem:
-    """Returns the first of pydantic's problems; as text it is ``field: what is wrong``."""
+def first_problem(error: ValidationError) -> InvalidValue:
+    """Returns the first of pydantic's problems; as text it is `field: what is wrong`."""
     first = error.errors(include_url=False, include_context=False)[0]
-    return Problem(first["loc"], first["type"], first["msg"], first["input"])
+    return InvalidValue(first["loc"], first["type"], first["msg"], first["input"])
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -55,7 +55,7 @@ def _check_rungs(recipe: RecipeSettings, last: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _CachedSplit:
     split: Split
     cache: PixelCache
     decodable: Split  # the images of `split` that can be judged
@@ -119,7 +119,7 @@ class TrainingProxy(Proxy):
         self._build = build
         self._split: Split | None = None
         self._splits: dict[int, tuple[Split, Split]] = {}
-        self._parts: dict[tuple[int, str, str], tuple[_Part, _Part]] = {}
+        self._parts: dict[tuple[int, str, str], tuple[_CachedSplit, _CachedSplit]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_split": None, "_splits": {}, "_parts": {}}
@@ -159,7 +159,7 @@ class TrainingProxy(Proxy):
         set_numerics(recipe.threads)
         started = time.perf_counter()
         small = self.scaled(genome)
-        fit, held = self._open(small.input.size, small.input.resize, repeat)
+        fit, holdout = self._open(small.input.size, small.input.resize, repeat)
         torch.manual_seed(seed)
         model = self._make(small, 1 + len(fit.split.categories), recipe)
         batches = self._batches(fit, recipe, seed)
@@ -171,7 +171,7 @@ class TrainingProxy(Proxy):
                 if not (self.rungs or epoch.number == recipe.epochs):
                     continue
                 judging = time.perf_counter()
-                metrics = {**self._judge(model, held, recipe), "loss": epoch.loss}
+                metrics = {**self._judge(model, holdout, recipe), "loss": epoch.loss}
                 now = time.perf_counter()
                 judged += now - judging
                 yield {
@@ -185,20 +185,22 @@ class TrainingProxy(Proxy):
         except NotFinite as error:
             raise FloatingPointError(str(error)) from None
 
-    def _judge(self, model: nn.Module, held: _Part, recipe: RecipeSettings) -> dict[str, float]:
+    def _judge(
+        self, model: nn.Module, holdout: _CachedSplit, recipe: RecipeSettings
+    ) -> dict[str, float]:
         from nas.evaluation.coco import evaluate
         from nas.evaluation.predict import predict_split
         from nas.training.numerics import autocast_dtype
 
-        found = predict_split(
+        detections = predict_split(
             model,
-            held.cache,
-            held.split,
+            holdout.cache,
+            holdout.split,
             recipe.batch_size,
             device=self.device,
             precision=autocast_dtype(recipe.precision),
         )
-        scores = evaluate(held.decodable, found, quick=True)
+        scores = evaluate(holdout.decodable, detections, quick=True)
         metrics = {
             "ap": scores.ap,
             "ap50": scores.ap50,
@@ -213,7 +215,7 @@ class TrainingProxy(Proxy):
 
     def describe(self) -> dict[str, Any]:
         """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
-        fit, held = self.splits()
+        fit, holdout = self.splits()
         settings = self.settings.model_dump(mode="json")
         settings["recipe"] = self.settings.recipe.record()
         if settings["scale"]["input_factor"] is None:
@@ -221,7 +223,7 @@ class TrainingProxy(Proxy):
         identity = {
             "settings": settings,
             "fit": fit.fingerprint,
-            "holdout": held.fingerprint,
+            "holdout": holdout.fingerprint,
         }
         folds = self.folds()
         return identity | ({"folds": folds} if folds > 1 else {})
@@ -243,14 +245,14 @@ class TrainingProxy(Proxy):
         Raises:
             DataError: trials can't be trained on the one, or judged on the other.
         """
-        from nas.data.holdout import holdout, subset
+        from nas.data import holdout as rule
 
         fold = repeat % self.folds()
         if fold not in self._splits:
-            fit, held = holdout(self._train(), self.data_settings, self.data_seed, fold)
-            fit = subset(fit, self.settings.images, self.data_seed)
-            self.refuse_lacking(fit, held)
-            self._splits[fold] = fit, held
+            fit, holdout = rule.holdout(self._train(), self.data_settings, self.data_seed, fold)
+            fit = rule.subset(fit, self.settings.images, self.data_seed)
+            self.refuse_lacking(fit, holdout)
+            self._splits[fold] = fit, holdout
         return self._splits[fold]
 
     def folds(self) -> int:
@@ -280,29 +282,29 @@ class TrainingProxy(Proxy):
 
         return build(genome, num_classes, drop_path=recipe.drop_path)
 
-    def _batches(self, fit: _Part, recipe: RecipeSettings, seed: int) -> TrainBatches:
+    def _batches(self, fit: _CachedSplit, recipe: RecipeSettings, seed: int) -> TrainBatches:
         from nas.training.batches import recipe_batches
 
         return recipe_batches(recipe, fit.cache, fit.split, seed)
 
     def _open(
         self, size: int, rule: Literal["letterbox", "stretch"], repeat: int = 0
-    ) -> tuple[_Part, _Part]:
+    ) -> tuple[_CachedSplit, _CachedSplit]:
         """Returns both parts with their pixels at an input size, kept for the next trial."""
         splits = self.splits(repeat)
         key = (size, rule, splits[1].fingerprint)
         if key not in self._parts:
             from nas.data.decoding import open_pixels
 
-            fit, held = (
-                _Part(split, cache, cache.decodable(split))
+            fit, holdout = (
+                _CachedSplit(split, cache, cache.decodable(split))
                 for split, cache in (
                     (split, open_pixels(split, side, rule, self.data_settings))
                     for split, side in zip(splits, self.pixel_sides(size), strict=True)
                 )
             )
-            self.refuse_lacking(fit.decodable, held.decodable)
-            self._parts[key] = fit, held
+            self.refuse_lacking(fit.decodable, holdout.decodable)
+            self._parts[key] = fit, holdout
         return self._parts[key]
 
     def pixel_sides(self, size: int) -> tuple[int, int]:
@@ -311,10 +313,10 @@ class TrainingProxy(Proxy):
 
     def plan(self) -> dict[str, str]:
         """Returns the images, and what a trial does with them."""
-        fit, held = self.splits()
+        fit, holdout = self.splits()
         recipe = self.settings.trial_recipe()
         return {
-            "images": f"{len(fit)} to train on, {len(held)} held out to score trials, "
+            "images": f"{len(fit)} to train on, {len(holdout)} held out to score trials, "
             f"{len(fit.categories)} classes",
             "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "
             f"{recipe.epochs * len(fit) // recipe.batch_size} steps",
@@ -344,10 +346,10 @@ class TrainingProxy(Proxy):
         from nas.data.rules import lacking_to_search, refuse
         from nas.training.batches import least_images
 
-        fit, held = splits
+        fit, holdout = splits
         recipe = self.settings.recipe
         refuse(
             lacking_to_search(
-                fit, held, empty_images=recipe.empty_images, least=least_images(recipe)
+                fit, holdout, empty_images=recipe.empty_images, least=least_images(recipe)
             )
         )

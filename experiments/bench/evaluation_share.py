@@ -7,7 +7,7 @@ For each search's settings, one trial as a worker runs it: annotations are read 
 beforehand, once for a whole search.  The trial tells how long it took to open its data and to
 judge; the time that its training batches take is measured by going through them once more without
 training.  Then the trained model's detections are judged by both evaluators in turns, and must
-give the same numbers.  Without ``--data`` the built-in scenes are used.
+give the same numbers.  Without `--data` the built-in scenes are used.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python experiments/bench/gpu_step.py --batch 16 --rounds 5 --steps 10 --out FILE.json
 
 All at 640 px in bf16, channels-last, pictures already on the GPU, in one run: SpineNet-49 and 96 as
-the training loop runs them, and torchvision's ``retinanet_resnet50_fpn_v2`` with all its layers
+the training loop runs them, and torchvision's `retinanet_resnet50_fpn_v2` with all its layers
 trained, as its reference loop does.  The table has images a second (medians of interleaved rounds),
 peak memory of each alone, and the share of the card's peak: multiply-adds of forward and backward,
 as torch counts them, against the rate at which this card multiplies two large bf16 matrices.

@@ -31,7 +31,7 @@ from nas.training.step import NotFinite
 
 
 class NarrowResNet18(ResNet):
-    """torchvision's ResNet-18 whose stages have ``first``, 2, 4 and 8 times ``first`` channels."""
+    """torchvision's ResNet-18 whose stages have `first`, 2, 4 and 8 times `first` channels."""
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -87,7 +87,7 @@ class Theirs(nn.Module):
         )
 
     def detect(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """uint8 ``(B, 3, S, S)`` to detections, boxes in pixels of the input."""
+        """uint8 `(B, 3, S, S)` to detections, boxes in pixels of the input."""
         found: list[dict[str, Tensor]] = self.inner(list(images.float() / 255))
         return found
 

@@ -48,7 +48,7 @@ def candidates(run: Run, config: SearchConfig, classes: int) -> dict[str, Genome
 
 
 def with_macs(genome: Genome, target: float, classes: int) -> Genome:
-    """The genome at the width whose multiply-adds come nearest to ``target``."""
+    """The genome at the width whose multiply-adds come nearest to `target`."""
 
     def distance(factor: float) -> float:
         return abs(profile(genome.scaled(width=factor), num_classes=classes).macs / target - 1)

@@ -48,7 +48,7 @@ ROUNDS = 5
 
 
 def rate_trial(path: Path, genome_json: str, config_path: Path, data: Path, lr: float) -> float:
-    """AP50 on the hold-out after one trial with this rate; written to ``path``."""
+    """AP50 on the hold-out after one trial with this rate; written to `path`."""
     config = load_run(config_path)
     assert isinstance(config, SearchConfig)
     written = config.proxy.recipe.model_dump(exclude={"base"})

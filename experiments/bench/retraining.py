@@ -102,7 +102,7 @@ def choices(run: Run) -> dict[str, Genome]:
 
 
 def stretched(config: SearchConfig, images: int, length: float) -> RecipeSettings:
-    """The proxy's recipe with so many epochs of all ``images`` that ``length`` times are seen."""
+    """The proxy's recipe with so many epochs of all `images` that `length` times are seen."""
     proxy = config.proxy
     seen = min(proxy.images or images, images) * proxy.recipe.epochs
     epochs = math.ceil(length * seen / images)

@@ -5,7 +5,7 @@
 Both from scratch, on the same pixels of a COCO folder, for the same seconds on one thread each:
 SpineNet-49 at a quarter of its width by this toolkit's loop, and a ResNet-18-FPN under
 torchvision's class by a loop like its references', narrowed until its multiply-adds are those of
-the other within a tenth.  Its head is that of ``retinanet_resnet50_fpn_v2``: group norms of eight
+the other within a tenth.  Its head is that of `retinanet_resnet50_fpn_v2`: group norms of eight
 channels, GIoU.  Anchors, post-processing, batch, optimiser, schedule, mirroring and precision are
 the same.
 

@@ -5,9 +5,9 @@
 The same weights both times, one thread.  Training: batches of 8, as our loop runs a step and as
 torchvision's reference loop does, through its class, with transform, matching and losses; SGD both
 times.  Inference: one picture of 320 px from the class's input to boxes, labels and scores, with
-post-processing, ours by ``model.deployed()``.  Weights are as they are drawn, where nearly all
+post-processing, ours by `model.deployed()`.  Weights are as they are drawn, where nearly all
 predictions pass the threshold, or the background's bias is raised so that none does: a trained
-network is between the two.  See ``timing`` for how they are timed.
+network is between the two.  See `timing` for how they are timed.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def pictures(
         objects: boxes of a picture; least: their smallest side in pixels.
 
     Returns:
-        uint8 ``(count, 3, size, size)`` in channels-last memory, boxes xyxy, labels.
+        uint8 `(count, 3, size, size)` in channels-last memory, boxes xyxy, labels.
     """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, size, size, 3), generator=generator, dtype=torch.uint8)
@@ -95,7 +95,7 @@ def rounds_of(steps: Steps, *, images: int, repeats: int, count: int) -> dict[st
 
 
 def told(found: Mapping[str, Any], base: str) -> str:
-    """A line for each variant: images a second, and its ratio to ``base`` with the range."""
+    """A line for each variant: images a second, and its ratio to `base` with the range."""
     lines = []
     for name, rate in found["images_per_second"].items():
         ratios = sorted(r[name] / r[base] for r in found["rounds"] if base in r)

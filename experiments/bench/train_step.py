@@ -6,7 +6,7 @@
 The same network both times, one thread: once as the training loop runs it, once as backbone and
 towers inside torchvision's `RetinaNet`, with its transform, matching and per-image losses.  By
 default it is SpineNet-49 at a quarter of its width, 128 px, batch 16; the other case is
-SpineNet-49S as published, at 384 px, batch 4.  See ``timing`` for how they are timed.
+SpineNet-49S as published, at 384 px, batch 4.  See `timing` for how they are timed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SIDE = 2048
 
 
 class Case(NamedTuple):
-    """What is timed: a network and its batch; ``classes`` counts the background."""
+    """What is timed: a network and its batch; `classes` counts the background."""
 
     genome: Genome
     batch: int
@@ -69,7 +69,7 @@ class Body(nn.Module):
         self.detector, self.out_channels = detector, width
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """``(B, 3, S, S)`` to named maps."""
+        """`(B, 3, S, S)` to named maps."""
         maps = self.detector.features(images)
         return OrderedDict((str(i), x) for i, x in enumerate(maps))
 

@@ -84,15 +84,15 @@ def fit_to_gpus(
     if compute.executor == "inline":
         return compute.model_copy(update={"gpus_per_worker": 1.0}) if _has_cuda() else without
     with pinned_threads(compute.threads), running_ray(compute) as ray:
-        known = ray.cluster_resources()
-        count = int(known.get("GPU", 0))
+        resources = ray.cluster_resources()
+        count = int(resources.get("GPU", 0))
         if count == 0:
             return without
         need = _measured(ray, compute, evaluator, candidate())
     if need.peak == 0:
         log.warning("torch can't use the GPU: trials run on the processor (see nas doctor)")
         return without
-    return shared(compute, need, count, int(known.get("CPU", 1)) if joins else cores())
+    return shared(compute, need, count, int(resources.get("CPU", 1)) if joins else cores())
 
 
 def shared(compute: ComputeSettings, need: Need, gpus: int, cores: int) -> ComputeSettings:
@@ -127,8 +127,8 @@ def largest(space: Space, objective: ObjectiveSettings, costs: Costs | None, see
     rng = random.Random(seed)
 
     def rank(candidate: Any) -> tuple[bool, float]:
-        known = costs(candidate) if costs is not None else {}
-        return not objective.violations(known), known.get("macs", 0.0)
+        cost = costs(candidate) if costs is not None else {}
+        return not objective.violations(cost), cost.get("macs", 0.0)
 
     return max((space.sample(rng) for _ in range(DRAWS)), key=rank)
 
@@ -170,8 +170,10 @@ def _measured(
         answer = ray.get(reference, timeout=MEASURE_SECONDS)
     except Exception as error:
         is_late = isinstance(error, ray.exceptions.GetTimeoutError)
-        said = "no whole GPU was free" if is_late else one_line(error, 200)
-        raise RunError(f"{setting}: a trial can't be measured ({said}); write a number") from error
+        reason = "no whole GPU was free" if is_late else one_line(error, 200)
+        raise RunError(
+            f"{setting}: a trial can't be measured ({reason}); write a number"
+        ) from error
     if isinstance(answer, Need):
         return answer
     raise RunError(f"{setting}: the trial to measure failed ({answer}); mend it, or write a number")

@@ -55,10 +55,10 @@ class InlineExecutor:
             notify(self._tell(study, *ended))
             ended = None
         with study.one_commit():
-            told = None if ended is None else self._tell(study, *ended)
+            event = None if ended is None else self._tell(study, *ended)
             trial = None if study.end_if_late() else study.ask()
-        if told is not None:
-            notify(told)
+        if event is not None:
+            notify(event)
         if trial is not None:
             notify(Event("asked", trial))
         return trial

@@ -26,7 +26,7 @@ class SearchInterrupted(RunError):
 @contextmanager
 def interruptible(study: Study) -> Iterator[None]:
     """Turns these signals into `SearchInterrupted`, and takes back what is in flight."""
-    with signals.raised((signal.SIGTERM, signal.SIGHUP)) as heard:
+    with signals.raised((signal.SIGTERM, signal.SIGHUP)) as watched:
         try:
             yield
         except KeyboardInterrupt as stop:
@@ -35,7 +35,7 @@ def interruptible(study: Study) -> Iterator[None]:
             raise SearchInterrupted(
                 f"stopped after {study.completed} trials, with {waiting} under way; nothing "
                 "finished is lost",
-                heard.received or signals.number_of(stop),
+                watched.received or signals.number_of(stop),
             ) from None
         except BaseException:
             study.release()

@@ -103,15 +103,15 @@ def _trainer(work: Work, compute: ComputeSettings, gpus: float, folder: Path) ->
     return queue, trainer
 
 
-def _worker(given: Mapping[str, Any]) -> None:
+def _worker(config: Mapping[str, Any]) -> None:
     """Runs in each process."""
     import ray.train
     from ray.train.torch import get_device
 
     context = ray.train.get_context()
     rank, count = context.get_world_rank(), context.get_world_size()
-    sender = _Sender(given["queue"] if rank == 0 else None)
-    given["work"](rank, count, get_device(), sender.send)
+    sender = _Sender(config["queue"] if rank == 0 else None)
+    config["work"](rank, count, get_device(), sender.send)
     sender.flush()
 
 
@@ -155,9 +155,9 @@ def _hear(queue: Any, tell: Tell, seconds: float) -> bool:
 def _explained(error: BaseException) -> NasError:
     """A worker's own error, if it is for the user; else what became of the worker."""
     failures = getattr(error, "worker_failures", {})
-    for found in failures.values():
-        if isinstance(found, NasError):
-            return found
+    for failure in failures.values():
+        if isinstance(failure, NasError):
+            return failure
     first = next(iter(failures.values()), error)
     reason = one_line(f"{type(first).__name__}: {first}", 300)
     return RunError(
@@ -169,9 +169,9 @@ def _explained(error: BaseException) -> NasError:
 def _check_room(ray: ModuleType, compute: ComputeSettings, gpus: float) -> None:
     """Refuses at once what would wait for ever."""
     has = ray.cluster_resources()
-    for name, wanted in [("CPU", compute.workers), ("GPU", compute.workers * gpus)]:
-        if wanted > has.get(name, 0):
+    for name, count in [("CPU", compute.workers), ("GPU", compute.workers * gpus)]:
+        if count > has.get(name, 0):
             raise ConfigError(
-                f"compute.workers {compute.workers} need {wanted:g} {name}s, and Ray has "
+                f"compute.workers {compute.workers} need {count:g} {name}s, and Ray has "
                 f"{has.get(name, 0):g}; lower it, or set compute.gpus_per_worker=0"
             )

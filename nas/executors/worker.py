@@ -98,7 +98,7 @@ def classify(error: BaseException) -> Failure:
     """Returns the kind of failure that an evaluator's exception stands for."""
     names = {kind.__name__ for kind in type(error).__mro__}
     text = one_line(error)
-    said = f"{type(error).__name__}: {text[:200]}{_place(error)}"
+    message = f"{type(error).__name__}: {text[:200]}{_place(error)}"
     # By name, so that neither torch nor ray need be loaded; torch's allocator on the CPU raises
     # a plain RuntimeError.
     if (
@@ -106,12 +106,12 @@ def classify(error: BaseException) -> Failure:
         or "out of memory" in text.lower()
         or "DefaultCPUAllocator" in text
     ):
-        return Failure(FailureKind.OUT_OF_MEMORY, said)
+        return Failure(FailureKind.OUT_OF_MEMORY, message)
     if isinstance(error, GenomeError):
         return Failure(FailureKind.INVALID, text)
     if isinstance(error, FloatingPointError):
-        return Failure(FailureKind.NOT_FINITE, said)
-    return Failure(FailureKind.ERROR, said)
+        return Failure(FailureKind.NOT_FINITE, message)
+    return Failure(FailureKind.ERROR, message)
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def _refusal(error: ValidationError) -> str:
     # Names and tags come from the file: they may be long, or steer a terminal.
     steps = [str(step).encode("unicode_escape").decode() for step in problem.steps]
     where = ".".join(step[:64] for step in steps) or "document"
-    value = str(problem.met)
+    value = str(problem.value)
     value = value if len(value) <= 60 else value[:57] + "..."
     message = problem.message.encode("unicode_escape").decode()[:400]
     if problem.kind == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Units become modules: ``build`` turns a genome into a trainable detector."""
+"""Units become modules: `build` turns a genome into a trainable detector."""
 
 from nas.models.detector import Detector, build
 

@@ -6,8 +6,8 @@ There were 95 while seven rooms described each part, 11 since a part
 describes itself.
 
 A question is, in nas/, proxies/ and search_spaces/ but for nas/genome/parts and each part's module:
-``isinstance`` with a part's class, ``type(x)`` compared, a class of a part in ``match``,
-``singledispatch``, and a comparison with a part's ``type`` or with the name of a type.
+`isinstance` with a part's class, `type(x)` compared, a class of a part in `match`,
+`singledispatch`, and a comparison with a part's `type` or with the name of a type.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _is_own(file: str) -> bool:
 
 
 def _parts(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
-    """Classes that derive from Part, each with the names that its ``type`` may have."""
+    """Classes that derive from Part, each with the names that its `type` may have."""
     bases: dict[str, tuple[set[str], set[str]]] = {}
     for file, tree in trees.items():
         if file.startswith("nas/genome/"):
@@ -74,7 +74,7 @@ def _parts(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
 
 
 def _types(node: ast.ClassDef) -> set[str]:
-    """The default of a class's field ``type``."""
+    """The default of a class's field `type`."""
     return {
         statement.value.value
         for statement in node.body
@@ -120,7 +120,7 @@ def _is_type_of(node: ast.expr) -> bool:
 
 
 def _compares_type(sides: list[ast.expr], types: set[str]) -> bool:
-    """Whether ``x.type`` is compared with another thing than a device's, or a type's name is."""
+    """Whether `x.type` is compared with another thing than a device's, or a type's name is."""
     attributes = [side for side in sides if isinstance(side, ast.Attribute) and side.attr == "type"]
     texts = {
         inner.value

@@ -89,5 +89,5 @@ def test_the_first_problem_is_told() -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate({"rows": [{"size": 1}, {"size": "big"}]})
     problem = first_problem(caught.value)
-    assert problem.steps == ("rows", 1, "size") and problem.met == "big"
+    assert problem.steps == ("rows", 1, "size") and problem.value == "big"
     assert str(problem).startswith("rows.1.size: Input should be a valid integer")

@@ -32,7 +32,7 @@ def command(body: str) -> list[str]:
 
 
 def run(body: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs it, behind `shell` such as ``>&-``."""
+    """Runs it, behind `shell` such as `>&-`."""
     words = ["bash", "-c", f'"$@" {shell}', "bash", *command(body)]
     return subprocess.run(
         words, capture_output=True, text=True, env={**CLEAN, **environment}, timeout=60

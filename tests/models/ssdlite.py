@@ -54,7 +54,7 @@ def twin(other: SSD, num_classes: int, folder: Path) -> Detector:
 
 
 def raw_of(other: SSD, images: Tensor) -> dict[str, Tensor]:
-    """torchvision's raw outputs for normalised ``(B, 3, 320, 320)``."""
+    """torchvision's raw outputs for normalised `(B, 3, 320, 320)`."""
     maps = list(other.backbone(images).values())
     found: dict[str, Tensor] = other.head(maps)
     return found

@@ -24,7 +24,7 @@ def model() -> Detector:
 
 
 def padded(*objects: list[tuple[list[float], int]]) -> tuple[Tensor, Tensor]:
-    """Boxes ``(B, M, 4)`` and labels ``(B, M)``."""
+    """Boxes `(B, M, 4)` and labels `(B, M)`."""
     most = max(len(one) for one in objects)
     boxes, labels = torch.zeros(len(objects), most, 4), torch.zeros(len(objects), most).long()
     for i, one in enumerate(objects):

@@ -81,7 +81,7 @@ def test_initial_weights_have_variance_one_over_fan_in() -> None:
 
 
 def edge_unit(source: int, target: int, size: int = 256) -> Unit:
-    """The edge from a bottleneck of level ``source`` to a residual block of level ``target``."""
+    """The edge from a bottleneck of level `source` to a residual block of level `target`."""
     rows = [PermutedBlock(source, "bottleneck", (0, 1)), PermutedBlock(target, "residual", (0, 2))]
     rows += [PermutedBlock(level, "bottleneck", (2, 3), output=True) for level in (3, 4, 5, 6, 7)]
     units = plan(genome_from_listing(rows, SpineNetDeploySettings(width=0.25, input_size=size)))

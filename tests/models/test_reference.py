@@ -206,7 +206,7 @@ def ran(net: str) -> Run:
 
 
 def by_level(values: Tensor, run: Run) -> dict[int, Tensor]:
-    """``(2, A, V)`` of all anchors as ``(2, S, S, 9, V)`` by level."""
+    """`(2, A, V)` of all anchors as `(2, S, S, 9, V)` by level."""
     sides = [m.shape[-1] for m in run.maps]
     parts = values.split([9 * side * side for side in sides], dim=1)
     return {

@@ -31,6 +31,6 @@ def built(genome: Genome, num_classes: int = 4, seed: int = 0, drop_path: float 
 
 
 def pictures(count: int, size: int, seed: int = 0) -> Tensor:
-    """``(count, 3, size, size)`` uint8."""
+    """`(count, 3, size, size)` uint8."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)

@@ -101,6 +101,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shown(error: ValidationError) -> str:
     problem = first_problem(error)
     where = ".".join(f"{step!s:.100}" for step in problem.steps)
-    value = "" if problem.kind == "missing" else f" (met {reprlib.repr(problem.met):.120})"
+    value = "" if problem.kind == "missing" else f" (met {reprlib.repr(problem.value):.120})"
     message = f"{where or 'document'}: {problem.message}{value}"
     return message.encode("unicode_escape").decode()

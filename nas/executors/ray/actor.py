@@ -20,7 +20,7 @@ from nas.study.interfaces import Evaluator
 
 
 @dataclass(frozen=True)
-class Refusal:
+class EvaluatorRefusal:
     """The evaluator can't work at all: a message that a user can act on, and Ray's node."""
 
     message: str
@@ -46,7 +46,7 @@ class Worker:
         os.environ.update(thread_environment(threads))
         pin_loaded_torch(threads)
 
-    def ready(self) -> Refusal | None:
+    def ready(self) -> EvaluatorRefusal | None:
         """Reads the evaluator; returns why that can't be done here, or None."""
         import ray
 
@@ -89,10 +89,10 @@ class Worker:
             return _refusal(str(error))
 
 
-def _refusal(message: str) -> Refusal:
+def _refusal(message: str) -> EvaluatorRefusal:
     import ray
 
-    return Refusal(message, ray.get_runtime_context().get_node_id())
+    return EvaluatorRefusal(message, ray.get_runtime_context().get_node_id())
 
 
 @dataclass(frozen=True)

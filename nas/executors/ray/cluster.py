@@ -76,8 +76,8 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
                     ray.init(address=compute.address, runtime_env=environment, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
                 reason = one_line(error, 200)
-                said = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
-                raise RunError(f"{said}; start one there, or leave the address out") from error
+                message = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
+                raise RunError(f"{message}; start one there, or leave the address out") from error
         else:
             folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
             stack.callback(_sessions.discard, folder)
@@ -130,8 +130,8 @@ def cause(error: BaseException) -> str:
 
 def _logs() -> Sequence[Path]:
     """Returns what workers of this process's own Ray wrote to their standard error, newest last."""
-    found = [log for folder in _sessions for log in folder.glob("session_latest/logs/worker-*.err")]
-    return sorted(found, key=lambda log: log.stat().st_mtime)
+    logs = [log for folder in _sessions for log in folder.glob("session_latest/logs/worker-*.err")]
+    return sorted(logs, key=lambda log: log.stat().st_mtime)
 
 
 def _text(log: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from nas.errors import RunError, one_line
 from nas.executors.interrupt import interruptible
-from nas.executors.ray.actor import Packed, Refusal, Worker
+from nas.executors.ray.actor import EvaluatorRefusal, Packed, Worker
 from nas.executors.ray.cluster import Lifeline, cause, running_ray
 from nas.executors.settings import ComputeSettings
 from nas.executors.worker import classify, pinned_threads
@@ -66,7 +66,9 @@ class RayExecutor:
         if self._open is None:
             with self:
                 return self.run(study, evaluator, on_event)
-        pool = _Pool(self._ray, self._compute, study, evaluator, on_event or (lambda event: None))
+        pool = _ActorPool(
+            self._ray, self._compute, study, evaluator, on_event or (lambda event: None)
+        )
         # Inside, because Ray sets signal handlers of its own when it starts.
         with interruptible(study):
             try:
@@ -87,7 +89,7 @@ class _Slot:
     step: Any = None
 
 
-class _Pool:
+class _ActorPool:
     """The workers of one run and the loop that feeds them."""
 
     def __init__(
@@ -99,7 +101,7 @@ class _Pool:
         notify: OnEvent,
     ) -> None:
         self._ray, self._compute, self._study, self._notify = ray, compute, study, notify
-        self._held: Trial | None = None  # waits until it can have its device alone
+        self._deferred: Trial | None = None  # waits until it can have its device alone
         self._dead_starts = 0
         self._last_up = time.monotonic()  # when a worker was ready or at work
         self._says_room = True
@@ -120,14 +122,14 @@ class _Pool:
             self._fill()
             if any(slot.trial for slot in self._slots):
                 self._advance()
-            elif self._held is None and (wait := self._study.idle_seconds()) is None:
+            elif self._deferred is None and (wait := self._study.idle_seconds()) is None:
                 if self._are_idle():
                     return
                 self._advance()
             elif any(slot.starting for slot in self._slots):
                 self._advance()
             else:
-                time.sleep(min(wait or 0.0, 1.0) if self._held is None else 0.0)
+                time.sleep(min(wait or 0.0, 1.0) if self._deferred is None else 0.0)
 
     def close(self) -> None:
         """Ends the workers; where Ray has died, they end by themselves."""
@@ -147,11 +149,11 @@ class _Pool:
             busy = [other.trial for other in self._slots if other.trial is not None]
             if any(self._is_alone(trial) for trial in busy):
                 return
-            trial = self._held or self._study.ask()
+            trial = self._deferred or self._study.ask()
             if trial is None:
                 return
-            self._held = trial if busy and self._is_alone(trial) else None
-            if self._held is not None:
+            self._deferred = trial if busy and self._is_alone(trial) else None
+            if self._deferred is not None:
                 return
             self._send(slot, trial)
 
@@ -182,8 +184,8 @@ class _Pool:
                 self._receive(waiting[reference])
         for slot in self._slots:
             if self._left(slot) <= 0:
-                said = f"over {self._compute.timeout:g} s (compute.trial_timeout)"
-                self._replace(slot, Failure(FailureKind.TIMEOUT, said))
+                reason = f"over {self._compute.timeout:g} s (compute.trial_timeout)"
+                self._replace(slot, Failure(FailureKind.TIMEOUT, reason))
         self._check_starts()
 
     def _left(self, slot: _Slot) -> float:
@@ -196,13 +198,13 @@ class _Pool:
 
         What waits for room starts when a machine joins the cluster.
         """
-        now, asked = time.monotonic(), self._compute
+        now, compute = time.monotonic(), self._compute
         if any(slot.starting is None for slot in self._slots):
             self._last_up = now
         if now - self._last_up > START_SECONDS:
             raise RunError(
-                f"no worker started in {START_SECONDS:.0f} s; {asked.workers} workers with "
-                f"{asked.gpus:g} GPUs each were asked for: lower compute.workers or "
+                f"no worker started in {START_SECONDS:.0f} s; {compute.workers} workers with "
+                f"{compute.gpus:g} GPUs each were asked for: lower compute.workers or "
                 "compute.gpus_per_worker"
             )
         late = [s for s in self._slots if s.starting and now - s.since > START_SECONDS]
@@ -222,7 +224,7 @@ class _Pool:
         except exceptions.RayError as error:
             self._bury(slot, error)
             return
-        if isinstance(report, Refusal):
+        if isinstance(report, EvaluatorRefusal):
             raise RunError(f"{self._place(report.node)}{report.message}")
         if slot.starting is not None:
             if isinstance(report, Outcome):  # the evaluator couldn't be read in the worker
@@ -239,33 +241,33 @@ class _Pool:
         trial, slot.trial, slot.step = slot.trial, None, None
         if trial is not None:
             finished = self._study.tell(trial, outcome)
-            told = Event("completed", trial, outcome.metrics, outcome.failure, outcome.stopped)
-            self._notify(told if finished else Event("retry", trial, failure=outcome.failure))
+            completed = Event("completed", trial, outcome.metrics, outcome.failure, outcome.stopped)
+            self._notify(completed if finished else Event("retry", trial, failure=outcome.failure))
 
     def _bury(self, slot: _Slot, error: BaseException) -> None:
         """Replaces a worker that died."""
-        said = cause(error)
-        if slot.starting is not None and "its node has died" not in said:
+        reason = cause(error)
+        if slot.starting is not None and "its node has died" not in reason:
             self._dead_starts += 1
             if self._dead_starts >= STARTS:
                 raise RunError(
-                    f"{STARTS} workers in a row died while they started: {one_line(said, 300)}"
+                    f"{STARTS} workers in a row died while they started: {one_line(reason, 300)}"
                 )
-        is_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in said
+        is_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in reason
         kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.LOST
-        self._replace(slot, Failure(kind, f"the worker died: {one_line(said, 200)}"))
+        self._replace(slot, Failure(kind, f"the worker died: {one_line(reason, 200)}"))
 
     def _replace(self, slot: _Slot, failure: Failure) -> None:
         self._ray.kill(slot.actor)
         self._slots[self._slots.index(slot)] = self._started()
         self._tell(slot, Outcome(failure=failure, seconds=time.monotonic() - slot.since))
 
-    def _place(self, node: str) -> str:
+    def _place(self, node_id: str) -> str:
         """Names a node where there are several."""
-        nodes = {known["NodeID"]: known for known in self._ray.nodes() if known["Alive"]}
-        if len(nodes) < 2 or node not in nodes:
+        nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        if len(nodes) < 2 or node_id not in nodes:
             return ""
-        return "on {NodeManagerHostname} ({NodeManagerAddress}): ".format_map(nodes[node])
+        return "on {NodeManagerHostname} ({NodeManagerAddress}): ".format_map(nodes[node_id])
 
     def _started(self) -> _Slot:
         actor = self._kind.remote([self._evaluator], self._compute.threads, self._program)

@@ -226,30 +226,30 @@ class Suggestions:
         else:
             if event.number not in self._open:
                 raise LookupError(f"candidate {event.number} waits for no result")
-            asked = self._open.pop(event.number)
-            self.running.pop(asked.trial, None)
+            proposal = self._open.pop(event.number)
+            self.running.pop(proposal.trial, None)
             if isinstance(event, Told):
-                self._tell(event, asked)
-            elif asked.source == "controller":
-                self._controller.withdraw(event.number, asked.code)
+                self._tell(event, proposal)
+            elif proposal.source == "controller":
+                self._controller.withdraw(event.number, proposal.code)
         self.events.append(event)
 
-    def _tell(self, event: Told, asked: Asked) -> None:
+    def _tell(self, event: Told, proposal: Asked) -> None:
         reward, excess = event.reward, 1.0 if event.reward is None else 0.0
-        self._rewards[self._key(asked.code)] = reward
+        self._rewards[self._key(proposal.code)] = reward
         if reward is not None:
             self._worst = reward if self._worst is None else min(self._worst, reward)
-        if asked.source == "controller":
-            self._controller.tell(event.number, asked.code, reward, excess)
+        if proposal.source == "controller":
+            self._controller.tell(event.number, proposal.code, reward, excess)
         else:
-            self._controller.observe(asked.code, reward, excess)
+            self._controller.observe(proposal.code, reward, excess)
 
 
 def _read(path: Path) -> State:
     try:
         return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        said = str(first_problem(error))
+        reason = str(first_problem(error))
     except (OSError, ValueError, RecursionError) as error:
-        said = one_line(error)
-    raise RunError(f"{path}: this is no saved search ({said[:200]}); name a file that was saved")
+        reason = one_line(error)
+    raise RunError(f"{path}: this is no saved search ({reason[:200]}); name a file that was saved")
