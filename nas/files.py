@@ -13,6 +13,9 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+MODEL_VERSION = 1
+"""Stands in the header of a trained model, which `nas.training.weights` writes."""
+
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 

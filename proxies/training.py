@@ -344,7 +344,7 @@ class TrainingProxy(Proxy):
             DataError: names what is lacking.
         """
         from nas.data.rules import lacking_to_search, refuse
-        from nas.training.batches import least_images
+        from nas.training.requirements import least_images
 
         fit, holdout = splits
         recipe = self.settings.recipe

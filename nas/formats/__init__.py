@@ -18,7 +18,7 @@ FORMATS = OpenTable(
     "formats",
     {
         "json": "nas.formats.genome_json:GenomeJSON",
-        "onnx": "nas.formats.onnx.export:ONNX",
+        "onnx": "nas.formats.onnx.format:ONNX",
     },
 )
 """Name of a format, which its files end in, to the place of its class; another package may add."""

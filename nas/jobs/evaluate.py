@@ -9,9 +9,7 @@ import math
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from nas.config.run_data import kept_data
 from nas.data.coco import load_split
@@ -19,19 +17,18 @@ from nas.data.rules import lacking_to_judge, refuse
 from nas.data.settings import DataSettings
 from nas.errors import RunError, amount
 from nas.evaluation.ap import RECALLS
-from nas.evaluation.coco import evaluate as coco_numbers
-from nas.evaluation.curves import Curves, precision_recall
 from nas.evaluation.metrics import Metrics
-from nas.evaluation.predict import predict_split
 from nas.files import write_text
-from nas.jobs.load import load_trained
-from nas.report.precision_recall import precision_recall_png
+from nas.jobs.load import load_trained, trained
 from nas.runs.folder import Run
 from nas.runs.outputs import check_folder
-from nas.training.weights import TrainedModel
 from nas.ui.console import console, counted, show_warnings
 from nas.ui.data_loading import data_folder, pixels
 from nas.ui.tables import classes_table, numbers_table
+
+if TYPE_CHECKING:
+    from nas.evaluation.curves import Curves
+    from nas.training.weights import TrainedModel
 
 
 def evaluate(
@@ -61,17 +58,23 @@ def evaluate(
         _check_out(out)
     kept, kept_settings = kept_data(ref, needed=data is None)
     data, settings = data or kept, settings or kept_settings
-    trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "evaluate")
-    name = ref if not isinstance(ref, TrainedModel) else trained.genome.name
-    _refuse_not_finite(trained, f"{name}")
-    val = load_split(data_folder(data, settings), "val", categories=trained.categories)
-    source = trained.genome.input
+    header = trained(ref, "evaluate")[1] if isinstance(ref, str | Path) else ref
+    name = ref if isinstance(ref, str | Path) else header.genome.name
+    val = load_split(data_folder(data, settings), "val", categories=header.categories)
+    # From here on torch is loaded, which takes seconds: what can be refused has been.
+    from nas.evaluation.coco import evaluate as coco_numbers
+    from nas.evaluation.curves import precision_recall
+    from nas.evaluation.predict import predict_split
+
+    model = load_trained(ref, "evaluate") if isinstance(ref, str | Path) else ref
+    _refuse_not_finite(model, f"{name}")
+    source = model.genome.input
     cache = pixels(val, source.size, source.resize, settings)
     judged = cache.decodable(val)
     refuse(lacking_to_judge(judged))
     with counted("detecting") as step:
         step(0, len(judged))
-        detections = predict_split(trained.detector, cache, val)
+        detections = predict_split(model.detector, cache, val)
     metrics = coco_numbers(judged, detections)
     console.print(
         numbers_table(metrics, f"{name} on {val.json_path}, {amount(len(judged), 'image')}")
@@ -83,9 +86,11 @@ def evaluate(
     return metrics
 
 
-def _refuse_not_finite(trained: TrainedModel, name: str) -> None:
+def _refuse_not_finite(model: TrainedModel, name: str) -> None:
     """Refuses weights with NaN: such a model detects nothing, and an AP of 0 would hide why."""
-    for weight, tensor in trained.detector.state_dict().items():
+    import torch
+
+    for weight, tensor in model.detector.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise RunError(
                 f"{name}: {weight} holds numbers that aren't finite, so it can't detect; train "
@@ -118,6 +123,8 @@ def _written(folder: Path, metrics: Metrics, curves: Curves) -> list[Path]:
         "classes.csv": _csv([("class", "boxes", "ap", "ap50"), *classes]),
         "precision_recall.csv": _csv([("recall", *columns), *points]),
     }
+    from nas.report.precision_recall import precision_recall_png
+
     picture = folder / "precision_recall.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)

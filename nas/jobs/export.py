@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.config.run_data import kept_data
 from nas.data.coco import load_split
@@ -12,8 +13,11 @@ from nas.formats import parse_formats
 from nas.genome import Genome
 from nas.jobs.load import load
 from nas.runs.outputs import check_folder
-from nas.training.weights import TrainedModel
+from nas.runs.reference import parse
 from nas.ui.console import console, show_warnings
+
+if TYPE_CHECKING:
+    from nas.training.weights import TrainedModel
 
 
 def export(
@@ -44,11 +48,13 @@ def export(
     names = parse_formats(formats)
     folder = _folder(ref, out)
     check_folder(folder, "--out", *(f"model.{name}" for name in names))
-    model = ref if isinstance(ref, TrainedModel | Genome) else load(ref)
+    if isinstance(ref, str | Path):
+        parse(str(ref))  # a name that is none is refused before data are read
     data = data or kept_data(ref)[0]
     images = []
     if data is not None:
         images = [image.path for image in load_split(data, "val", boxes=False).images]
+    model = load(ref) if isinstance(ref, str | Path) else ref
     stem = folder / "model"
     with console.status("writing, and running what was written"):
         if isinstance(model, Genome):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from nas.data.picture_files import DRAWN_BY, is_drawing, list_pictures
 from nas.data.resize import read_rgb, resize
@@ -16,10 +15,12 @@ from nas.errors import DataError
 from nas.files import write_text
 from nas.jobs.load import load_trained
 from nas.runs.outputs import check_folder, result_folder
-from nas.training.weights import TrainedModel
 from nas.ui.console import console
 from nas.ui.contact_sheet import write_png
 from nas.ui.draw import draw_boxes
+
+if TYPE_CHECKING:
+    from nas.training.weights import TrainedModel
 
 
 def predict(
@@ -51,7 +52,7 @@ def predict(
     check_folder(out, "--out", "detections.json")
     pictures = list_pictures(images, out)
     with result_folder(out):
-        trained = ref if isinstance(ref, TrainedModel) else load_trained(ref, "predict with")
+        trained = load_trained(ref, "predict with") if isinstance(ref, str | Path) else ref
         for note in pictures.notes:
             console.print(note)
         work = _Predictions(trained, pictures.paths, out, score)
@@ -159,6 +160,8 @@ def detections(trained: TrainedModel, pixels: Any, score: float) -> list[dict[st
         For each `category_id` (the user's), `name`, `score` and `bbox` as COCO has it: x,
         y, width, height in pixels of the picture.
     """
+    import torch
+
     source = trained.genome.input
     square, place = resize(pixels, source.size, source.resize)
     batch = torch.from_numpy(square).permute(2, 0, 1)[None]

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from nas.config.run_config import keep_config
-from nas.config.run_data import keep_data
 from nas.config.schema import TrainConfig
-from nas.data.batches import TrainBatches
-from nas.data.cache import PixelCache
-from nas.data.coco import Split, load_split
-from nas.data.rules import lacking_to_judge, lacking_to_train, refuse
-from nas.environment import cores
-from nas.errors import RunError
-from nas.evaluation.coco import evaluate
-from nas.evaluation.metrics import Metrics
-from nas.evaluation.predict import predict_split
-from nas.executors.launch_training import Tell, train_together
-from nas.files import write_text
+from nas.data.rules import lacking_to_train, refuse
 from nas.genome import Genome
-from nas.models import Detector, build
-from nas.models.pretrained import start_from
-from nas.planning.train_needs import dry_run as look_ahead
-from nas.planning.train_plan import check_device, device_of, show_plan
-from nas.planning.train_probe import PlannedTraining
-from nas.runs.folder import Run
 from nas.runs.outputs import check_run
 from nas.runs.reference import parse
-from nas.training.batches import least_images, recipe_batches
-from nas.training.checkpoint import Checkpoints
-from nas.training.distributed import Workers, check_workers
-from nas.training.loop import Epoch
-from nas.training.loop import train as train_epochs
-from nas.training.weights import TrainedModel
-from nas.ui.console import console, progress_bar, show_warnings
-from nas.ui.contact_sheet import write_png
-from nas.ui.data_loading import data_folder, load_both, pixels
-from nas.ui.samples import found_on, learnt_from
-from nas.ui.tables import numbers_table
-from nas.ui.tensorboard import Board
-from nas.ui.train_progress import Follow
+from nas.training.requirements import check_workers, least_images
+from nas.ui.console import show_warnings
+from nas.ui.data_loading import data_folder, load_both
 
-PREFETCH = 2
-"""Batches that are prepared at once while another is trained on, where each is decoded anew."""
+if TYPE_CHECKING:
+    from nas.training.weights import TrainedModel
 
 
 def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> TrainedModel | None:
@@ -68,50 +35,16 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     check_run(folder)
     check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
-    root = data_folder(config.data_dir, config.data)
-    split, val = load_both(root)
+    split, val = load_both(data_folder(config.data_dir, config.data))
     recipe = config.recipe
     refuse(lacking_to_train(split, empty_images=recipe.empty_images, least=least_images(recipe)))
-    show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split, begun=Run(folder).begun)
-    board = Board(Run(folder).tensorboard, enabled=config.tensorboard)
+    # From here on torch is loaded, which takes seconds: what can be refused has been.
+    from nas.jobs.final_training import dry_run_of, train_and_judge
+
     if dry_run:
-        look_ahead(PlannedTraining(model, config, split, val, folder, config.compute.workers))
+        dry_run_of(config, genome, split, val, folder)
         return None
-    check_device(config)
-    run = Run.make(folder)
-    keep = keep_config(run, config)
-    keep_data(run, config, split)
-    run.record_environment()
-    judgeable = _judgeable(
-        model, val, config
-    )  # what can't be judged is refused before the training
-    with board:
-        steps = _train(model, config, split, run, board)
-        keep()
-        write_text(run.genome, genome.to_json(indent=1) + "\n")
-        metrics, drawn = _judged(model, val, *judgeable, config)
-        write_png(drawn, run.samples / "val.png")
-        board.judged(metrics, drawn, steps)
-    record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
-    trained = TrainedModel(
-        model,
-        split.categories,
-        {**record, "val": metrics.to_dict(), "epochs": config.recipe.epochs},
-    )
-    trained.save(run.weights)
-    write_text(run.path / "metrics.json", json.dumps(metrics.to_dict(), indent=1) + "\n")
-    console.print(
-        numbers_table(metrics, f"{genome.name or 'model'} on val, {len(judgeable[1])} images")
-    )
-    place = shlex.quote(str(config.data_dir)) if config.data_dir else "DIR"
-    final = shlex.quote(str(run.path))
-    console.print(
-        f"the trained model is {run.weights}",
-        f"next: nas eval {final} --data {place}    nas predict {final} IMAGE…    "
-        f"nas export {final} --format json,onnx",
-    )
-    return trained
+    return train_and_judge(config, genome, split, val, folder)
 
 
 def trained_genome(config: TrainConfig) -> Genome:
@@ -119,144 +52,3 @@ def trained_genome(config: TrainConfig) -> Genome:
     genome = parse(config.genome).genome().scaled(**config.scale.model_dump())
     activation = config.recipe.activation
     return genome.with_activation(activation) if activation else genome
-
-
-def _first_model(
-    config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
-) -> Detector:
-    """Returns the model before its first step: first weights of the seed, or a file's.
-
-    A training that has begun goes on from its checkpoint, and needs that file no more.
-    """
-    torch.manual_seed(config.seed)
-    model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
-    if config.init is not None and not begun:
-        try:
-            loaded = start_from(model, config.init)
-        except RunError as error:
-            raise RunError(f"--init {error}") from None
-        console.print(f"--init {config.init}: {loaded}")
-    return model
-
-
-def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: Board) -> int:
-    """Trains to the end, and returns the number of updates."""
-    recipe = config.recipe
-    batches = _batches(model, config, split, Workers())
-    if not run.metrics.is_file():
-        drawn = learnt_from(next(batches.epoch(0)), split.categories)
-        write_png(drawn, run.samples / "train.png")
-        board.picture("train", drawn, 0)
-    with progress_bar() as bar:
-        follow = Follow(bar, run, board, recipe.epochs, len(batches), recipe.batch_size)
-        if config.compute.workers > 1:
-            _train_together(config, run, follow)  # what is left is the end of the last epoch
-        for epoch in train_epochs(
-            model,
-            batches,
-            recipe,
-            seed=config.seed,
-            device=device_of(config),
-            checkpoints=_checkpoints(model, config, split, run),
-            incidents=run.path / "not_finite",
-            on_step=follow.step,
-        ):
-            follow.epoch(epoch)
-    model.cpu().float().eval()
-    return recipe.epochs * len(batches)
-
-
-def _batches(model: Detector, config: TrainConfig, split: Split, workers: Workers) -> TrainBatches:
-    source = model.genome.input
-    return recipe_batches(
-        config.recipe,
-        pixels(split, source.size * config.recipe.oversample, source.resize, config.data),
-        split,
-        config.seed,
-        workers=_prefetching(config, workers),
-        share=(workers.rank, workers.count),
-    )
-
-
-def _prefetching(config: TrainConfig, workers: Workers) -> int:
-    """Returns how many threads prepare batches.
-
-    A GPU's step is shorter than a large batch's augmentation.
-    """
-    if device_of(config) == "cuda":
-        return min(8, cores() // workers.count)
-    return PREFETCH if config.data.pixels == "decode" else 0
-
-
-def _checkpoints(model: Detector, config: TrainConfig, split: Split, run: Run) -> Checkpoints:
-    identity = {
-        "genome": model.genome.key,
-        "recipe": config.recipe.model_dump(mode="json", exclude={"checkpoint_minutes"}),
-        "data": split.fingerprint,
-        "seed": config.seed,
-    }
-    return Checkpoints(run.checkpoints, identity)
-
-
-def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
-    """Trains in several processes, as far as the last checkpoint."""
-    gpus = config.compute.gpus
-    if config.compute.gpus_per_worker == "auto":
-        gpus = float(device_of(config) == "cuda")
-    if not gpus:
-        note = "on processors each worker's batch norms see its own share of a batch"
-        console.print(f"{config.compute.workers} workers: {note}")
-
-    def hear(message: Epoch | tuple[int, float, float]) -> None:
-        if isinstance(message, Epoch):
-            follow.epoch(message)
-        else:
-            follow.step(*message)
-
-    work = partial(_work, config, Run(run.path.absolute()))
-    train_together(work, config.compute, hear, gpus=gpus, threads=config.recipe.threads)
-
-
-def _work(
-    config: TrainConfig, run: Run, rank: int, count: int, device: torch.device, tell: Tell
-) -> None:
-    """Trains on a share of every batch: what each of several processes does."""
-    workers = Workers(rank, count)
-    split = load_split(data_folder(config.data_dir, config.data), "train")
-    model = _first_model(config, trained_genome(config), split, begun=run.begun)
-    for epoch in train_epochs(
-        model,
-        _batches(model, config, split, workers),
-        config.recipe,
-        seed=config.seed,
-        device=device,
-        checkpoints=_checkpoints(model, config, split, run),
-        incidents=run.path / "not_finite",
-        on_step=lambda *step: tell(step),
-        workers=workers,
-    ):
-        tell(epoch)
-
-
-def _judgeable(model: Detector, val: Split, config: TrainConfig) -> tuple[PixelCache, Split]:
-    """Returns the pixels of `val`, and those of its images that can be decoded.
-
-    Raises:
-        DataError: they have no box.
-    """
-    source = model.genome.input
-    cache = pixels(val, source.size, source.resize, config.data)
-    judged = cache.decodable(val)
-    refuse(lacking_to_judge(judged))
-    return cache, judged
-
-
-def _judged(
-    model: Detector, val: Split, cache: PixelCache, judged: Split, config: TrainConfig
-) -> tuple[Metrics, np.ndarray]:
-    """Returns the numbers on what of `val` can be decoded, and a picture with detections."""
-    with console.status("judging on val"):
-        detections = predict_split(
-            model, cache, val, config.recipe.batch_size, device=device_of(config)
-        )
-        return evaluate(judged, detections), found_on(judged, detections)

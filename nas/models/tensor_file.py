@@ -20,8 +20,6 @@ from nas.errors import RunError
 
 CHECKPOINT_VERSION = 2
 """Stands in the header of a checkpoint, which `nas.training.checkpoint` writes."""
-MODEL_VERSION = 1
-"""Stands in the header of a trained model, which `nas.training.weights` writes."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

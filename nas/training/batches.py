@@ -9,9 +9,10 @@ from nas.data.cache import PixelCache
 from nas.data.coco import Split
 from nas.data.passes import by_passes, median_side
 from nas.data.resize import ResizeRule
-from nas.data.rules import LEAST_IMAGES, lacking_to_train, refuse
+from nas.data.rules import lacking_to_train, refuse
 from nas.data.settings import AugmentSettings
 from nas.errors import DataError
+from nas.training.requirements import least_images
 from nas.training.settings import RecipeSettings
 
 
@@ -84,11 +85,6 @@ def augmentation(
     if recipe.augment_by_passes:
         return by_passes(recipe.epochs, median_side(split, size, rule))
     return recipe.augment
-
-
-def least_images(recipe: RecipeSettings) -> int:
-    """Returns how many images a training needs at once."""
-    return 1 if recipe.freeze_bn else LEAST_IMAGES
 
 
 def smallest_part(images: int, micro_batch: int | None, workers: int) -> int:

@@ -14,8 +14,7 @@ from functools import reduce
 import torch
 from torch import Tensor, distributed, nn
 
-from nas.errors import ConfigError, RunError
-from nas.training.settings import RecipeSettings
+from nas.errors import RunError
 
 BUCKET = 32 * 1024 * 1024
 """Numbers that are summed at once: few messages, and little memory besides."""
@@ -81,27 +80,6 @@ class Process:
 
     device: torch.device
     workers: Workers
-
-
-def check_workers(recipe: RecipeSettings, workers: int) -> None:
-    """Refuses shares that the batch can't be divided into.
-
-    Raises:
-        ConfigError: names the setting to change.
-    """
-    if recipe.batch_size % workers:
-        near = recipe.batch_size // workers * workers or workers
-        raise ConfigError(
-            f"recipe.batch_size {recipe.batch_size} can't be shared by {workers} workers; "
-            f"legal: a multiple of {workers}, such as {near}"
-        )
-    share = min(recipe.batch_size // workers, recipe.micro_batch or recipe.batch_size)
-    if share < 2 and not recipe.freeze_bn:
-        raise ConfigError(
-            f"recipe.batch_size {recipe.batch_size} over {workers} workers and recipe.micro_batch "
-            f"{recipe.micro_batch} leave one image at a time; batch norm needs at least 2, or "
-            "recipe.freeze_bn"
-        )
 
 
 def _buckets(weights: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from nas.errors import ConfigError
-from nas.training.distributed import check_workers
 from nas.training.freezing import freeze, set_training
 from nas.training.loop import train
+from nas.training.requirements import check_workers
 from tests.models.tiny import built, tiny
 from tests.training.parts import HEADS, assert_close, batch, gradients, livened, recipe
 

@@ -22,7 +22,7 @@ from nas.config.overrides import Override
 from nas.config.schema import TrainConfig
 from nas.data.coco import load_split
 from nas.executors.launch_training import train_together
-from nas.jobs import train as job
+from nas.jobs import final_training as job
 from nas.runs.folder import Run
 from nas.training.weights import TrainedModel
 from tests.training.parts import livened

@@ -12,7 +12,6 @@ import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import onnx
 import torch
@@ -26,7 +25,6 @@ from nas.formats.onnx.postprocess import DETECTIONS, AnchorTail
 from nas.formats.onnx.same_padding import own_pads
 from nas.formats.onnx.verify import Agreement, pictures, verify
 from nas.formats.writing import checked_file
-from nas.genome import Genome
 from nas.models import Detector
 from nas.models.heads.anchor_head import AnchorHead
 
@@ -63,23 +61,6 @@ def write(
     with checked_file(path) as new:
         onnx.save(_assembled(still, categories, new), new)
         return verify(new, still, ids, pictures(images, still.genome), name=str(path))
-
-
-class ONNX:
-    """The trained model, for onnxruntime and others."""
-
-    needs_weights: ClassVar[bool] = True
-
-    def write(
-        self,
-        model: Detector | Genome,
-        categories: Sequence[Category],
-        path: Path,
-        images: Sequence[Path],
-    ) -> Agreement:
-        """Writes a detector, as `write` does."""
-        assert isinstance(model, Detector)  # needs_weights
-        return write(model, categories, path, images)
 
 
 def _assembled(model: Detector, categories: Sequence[Category], path: Path) -> ModelProto:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from nas.errors import RunError
+from nas.files import MODEL_VERSION
 from nas.models.pretrained.assignment import Assignment, class_outputs_note, state_of
 from nas.models.pretrained.base import WeightSource
 from nas.models.pretrained.state_dicts import LayerState, StateDict, check_tensor, layers_of
-from nas.models.tensor_file import CHECKPOINT_VERSION, MODEL_VERSION
+from nas.models.tensor_file import CHECKPOINT_VERSION
 
 
 class Ours(WeightSource):
