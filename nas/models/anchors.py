@@ -12,28 +12,18 @@ from nas.genome import Shape
 from nas.genome.parts import DefaultBoxes, OctaveAnchors
 
 
-def anchor_sides(anchors: OctaveAnchors, level: int) -> Tensor:
-    """Returns width and height of each anchor at one place: `(A, 2)` pixels, scale first."""
-    sides = []
-    for scale in anchors.scales:
-        for ratio in anchors.ratios:
-            side = anchors.size * 2**level * scale
-            sides.append((side * math.sqrt(ratio), side / math.sqrt(ratio)))
-    return torch.tensor(sides)
-
-
 def octave_anchors(anchors: Sequence[OctaveAnchors], maps: Sequence[Shape]) -> Tensor:
     """Lays out all anchors of all maps.
 
     Returns:
         `(sum of A · S², 4)` as x1, y1, x2, y2 in pixels of the input; by level, row, column,
-        then as `anchor_sides` orders them. Centres lie half a stride into each cell.
+        then as `OctaveAnchors.sides` orders them. Centres lie half a stride into each cell.
     """
     levels = []
     for part, shape in zip(anchors, maps, strict=True):
         stride = 2**shape.level
         centres = (torch.arange(shape.size, dtype=torch.float32) + 0.5) * stride
-        levels.append(_placed(centres, anchor_sides(part, shape.level)))
+        levels.append(_placed(centres, torch.tensor(part.sides(shape.level))))
     return torch.cat(levels)
 
 

@@ -35,6 +35,12 @@ class OctaveAnchors(Anchors):
         """Returns the anchors at one place."""
         return len(self.scales) * len(self.ratios)
 
+    def sides(self, level: int) -> list[tuple[float, float]]:
+        """Returns width and height of each anchor at one place in pixels, scale first."""
+        squares = [self.size * 2**level * scale for scale in self.scales]
+        roots = [math.sqrt(ratio) for ratio in self.ratios]
+        return [(side * root, side / root) for side in squares for root in roots]
+
 
 class DefaultBoxes(Anchors):
     """SSD's default boxes of one level, as fractions of the input's side.

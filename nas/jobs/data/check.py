@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
 from nas.data import check as checking
@@ -42,12 +43,10 @@ def check(folder: Path, *, size: int = 640) -> None:
 
 def _anchor_table(train: Split, size: int) -> Table:
     """Counts boxes by the level whose anchors fit them best, and those that none can match."""
-    from nas.models.anchors import anchor_sides
-
     head = zoo.genome("spinenet-49").head
     levels = range(3, 3 + len(head.anchors))
     anchors = [
-        anchor_sides(part, level).numpy()
+        np.array(part.sides(level), dtype=np.float32)
         for part, level in zip(head.anchors, levels, strict=True)
         if isinstance(part, OctaveAnchors)
     ]
