@@ -31,6 +31,8 @@ class HeadPart(Part):
     Attributes:
         shares: whether its parts are shared over maps, which then need equal channels.
         trains_apart: whether it has a part for training alone, so that taps may be, too.
+        postprocess: which detections it gives; a field of every head. The check of an exported
+            file lowers its `score` until there is something to compare.
     """
 
     type: str
