@@ -185,7 +185,7 @@ class Inference:
         torch.set_num_threads(1)
         torch.manual_seed(0)
         genome = zoo.genome(self.name)
-        model = nas.build(genome, 32).eval()
+        model: Any = nas.build(genome, 32).eval()
         model = model.deployed() if hasattr(model, "deployed") else model.for_inference()
         image = pictures(1, genome.input.size, 32, 5, least=8)[0]
 
