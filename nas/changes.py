@@ -7,7 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-_NAMES = {"seed": "the seed", "genome": "the architecture"}
+_NAMES = {
+    "seed": "the seed",
+    "genome": "the architecture",
+    "init": "--init",
+    "evaluator.init": "--init",
+}
 _DATA = {  # where these hold digests
     "data": "the data",
     "evaluator.fit": "the data, or how the hold-out is drawn,",

@@ -6,6 +6,7 @@ import json
 import shlex
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,14 @@ from nas.executors.launch_training import Tell, train_together
 from nas.files import write_text
 from nas.genome import Genome
 from nas.models import Detector, build
-from nas.models.pretrained import start_from
+from nas.models.pretrained.initial import (
+    SCRATCH,
+    InitialWeights,
+    keep_start,
+    kept_start,
+    resolve,
+)
+from nas.models.pretrained.loading import first_model
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
 from nas.planning.train_probe import PlannedTraining
@@ -68,12 +76,13 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     check_run(folder)
     check_workers(config.recipe, config.compute.workers)
     genome = trained_genome(config)
+    weights = _initial_weights(config, genome, Run(folder))
     root = data_folder(config.data_dir, config.data)
     split, val = load_both(root)
     recipe = config.recipe
     refuse(lacking_to_train(split, empty_images=recipe.empty_images, least=least_images(recipe)))
     show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split, begun=Run(folder).begun)
+    model = _first_model(config, genome, split, weights, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, enabled=config.tensorboard)
     if dry_run:
         look_ahead(PlannedTraining(model, config, split, val, folder, config.compute.workers))
@@ -82,18 +91,25 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     run = Run.make(folder)
     keep = keep_config(run, config)
     keep_data(run, config, split)
+    if not run.begun:
+        keep_start(run.start, config.init, weights)
     run.record_environment()
     judgeable = _judgeable(
         model, val, config
     )  # what can't be judged is refused before the training
     with board:
-        steps = _train(model, config, split, run, board)
+        steps = _train(model, config, split, run, board, weights)
         keep()
         write_text(run.genome, genome.to_json(indent=1) + "\n")
         metrics, drawn = _judged(model, val, *judgeable, config)
         write_png(drawn, run.samples / "val.png")
         board.judged(metrics, drawn, steps)
-    record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
+    record = {
+        "seed": config.seed,
+        "data": split.fingerprint,
+        "recipe": config.recipe.base,
+        "init": weights.identity if weights else SCRATCH,
+    }
     trained = TrainedModel(
         model,
         split.categories,
@@ -121,25 +137,53 @@ def trained_genome(config: TrainConfig) -> Genome:
     return genome.with_activation(activation) if activation else genome
 
 
+def _initial_weights(config: TrainConfig, genome: Genome, run: Run) -> InitialWeights | None:
+    """Returns what the training starts from, or has started from where it has begun.
+
+    Raises:
+        RunError: the weights aren't here, or not those that they should be.
+    """
+    init, weights = kept_start(run.start)
+    if not run.begun or init not in (None, config.init):
+        weights = resolve(config.init, [genome], console.print).of(genome)
+    console.print(f"the training starts from {weights or 'scratch'}")
+    return weights
+
+
 def _first_model(
-    config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
+    config: TrainConfig,
+    genome: Genome,
+    split: Split,
+    weights: InitialWeights | None = None,
+    *,
+    begun: bool = False,
 ) -> Detector:
     """Returns the model before its first step: first weights of the seed, or a file's.
 
     A training that has begun goes on from its checkpoint, and needs that file no more.
     """
-    torch.manual_seed(config.seed)
-    model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
-    if config.init is not None and not begun:
-        try:
-            loaded = start_from(model, config.init)
-        except RunError as error:
-            raise RunError(f"--init {error}") from None
+    classes, drop_path = 1 + len(split.categories), config.recipe.drop_path
+    try:
+        model, loaded = first_model(
+            lambda: build(genome, classes, drop_path=drop_path),
+            config.seed,
+            None if begun else weights,
+        )
+    except RunError as error:
+        raise RunError(f"--init {error}") from None
+    if loaded is not None:
         console.print(f"--init {config.init}: {loaded}")
     return model
 
 
-def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: Board) -> int:
+def _train(
+    model: Detector,
+    config: TrainConfig,
+    split: Split,
+    run: Run,
+    board: Board,
+    weights: InitialWeights | None,
+) -> int:
     """Trains to the end, and returns the number of updates."""
     recipe = config.recipe
     batches = _batches(model, config, split, Workers())
@@ -150,14 +194,15 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: 
     with progress_bar() as bar:
         follow = Follow(bar, run, board, recipe.epochs, len(batches), recipe.batch_size)
         if config.compute.workers > 1:
-            _train_together(config, run, follow)  # what is left is the end of the last epoch
+            # What is left is the end of the last epoch.
+            _train_together(config, run, follow, weights)
         for epoch in train_epochs(
             model,
             batches,
             recipe,
             seed=config.seed,
             device=device_of(config),
-            checkpoints=_checkpoints(model, config, split, run),
+            checkpoints=_checkpoints(model, config, split, run, weights),
             incidents=run.path / "not_finite",
             on_step=follow.step,
         ):
@@ -188,17 +233,27 @@ def _prefetching(config: TrainConfig, workers: Workers) -> int:
     return PREFETCH if config.data.pixels == "decode" else 0
 
 
-def _checkpoints(model: Detector, config: TrainConfig, split: Split, run: Run) -> Checkpoints:
-    identity = {
+def _checkpoints(
+    model: Detector,
+    config: TrainConfig,
+    split: Split,
+    run: Run,
+    weights: InitialWeights | None,
+) -> Checkpoints:
+    identity: dict[str, Any] = {
         "genome": model.genome.key,
         "recipe": config.recipe.model_dump(mode="json", exclude={"checkpoint_minutes"}),
         "data": split.fingerprint,
         "seed": config.seed,
     }
+    if weights is not None:
+        identity["init"] = weights.identity
     return Checkpoints(run.checkpoints, identity)
 
 
-def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
+def _train_together(
+    config: TrainConfig, run: Run, follow: Follow, weights: InitialWeights | None
+) -> None:
     """Trains in several processes, as far as the last checkpoint."""
     gpus = config.compute.gpus
     if config.compute.gpus_per_worker == "auto":
@@ -213,24 +268,30 @@ def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
         else:
             follow.step(*message)
 
-    work = partial(_work, config, Run(run.path.absolute()))
+    work = partial(_work, config, Run(run.path.absolute()), weights)
     train_together(work, config.compute, hear, gpus=gpus, threads=config.recipe.threads)
 
 
 def _work(
-    config: TrainConfig, run: Run, rank: int, count: int, device: torch.device, tell: Tell
+    config: TrainConfig,
+    run: Run,
+    weights: InitialWeights | None,
+    rank: int,
+    count: int,
+    device: torch.device,
+    tell: Tell,
 ) -> None:
     """Trains on a share of every batch: what each of several processes does."""
     workers = Workers(rank, count)
     split = load_split(data_folder(config.data_dir, config.data), "train")
-    model = _first_model(config, trained_genome(config), split, begun=run.begun)
+    model = _first_model(config, trained_genome(config), split, weights, begun=run.begun)
     for epoch in train_epochs(
         model,
         _batches(model, config, split, workers),
         config.recipe,
         seed=config.seed,
         device=device,
-        checkpoints=_checkpoints(model, config, split, run),
+        checkpoints=_checkpoints(model, config, split, run, weights),
         incidents=run.path / "not_finite",
         on_step=lambda *step: tell(step),
         workers=workers,
