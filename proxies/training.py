@@ -218,7 +218,7 @@ class TrainingProxy(Proxy):
 
     def prepare_search(self, folder: Path) -> None:
         """Has trials keep their weights in the run's folder."""
-        self.trials = Run(folder).trials
+        self.trials = Run(folder).trials.absolute()
         self.trials.mkdir(exist_ok=True)
 
     def prepare(self) -> None:

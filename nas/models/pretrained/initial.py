@@ -48,7 +48,7 @@ class InitialWeights:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise RunError(f"{path}: can't be read ({error.strerror}); name a file") from None
-        return cls(name, path, digest)
+        return cls(name, path.absolute(), digest)
 
     @property
     def identity(self) -> str:
