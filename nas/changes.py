@@ -7,7 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-_NAMES = {"seed": "the seed", "genome": "the architecture"}
+_NAMES = {
+    "seed": "the seed",
+    "genome": "the architecture",
+    "init": "--init",
+    "evaluator.init": "--init",
+}
 _DATA = {  # where these hold digests
     "data": "the data",
     "evaluator.fit": "the data, or how the hold-out is drawn,",
@@ -63,6 +68,8 @@ def _clause(changed: Sequence[tuple[str, Any, Any]], digests: str, values: str) 
     if not changed:
         return None
     field, *pair = changed[0]
+    if named(field) == "--init":  # what starts from scratch says nothing of it
+        pair = ["none" if value == "absent" else value for value in pair]
     if all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in pair):
         return f"{_DATA.get(field) or named(field)} {digests}"
     return f"{named(field)} {values.format(*map(short, pair))}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field
 
 from nas.data.settings import DataSettings
+from nas.models.pretrained.initial import FROM_SCRATCH, Starts
 from nas.settings import Settings
 from nas.tables import OpenTable, Section
 
@@ -45,6 +46,7 @@ class Proxy(abc.ABC):
         settings_type: what a config's section `proxy` may hold with this proxy's name.
         metrics: the names that a trial reports, so that an objective can be checked beforehand.
         device: what trials run on, "cpu" or "cuda".
+        starts: what trials start from; whoever makes a proxy sets it before anything else.
 
     Args:
         settings: of the trials.
@@ -58,6 +60,7 @@ class Proxy(abc.ABC):
     metrics: ClassVar[tuple[str, ...]]
 
     settings: Any
+    starts: Starts = FROM_SCRATCH
 
     def __init__(
         self,

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nas.data.settings import DataSettings
-from nas.errors import ConfigError
+from nas.errors import ConfigError, RunError
+from nas.models.pretrained.initial import InitialWeights
+from nas.models.pretrained.trials import trial_path
+from nas.runs.folder import Run
 from nas.training.settings import RecipeSettings
 from proxies.base import Proxy
 from proxies.settings import ProxySettings
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from nas.data.batches import TrainBatches
     from nas.data.cache import PixelCache
-    from nas.data.coco import Split
+    from nas.data.coco import Category, Split
     from nas.genome import Genome
 
 MEASURED = 8
@@ -117,6 +120,7 @@ class TrainingProxy(Proxy):
         if rungs:
             _check_rungs(self.settings.recipe, max(rungs))
         self._build = build
+        self.trials: Path | None = None
         self._split: Split | None = None
         self._splits: dict[int, tuple[Split, Split]] = {}
         self._parts: dict[tuple[int, str, str], tuple[_CachedSplit, _CachedSplit]] = {}
@@ -150,8 +154,7 @@ class TrainingProxy(Proxy):
         self, genome: Genome, seed: int, recipe: RecipeSettings, repeat: int
     ) -> Iterator[dict[str, float]]:
         """Trains, and yields metrics at the end; with rungs, after every epoch."""
-        import torch
-
+        from nas.models.pretrained.loading import first_model
         from nas.training.loop import train
         from nas.training.numerics import set_numerics
         from nas.training.step import NotFinite
@@ -160,8 +163,10 @@ class TrainingProxy(Proxy):
         started = time.perf_counter()
         small = self.scaled(genome)
         fit, holdout = self._open(small.input.size, small.input.resize, repeat)
-        torch.manual_seed(seed)
-        model = self._make(small, 1 + len(fit.split.categories), recipe)
+        categories = fit.split.categories
+        model, _ = first_model(
+            lambda: self._make(small, 1 + len(categories), recipe), seed, self.starts.of(small)
+        )
         batches = self._batches(fit, recipe, seed)
         params = float(sum(weight.numel() for weight in model.parameters()))
         loaded = time.perf_counter() - started
@@ -174,6 +179,8 @@ class TrainingProxy(Proxy):
                 metrics = {**self._judge(model, holdout, recipe), "loss": epoch.loss}
                 now = time.perf_counter()
                 judged += now - judging
+                if epoch.number == recipe.epochs:
+                    self._keep(model, categories, genome.key, seed)
                 yield {
                     **metrics,
                     "proxy_params": params,
@@ -209,9 +216,33 @@ class TrainingProxy(Proxy):
         }
         return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
+    def prepare_search(self, folder: Path) -> None:
+        """Has trials keep their weights in the run's folder."""
+        self.trials = Run(folder).trials.absolute()
+        self.trials.mkdir(exist_ok=True)
+
     def prepare(self) -> None:
-        """Reads the annotations, so that the first trial of a process isn't slower for it."""
+        """Reads the annotations, so that the first trial of a process isn't slower for it.
+
+        Raises:
+            RunError: the file that trials start from isn't here, or is another one by now.
+        """
         self.splits()
+        for file in self.starts.files:
+            if InitialWeights.of_file(file.name, file.path).sha256 != file.sha256:
+                raise RunError(f"{file.path}: has changed since the search began; restore it")
+
+    def _keep(
+        self, model: nn.Module, categories: tuple[Category, ...], key: str, seed: int
+    ) -> None:
+        """Writes what a finished trial ends with, as a trained model that can be used."""
+        from nas.models.detector import Detector
+        from nas.training.weights import TrainedModel
+
+        if self.trials is not None and isinstance(model, Detector):
+            record = {"seed": seed, "recipe": self.settings.recipe.base, "trial": True}
+            trained = TrainedModel(model, categories, record)
+            trained.save(trial_path(self.trials, key, seed))
 
     def describe(self) -> dict[str, Any]:
         """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
@@ -220,11 +251,13 @@ class TrainingProxy(Proxy):
         settings["recipe"] = self.settings.recipe.record()
         if settings["scale"]["input_factor"] is None:
             del settings["scale"]["input_factor"]  # runs from before there was one go on
-        identity = {
+        identity: dict[str, Any] = {
             "settings": settings,
             "fit": fit.fingerprint,
             "holdout": holdout.fingerprint,
         }
+        if init := self.starts.identity:  # a run from before there was any goes on
+            identity["init"] = init
         folds = self.folds()
         return identity | ({"folds": folds} if folds > 1 else {})
 
@@ -316,6 +349,7 @@ class TrainingProxy(Proxy):
         fit, holdout = self.splits()
         recipe = self.settings.trial_recipe()
         return {
+            "start": str(self.starts),
             "images": f"{len(fit)} to train on, {len(holdout)} held out to score trials, "
             f"{len(fit.categories)} classes",
             "one trial": f"{recipe.epochs} epochs of {len(fit)} images, "

@@ -26,7 +26,7 @@ from torchvision.models.detection.ssd import SSD
 
 from nas.models import Detector, build
 from nas.models.fast_cpu import accelerate
-from nas.models.pretrained import start_from
+from nas.models.pretrained.loading import start_from
 from nas.training.numerics import set_numerics
 from nas.training.optimizer import make_optimizer
 from nas.training.recipes import resolve

@@ -223,8 +223,8 @@ def _train(arm: Arm, lr: float, seed: int, part: Any, epochs: int) -> tuple[Any,
 
     from nas.data.cache import PixelCache
     from nas.models import build
-    from nas.models.pretrained import start_from
-    from nas.models.pretrained.efficientnet_lite import EfficientNetLite
+    from nas.models.pretrained.loading import start_from
+    from nas.models.pretrained.published import PUBLISHED, published_name
     from nas.training.batches import recipe_batches
     from nas.training.loop import train
 
@@ -235,9 +235,9 @@ def _train(arm: Arm, lr: float, seed: int, part: Any, epochs: int) -> tuple[Any,
     torch.manual_seed(seed)
     model = build(genome, 1 + len(part.categories))
     if arm.pretrained:
-        file = EfficientNetLite().start_of(genome)
-        assert file is not None
-        start_from(model, file.path())
+        name = published_name(genome)
+        assert name is not None
+        start_from(model, PUBLISHED[name].path())
     batches, ends = recipe_batches(recipe, pixels, part, seed), [time.process_time()]
 
     def note(*_: object) -> None:

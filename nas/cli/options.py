@@ -35,6 +35,15 @@ WarmStartOption = Annotated[
         help="A search of the same data, proxy and seed, whose trials count as known here.",
     ),
 ]
+InitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|none|FILE|NAME|RUN:17",
+        help="What trainings start from: auto, the backbone's published weights where there are "
+        "any on this machine; none, from scratch; a file; weights by NAME, downloaded if need be; "
+        "or, to train its network, a trial's.",
+    ),
+]
 LimitOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="Upper limit, such as params=30e6 or latency_ms=30."),
@@ -145,6 +154,17 @@ def overrides(
     settings += [Override.parse("--limit", text, "objective.limits") for text in limits or []]
     for name, value in options.items():
         if value is not None:
+            value = _absolute(value) if name == "init" else value
             value = value.expanduser().absolute() if isinstance(value, Path) else value
             settings.append(Override(f"--{name.replace('_', '-')} {value}", SETTINGS[name], value))
     return settings
+
+
+def _absolute(init: str) -> str:
+    """Returns `--init` with the whole path of a file or a run; other words as they are."""
+    file, (run, _, number) = Path(init).expanduser(), init.rpartition(":")
+    if file.is_file():
+        return str(file.absolute())
+    if run and Path(run).expanduser().is_dir():
+        return f"{Path(run).expanduser().absolute()}:{number}"
+    return init

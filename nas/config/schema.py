@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,7 +28,7 @@ from nas.study.settings import (
     StudySettings,
 )
 from nas.study.stopping import STOPPING, StopperSettings
-from nas.training.recipes import RecipeField, resolve
+from nas.training.recipes import RecipeField, default_init, resolve
 from proxies.base import PROXY
 from proxies.settings import ProxySettings, ScaleSettings
 from search_spaces.base import SpaceSettings
@@ -44,6 +44,8 @@ class SearchConfig(Settings):
         retrain_share: of a budget in time, what stays for retraining; 0 leaves all to the search.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
         warm_start: another search's folder, whose results a new one begins with.
+        init: what trials start from: `auto`, published weights where the backbone has any; `none`;
+            a name of such weights; or a file. By default the recipe's own start, else `auto`.
         proxy: the settings of one of `proxies.base.PROXIES`, by its name.
         stopping: ends trials early that fall behind; None runs all in full.
     """
@@ -54,6 +56,7 @@ class SearchConfig(Settings):
     retrain_share: float = Field(default=0.4, ge=0.0, lt=1.0)
     data_dir: Path | None = None
     warm_start: Path | None = None
+    init: str = "auto"
     data: DataSettings = DataSettings()
     space: Annotated[SpaceSettings, SPACE] = SpineNetSpaceSettings()
     proxy: Annotated[Any, PROXY] = ProxySettings()
@@ -83,6 +86,12 @@ class SearchConfig(Settings):
             defaults = {**defaults, "input_factor": None}
         return {**tree, "proxy": {**proxy, "scale": {**defaults, **scale}}}
 
+    @model_validator(mode="after")
+    def _starts_as_the_recipe(self) -> Self:
+        if "init" not in self.model_fields_set:
+            self.__dict__["init"] = default_init(getattr(self.proxy, "recipe", None))
+        return self
+
     @property
     def study_settings(self) -> StudySettings:
         """The settings of the study, from the sections that are its own."""
@@ -110,7 +119,7 @@ class TrainConfig(Settings):
     Attributes:
         genome: any reference: a zoo name, a genome's JSON, `RUN`, `RUN:17`, a checkpoint.
         scale: how it is made smaller before it is trained; by default it isn't.
-        init: a checkpoint whose weights training starts from.
+        init: what training starts from, as in a search; or a trial's weights, `RUN:17`.
         data_dir: a folder of COCO-format images; None takes the built-in scenes.
         tensorboard: writes scalars and pictures for TensorBoard too, into the run's folder.
     """
@@ -119,12 +128,18 @@ class TrainConfig(Settings):
     seed: int = Field(default=0, ge=0)
     genome: str = "spinenet-49"
     scale: ScaleSettings = ScaleSettings()
-    init: Path | None = None
+    init: str = "auto"
     data_dir: Path | None = None
     data: DataSettings = DataSettings()
     recipe: RecipeField = resolve("short")
     tensorboard: bool = False
     compute: TrainComputeSettings = TrainComputeSettings()
+
+    @model_validator(mode="after")
+    def _starts_as_the_recipe(self) -> Self:
+        if "init" not in self.model_fields_set:
+            self.__dict__["init"] = default_init(self.recipe)
+        return self
 
 
 Config = SearchConfig | TrainConfig

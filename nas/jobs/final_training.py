@@ -6,6 +6,7 @@ import json
 import shlex
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,12 @@ from nas.files import write_text
 from nas.genome import Genome
 from nas.jobs.train import trained_genome
 from nas.models import Detector, build
-from nas.models.pretrained import start_from
+from nas.models.pretrained.initial import (
+    SCRATCH,
+    InitialWeights,
+    keep_start,
+)
+from nas.models.pretrained.loading import first_model
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
 from nas.planning.train_probe import PlannedTraining
@@ -50,7 +56,14 @@ PREFETCH = 2
 """Batches that are prepared at once while another is trained on, where each is decoded anew."""
 
 
-def dry_run_of(config: TrainConfig, genome: Genome, split: Split, val: Split, folder: Path) -> None:
+def dry_run_of(
+    config: TrainConfig,
+    genome: Genome,
+    split: Split,
+    val: Split,
+    folder: Path,
+    weights: InitialWeights | None,
+) -> None:
     """Shows the plan, tries one micro-batch and says what all would take.
 
     Args:
@@ -59,17 +72,23 @@ def dry_run_of(config: TrainConfig, genome: Genome, split: Split, val: Split, fo
         split: `train`.
         val: the validation images.
         folder: where the run would be.
+        weights: what it would start from; None for scratch.
 
     Raises:
         NasError: one line that names the setting to change.
     """
     show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split, begun=Run(folder).begun)
+    model = _first_model(config, genome, split, weights, begun=Run(folder).begun)
     look_ahead(PlannedTraining(model, config, split, val, folder, config.compute.workers))
 
 
 def train_and_judge(
-    config: TrainConfig, genome: Genome, split: Split, val: Split, folder: Path
+    config: TrainConfig,
+    genome: Genome,
+    split: Split,
+    val: Split,
+    folder: Path,
+    weights: InitialWeights | None,
 ) -> TrainedModel:
     """Trains to the end, judges the model on `val` and writes it.
 
@@ -79,29 +98,37 @@ def train_and_judge(
         split: `train`.
         val: the validation images, which are read once, at the end.
         folder: of the run.
+        weights: what the training starts from; None for scratch.
 
     Raises:
         NasError: one line that names the setting to change.
     """
     show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split, begun=Run(folder).begun)
+    model = _first_model(config, genome, split, weights, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, enabled=config.tensorboard)
     check_device(config)
     run = Run.make(folder)
     keep = keep_config(run, config)
     keep_data(run, config, split)
+    if not run.begun:
+        keep_start(run.start, config.init, weights)
     run.record_environment()
     judgeable = _judgeable(
         model, val, config
     )  # what can't be judged is refused before the training
     with board:
-        steps = _train(model, config, split, run, board)
+        steps = _train(model, config, split, run, board, weights)
         keep()
         write_text(run.genome, genome.to_json(indent=1) + "\n")
         metrics, drawn = _judged(model, val, *judgeable, config)
         write_png(drawn, run.samples / "val.png")
         board.judged(metrics, drawn, steps)
-    record = {"seed": config.seed, "data": split.fingerprint, "recipe": config.recipe.base}
+    record = {
+        "seed": config.seed,
+        "data": split.fingerprint,
+        "recipe": config.recipe.base,
+        "init": weights.identity if weights else SCRATCH,
+    }
     trained = TrainedModel(
         model,
         split.categories,
@@ -123,24 +150,39 @@ def train_and_judge(
 
 
 def _first_model(
-    config: TrainConfig, genome: Genome, split: Split, *, begun: bool = False
+    config: TrainConfig,
+    genome: Genome,
+    split: Split,
+    weights: InitialWeights | None = None,
+    *,
+    begun: bool = False,
 ) -> Detector:
     """Returns the model before its first step: first weights of the seed, or a file's.
 
     A training that has begun goes on from its checkpoint, and needs that file no more.
     """
-    torch.manual_seed(config.seed)
-    model = build(genome, 1 + len(split.categories), drop_path=config.recipe.drop_path)
-    if config.init is not None and not begun:
-        try:
-            loaded = start_from(model, config.init)
-        except RunError as error:
-            raise RunError(f"--init {error}") from None
+    classes, drop_path = 1 + len(split.categories), config.recipe.drop_path
+    try:
+        model, loaded = first_model(
+            lambda: build(genome, classes, drop_path=drop_path),
+            config.seed,
+            None if begun else weights,
+        )
+    except RunError as error:
+        raise RunError(f"--init {error}") from None
+    if loaded is not None:
         console.print(f"--init {config.init}: {loaded}")
     return model
 
 
-def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: Board) -> int:
+def _train(
+    model: Detector,
+    config: TrainConfig,
+    split: Split,
+    run: Run,
+    board: Board,
+    weights: InitialWeights | None,
+) -> int:
     """Trains to the end, and returns the number of updates."""
     recipe = config.recipe
     batches = _batches(model, config, split, Workers())
@@ -151,14 +193,15 @@ def _train(model: Detector, config: TrainConfig, split: Split, run: Run, board: 
     with progress_bar() as bar:
         follow = Follow(bar, run, board, recipe.epochs, len(batches), recipe.batch_size)
         if config.compute.workers > 1:
-            _train_together(config, run, follow)  # what is left is the end of the last epoch
+            # What is left is the end of the last epoch.
+            _train_together(config, run, follow, weights)
         for epoch in train_epochs(
             model,
             batches,
             recipe,
             seed=config.seed,
             device=device_of(config),
-            checkpoints=_checkpoints(model, config, split, run),
+            checkpoints=_checkpoints(model, config, split, run, weights),
             incidents=run.path / "not_finite",
             on_step=follow.step,
         ):
@@ -189,17 +232,27 @@ def _prefetching(config: TrainConfig, workers: Workers) -> int:
     return PREFETCH if config.data.pixels == "decode" else 0
 
 
-def _checkpoints(model: Detector, config: TrainConfig, split: Split, run: Run) -> Checkpoints:
-    identity = {
+def _checkpoints(
+    model: Detector,
+    config: TrainConfig,
+    split: Split,
+    run: Run,
+    weights: InitialWeights | None,
+) -> Checkpoints:
+    identity: dict[str, Any] = {
         "genome": model.genome.key,
         "recipe": config.recipe.model_dump(mode="json", exclude={"checkpoint_minutes"}),
         "data": split.fingerprint,
         "seed": config.seed,
     }
+    if weights is not None:
+        identity["init"] = weights.identity
     return Checkpoints(run.checkpoints, identity)
 
 
-def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
+def _train_together(
+    config: TrainConfig, run: Run, follow: Follow, weights: InitialWeights | None
+) -> None:
     """Trains in several processes, as far as the last checkpoint."""
     gpus = config.compute.gpus
     if config.compute.gpus_per_worker == "auto":
@@ -214,24 +267,30 @@ def _train_together(config: TrainConfig, run: Run, follow: Follow) -> None:
         else:
             follow.step(*message)
 
-    work = partial(_work, config, Run(run.path.absolute()))
+    work = partial(_work, config, Run(run.path.absolute()), weights)
     train_together(work, config.compute, hear, gpus=gpus, threads=config.recipe.threads)
 
 
 def _work(
-    config: TrainConfig, run: Run, rank: int, count: int, device: torch.device, tell: Tell
+    config: TrainConfig,
+    run: Run,
+    weights: InitialWeights | None,
+    rank: int,
+    count: int,
+    device: torch.device,
+    tell: Tell,
 ) -> None:
     """Trains on a share of every batch: what each of several processes does."""
     workers = Workers(rank, count)
     split = load_split(data_folder(config.data_dir, config.data), "train")
-    model = _first_model(config, trained_genome(config), split, begun=run.begun)
+    model = _first_model(config, trained_genome(config), split, weights, begun=run.begun)
     for epoch in train_epochs(
         model,
         _batches(model, config, split, workers),
         config.recipe,
         seed=config.seed,
         device=device,
-        checkpoints=_checkpoints(model, config, split, run),
+        checkpoints=_checkpoints(model, config, split, run, weights),
         incidents=run.path / "not_finite",
         on_step=lambda *step: tell(step),
         workers=workers,

@@ -14,7 +14,11 @@ from nas.data.coco import Split, load_split
 from nas.data.rules import repeated_pictures
 from nas.errors import ConfigError, DataError, RunError
 from nas.files import write_text
+from nas.genome import Genome
 from nas.genome.network import Input
+from nas.models.pretrained.initial import Starts, resolve
+from nas.models.pretrained.loading import check_fits
+from nas.models.pretrained.trials import KeptTrials
 from nas.planning.costs import GenomeCosts
 from nas.planning.feasibility import check_reach
 from nas.planning.gpus import on_gpus
@@ -25,6 +29,7 @@ from nas.runs.folder import Run
 from nas.runs.outputs import check_run
 from nas.searching import search as search_space
 from nas.study.budget import TIMED
+from nas.study.interfaces import Event
 from nas.study.result import Result
 from nas.study.trial import Record
 from nas.study.warm_start import check_comparable
@@ -34,6 +39,9 @@ from nas.ui.search_progress import SearchProgress
 from proxies.base import PROXY, Proxy
 from search_spaces.base import DetectorSpace
 from search_spaces.registry import make_space
+
+STARTS = 64
+"""Draws of a space that tell which weights its networks start from."""
 
 
 def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Result | None:
@@ -60,8 +68,10 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         data_seed=config.seed,
         rungs=config.stopping.rungs if config.stopping else (),
     )
+    proxy.starts = _starts(config, space, proxy)
     costs = GenomeCosts(classes, config.costs.table())
     _check(config, space, proxy, costs)
+    check_fits(proxy.starts, _draws(config, space, proxy), classes)
     proxy.splits()  # refuses what would fail every trial
     _note_oddities(root, train)
     if config.warm_start is not None and not Run(folder).store.is_file():
@@ -90,6 +100,23 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     keep()
     _finish(run, result, config)
     return result
+
+
+def _draws(config: SearchConfig, space: DetectorSpace, proxy: Proxy) -> list[Genome]:
+    """Returns networks of the space as trials build them, which need all of its sources."""
+    rng = random.Random(config.seed)
+    return [proxy.scaled(space.sample(rng)) for _ in range(STARTS)]
+
+
+def _starts(config: SearchConfig, space: DetectorSpace, proxy: Proxy) -> Starts:
+    """Returns what trials start from, and shows it.
+
+    Raises:
+        RunError: the weights aren't here, or not those that they should be.
+    """
+    starts = resolve(config.init, _draws(config, space, proxy), console.print)
+    console.print(f"trials start from: {starts}" if starts.files else "trials start from scratch")
+    return starts
 
 
 def _check(config: SearchConfig, space: DetectorSpace, proxy: Proxy, costs: GenomeCosts) -> None:
@@ -161,6 +188,12 @@ def _searched(
     costs: GenomeCosts,
     progress: SearchProgress,
 ) -> Result:
+    kept = KeptTrials(run, config.objective.maximize, _records(run))
+
+    def on_event(event: Event) -> None:
+        progress(event)
+        kept(event)
+
     return search_space(
         space,
         proxy,
@@ -173,16 +206,19 @@ def _searched(
         compute=config.compute.with_threads(config.proxy.threads),
         settings=config.study_settings,
         warm_start=config.warm_start,
-        on_event=progress,
+        on_event=on_event,
     )
 
 
 def _finished_trials(run: Run) -> list[Record]:
     """Returns trials that an earlier start of this run has finished, for the bar to begin with."""
-    if not run.store.is_file():
-        return []
-    records, _ = run.read_search()
-    return [r for r in records if r.phase == "search" and r.charged and r.tell_seq is not None]
+    rows = _records(run)
+    return [r for r in rows if r.phase == "search" and r.charged and r.tell_seq is not None]
+
+
+def _records(run: Run) -> list[Record]:
+    """Returns the rows of an earlier start."""
+    return run.read_search()[0] if run.store.is_file() else []
 
 
 def _finish(run: Run, result: Result, config: SearchConfig) -> None:

@@ -73,6 +73,16 @@ class Run:
         return self.path / "tensorboard"
 
     @property
+    def trials(self) -> Path:
+        """The weights that a search's best trials ended with."""
+        return self.path / "trials"
+
+    @property
+    def start(self) -> Path:
+        """What a training started from."""
+        return self.path / "start.json"
+
+    @property
     def weights(self) -> Path:
         """A finished training's model."""
         return self.path / "model.safetensors"

@@ -89,17 +89,23 @@ class Recipe:
         source: where they come from.
         choices: for numbers on which sources disagree, which one stands here, and what else.
         missing: what the source does and this doesn't.
+        init: what trainings start from where nothing else is said, as `--init` has it.
     """
 
     numbers: Mapping[str, Any]
     source: str
     choices: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
+    init: str = "none"
 
 
 RECIPES: dict[str, Recipe] = {
-    "short": Recipe(_SHORT, source="ours: learns a few thousand photos within a dozen epochs"),
-    "trial": Recipe({**_SHORT, "epochs": 4}, source="ours: short, cut for a search's trials"),
+    "short": Recipe(
+        _SHORT, source="ours: learns a few thousand photos within a dozen epochs", init="auto"
+    ),
+    "trial": Recipe(
+        {**_SHORT, "epochs": 4}, source="ours: short, cut for a search's trials", init="auto"
+    ),
     "spinenet_a": Recipe(
         {**_SPINENET, "epochs": 250, "jitter": (0.8, 1.2), "activation": "relu"},
         source="arXiv 1912.05027v3 §5.1, protocol A",
@@ -207,6 +213,12 @@ def resolve(base: str, overrides: Mapping[str, Any] | None = None) -> RecipeSett
         problem = first_problem(error)
         where = ".".join(["recipe", *map(str, problem.steps)])
         raise ConfigError(f"{where}: {problem.message}") from None
+
+
+def default_init(recipe: RecipeSettings | None) -> str:
+    """Returns what a training starts from by default: the recipe's own start, else `auto`."""
+    published = RECIPES.get(recipe.base) if recipe is not None else None
+    return "auto" if published is None else published.init
 
 
 def recipe_from_config(value: object, *, base: str = "short") -> RecipeSettings:

@@ -31,7 +31,7 @@ from nas.formats import export
 from nas.genome.plan import plan
 from nas.genome.tape import Tape
 from nas.genome.units import record_plan
-from nas.models.pretrained import start_from
+from nas.models.pretrained.loading import start_from
 from nas.report.drawing.draw import svg
 from pathlib import Path
 

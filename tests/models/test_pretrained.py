@@ -22,7 +22,8 @@ from nas.data.scenes import write_scenes
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.models import Detector
-from nas.models.pretrained import SOURCES, start_from, state_dicts
+from nas.models.pretrained import SOURCES, state_dicts
+from nas.models.pretrained.loading import start_from
 from nas.models.pretrained.state_dicts import read_state_dict
 from nas.models.tensor_file import read_tensors, write_tensors
 from nas.training.checkpoint import Checkpoints, TrainingState

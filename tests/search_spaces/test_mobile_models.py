@@ -12,7 +12,7 @@ from torchvision import models
 
 from nas.cost import profile
 from nas.models import build
-from nas.models.pretrained import start_from
+from nas.models.pretrained.loading import start_from
 from search_spaces.mobile.backbones import NAMES
 from search_spaces.mobile.space import MobileSpace
 from tests.cost.test_profile import assert_counts_as_torch

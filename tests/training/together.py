@@ -23,6 +23,7 @@ from nas.config.schema import TrainConfig
 from nas.data.coco import load_split
 from nas.executors.launch_training import train_together
 from nas.jobs import final_training as job
+from nas.models.pretrained.initial import InitialWeights
 from nas.runs.folder import Run
 from nas.training.weights import TrainedModel
 from tests.training.parts import livened
@@ -53,7 +54,7 @@ def main(home: Path, genome: str, data: str) -> None:
     categories = load_split(Path(data), "train").categories
     first = livened(job.trained_genome(config), num_classes=1 + len(categories))
     TrainedModel(first, categories).save(home / "first.safetensors")
-    config = config.model_copy(update={"init": home / "first.safetensors"})
+    config = config.model_copy(update={"init": str(home / "first.safetensors")})
     alone = _trained(config, home / "alone", None)
     together = _trained(config, home / "together", 2)
     parts = config.model_copy(
@@ -77,7 +78,8 @@ def _trained(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The gradient at the first step, and the weights after the last."""
     folder.mkdir()
-    work = partial(captured, partial(job._work, config, Run(folder)), folder / "first")
+    start = InitialWeights.of_file("first", Path(config.init))
+    work = partial(captured, partial(job._work, config, Run(folder), start), folder / "first")
     if workers is None:
         work(0, 1, torch.device("cpu"), print_nothing)
     else:

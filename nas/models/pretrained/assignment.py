@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import RunError
-from nas.genome import Genome, plan
-from nas.genome.blocks import IMAGE, Block, Edge
-from nas.genome.plan import lower
+from nas.genome import plan
 from nas.models import Detector
 from nas.models.blocks import FusedBlock
+from nas.models.pretrained.chain import blocks_in_a_row
 from nas.models.pretrained.state_dicts import COUNTER, LayerState
 
 
@@ -133,19 +132,6 @@ def chain(model: Detector) -> Iterator[tuple[str, list[nn.Module]]]:
         for copy in built.copies:
             if layers := layers_with_state(copy):
                 yield block.id, layers
-
-
-def blocks_in_a_row(genome: Genome) -> Iterator[Block]:
-    """Yields blocks while each reads nothing but the one before it, unchanged."""
-    before = IMAGE
-    for unit in lower(genome):
-        block = unit.block
-        if unit.kind != "block" or block is None:
-            return
-        if block.inputs != (Edge(block=before),):
-            return
-        yield block
-        before = block.id
 
 
 def layers_with_state(module: nn.Module) -> list[nn.Module]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import abc
 from typing import ClassVar
 
-from nas.genome import Genome
 from nas.models.pretrained.assignment import Assignment
-from nas.models.pretrained.packages import PackagedFile
 from nas.models.pretrained.state_dicts import StateDict
 
 
@@ -42,13 +40,6 @@ class WeightSource(abc.ABC):
         Raises:
             RunError: made by `assignment.refusal`, where the file doesn't fit.
         """
-
-    def start_of(self, genome: Genome) -> PackagedFile | None:
-        """Returns the packaged file that a genome starts from by default; None where there is none.
-
-        The package needn't be installed: `PackagedFile.path` says so, with the remedy.
-        """
-        return None
 
     def describe(self, file: StateDict) -> str:
         """Returns what a file is, for people; by default the title."""
