@@ -180,7 +180,7 @@ class TrainingProxy(Proxy):
                 now = time.perf_counter()
                 judged += now - judging
                 if epoch.number == recipe.epochs:
-                    self._keep(model, categories, genome.key, seed)
+                    self._keep(model, categories, genome, seed)
                 yield {
                     **metrics,
                     "proxy_params": params,
@@ -233,7 +233,7 @@ class TrainingProxy(Proxy):
                 raise RunError(f"{file.path}: has changed since the search began; restore it")
 
     def _keep(
-        self, model: nn.Module, categories: tuple[Category, ...], key: str, seed: int
+        self, model: nn.Module, categories: tuple[Category, ...], genome: Genome, seed: int
     ) -> None:
         """Writes what a finished trial ends with, as a trained model that can be used."""
         from nas.models.detector import Detector
@@ -242,7 +242,7 @@ class TrainingProxy(Proxy):
         if self.trials is not None and isinstance(model, Detector):
             record = {"seed": seed, "recipe": self.settings.recipe.base, "trial": True}
             trained = TrainedModel(model, categories, record)
-            trained.save(trial_path(self.trials, key, seed))
+            trained.save(trial_path(self.trials, genome.key, seed))
 
     def describe(self) -> dict[str, Any]:
         """Returns what a result depends on besides candidate, seed and numerics, for JSON."""

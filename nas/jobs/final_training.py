@@ -13,6 +13,7 @@ import torch
 
 from nas.config.run_config import keep_config
 from nas.config.run_data import keep_data
+from nas.config.run_start import trained_genome
 from nas.config.schema import TrainConfig
 from nas.data.batches import TrainBatches
 from nas.data.cache import PixelCache
@@ -26,7 +27,6 @@ from nas.evaluation.predict import predict_split
 from nas.executors.launch_training import Tell, train_together
 from nas.files import write_text
 from nas.genome import Genome
-from nas.jobs.train import trained_genome
 from nas.models import Detector, build
 from nas.models.pretrained.initial import (
     SCRATCH,

@@ -17,7 +17,6 @@ from nas.files import write_text
 from nas.genome import Genome
 from nas.genome.network import Input
 from nas.models.pretrained.initial import Starts, resolve
-from nas.models.pretrained.loading import check_fits
 from nas.models.pretrained.trials import KeptTrials
 from nas.planning.costs import GenomeCosts
 from nas.planning.feasibility import check_reach
@@ -71,6 +70,8 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     proxy.starts = _starts(config, space, proxy)
     costs = GenomeCosts(classes, config.costs.table())
     _check(config, space, proxy, costs)
+    from nas.models.pretrained.loading import check_fits  # torch, after what is refused without
+
     check_fits(proxy.starts, _draws(config, space, proxy), classes)
     proxy.splits()  # refuses what would fail every trial
     _note_oddities(root, train)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from nas.cli.main import main
 from nas.config.loading import load_search, load_train
 from nas.config.overrides import Override
+from nas.config.run_start import trained_genome
 from nas.data.coco import load_split
 from nas.jobs import final_training
-from nas.jobs import train as train_job
 from nas.models.pretrained.initial import resolve
 from nas.models.pretrained.trials import KEPT, KeptTrials, trial_path
 from nas.runs.folder import Run
@@ -72,7 +72,7 @@ def test_a_trial_and_the_final_training_start_from_the_same_bits(
         [Override("--set", "genome", "genome.json"), Override("--set", "seed", 5)],
     )
     split = load_split(data, "train")
-    final = final_training._first_model(config, train_job.trained_genome(config), split, starts.all)
+    final = final_training._first_model(config, trained_genome(config), split, starts.all)
     torch.testing.assert_close(trial, dict(final.state_dict()), rtol=0, atol=0)
     stem = next(value for name, value in trial.items() if value.shape == (32, 3, 3, 3))
     assert stem.equal(lite0_tensors()["_conv_stem.weight"])

@@ -16,9 +16,9 @@ from rich.console import Console
 from nas import environment
 from nas.cli.main import main
 from nas.config.loading import EXPERIMENTS, load_train
+from nas.config.run_start import trained_genome
 from nas.data.coco import load_split
 from nas.errors import ConfigError
-from nas.jobs.train import trained_genome
 from nas.planning import train_needs, train_plan, train_probe
 from nas.planning.train_needs import lacking_disk, lacking_memory, time_rows
 from nas.planning.train_plan import show_plan
