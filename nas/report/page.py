@@ -38,6 +38,7 @@ from nas.runs.folder import Run
 from nas.study.failures import RULES
 from nas.study.objective import ObjectiveSettings
 from nas.study.result import Result, result_of
+from nas.study.store import Store
 from nas.study.trial import Arm, Record
 
 ROWS = 15
@@ -92,6 +93,7 @@ def _contents(run: Run) -> dict[str, Any]:
     return {
         "title": f"Search {run.path.resolve().name}",
         "goal": objective_text(objective),
+        "start": _start(run),
         "limits": [f"{n} at most {cost_text(n, value)}" for n, value in objective.limits.items()],
         "drawn": {arm: sum(row.arm == arm for row in result.trials) for arm in ARMS},
         "tiles": _tiles(records, result),
@@ -111,6 +113,14 @@ def _contents(run: Run) -> dict[str, Any]:
         "config": _text(run.config),
         "machine": _machine(run),
     }
+
+
+def _start(run: Run) -> str | None:
+    """Returns what trials started from: names and digests; None from scratch, or where unknown."""
+    with Store.open_readonly(run.store) as rows:
+        evaluator = rows.settings.get("evaluator")
+    init = evaluator.get("init") if isinstance(evaluator, dict) else None
+    return None if init is None else str(init)
 
 
 def _tiles(records: Sequence[Record], result: Result) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nas.data.coco import load_split
 from nas.jobs import final_training
 from nas.models.pretrained.initial import resolve
 from nas.models.pretrained.trials import KEPT, KeptTrials, trial_path
+from nas.report.page import write_page
 from nas.runs.folder import Run
 from nas.study.interfaces import Event
 from nas.study.trial import Trial
@@ -100,6 +102,12 @@ def test_a_search_keeps_what_its_trials_end_with(searched: Path) -> None:
     assert files == set(Run(searched).trials.iterdir()) and len(files) == len(records)
     trained = TrainedModel.load(trial_path(Run(searched).trials, records[0].key, records[0].seed))
     assert trained.genome.key == records[0].key and len(trained.categories) == 3
+
+
+def test_the_page_says_what_trials_started_from(searched: Path, tmp_path: Path) -> None:
+    page = write_page(searched, tmp_path).read_text()
+    digest = hashlib.sha256((searched.parent / "efficientnet-lite0.pth").read_bytes()).hexdigest()
+    assert f"started from pretrained weights: efficientnet-lite0.pth {digest[:16]}" in page
 
 
 def test_another_start_is_another_search(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -380,6 +381,19 @@ def test_our_own_file_is_refused_in_one_line(
         assert torch.equal(tensor, before[name])
 
 
+def test_arrays_by_name_are_read_and_none_unpickled(tmp_path: Path) -> None:
+    arrays = {name: tensor.numpy() for name, tensor in theirs(91).state_dict().items()}
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    saved(theirs(91), tmp_path, "tensors.pth")
+    one, other = built(published(NAME), 91), built(published(NAME), 91)
+    loaded = start_from(one, tmp_path / "arrays.npz")
+    assert str(loaded) == str(start_from(other, tmp_path / "tensors.pth"))
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+    np.savez(tmp_path / "objects.npz", weight=np.array([{}], dtype=object))
+    with pytest.raises(RunError, match=r"objects\.npz: can't be read as arrays by name"):
+        start_from(one, tmp_path / "objects.npz")
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is a folder; name a file in it, such as model\.safe"):
         start_from(built(tiny()), tmp_path)
@@ -403,7 +417,7 @@ def test_size_is_limited_before_anything_is_read(
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", bytes(range(256)) * 40])
-@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "x.npz"])
 def test_noise_is_refused(content: bytes, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RunError, match=name) as caught:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -60,7 +61,7 @@ class StateDict:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Reads a `.safetensors` file, or a `.pth` of tensors by name.
+    """Reads a `.safetensors` file, an `.npz` of arrays, or a `.pth` of tensors by name.
 
     In a file of this toolkit's own, weights stand beside other tensors, such as an optimizer's:
     there who uses some checks those.
@@ -73,7 +74,8 @@ def read_state_dict(path: Path) -> StateDict:
     if _is_ours(path):
         own, header = read_tensors(path)
         return StateDict(path, own, header if isinstance(header, dict) else {})
-    tensors = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    readers = {".safetensors": _safetensors, ".npz": _arrays}
+    tensors = readers.get(path.suffix, _pickled)(path)
     if not isinstance(tensors, dict) or not tensors:
         raise RunError(f"{path}: holds no tensors by name; save model.state_dict() alone")
     for name, tensor in tensors.items():
@@ -155,6 +157,15 @@ def _safetensors(path: Path) -> Any:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise RunError(f"{path}: can't be read as safetensors ({_short(error)})") from None
+
+
+def _arrays(path: Path) -> Any:
+    """Returns all arrays of a file of numpy's, none of which is unpickled."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in file.files}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: can't be read as arrays by name ({_short(error)})") from None
 
 
 def _pickled(path: Path) -> Any:
