@@ -317,6 +317,15 @@ def table_of(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def checked_out(commit: str, folder: Path) -> Path:
+    """Puts the files of a commit of this repository into a folder, and returns where."""
+    archive = ["git", "-C", str(HERE), "archive", "--prefix", "old/", commit]
+    files = subprocess.run(archive, check=True, capture_output=True).stdout  # noqa: S603
+    with tarfile.open(fileobj=io.BytesIO(files)) as archived:
+        archived.extractall(folder, filter="data")
+    return folder / "old"
+
+
 def write_device_table(path: Path) -> None:
     """Writes a made-up device's table that both sides read, with all families of both spaces."""
     from nas.cost.latency.table import families
@@ -357,15 +366,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="against-")))
-        archive = ["git", "-C", str(HERE), "archive", "--prefix", "old/", options.commit]
-        files = subprocess.run(archive, check=True, capture_output=True).stdout  # noqa: S603
-        with tarfile.open(fileobj=io.BytesIO(files)) as archived:
-            archived.extractall(folder, filter="data")
+        old = checked_out(options.commit, folder)
         write_device_table(folder / "table.json")
-        sides = {
-            side: Side(root, folder)
-            for side, root in zip(SIDES, (folder / "old", HERE), strict=True)
-        }
+        sides = {side: Side(root, folder) for side, root in zip(SIDES, (old, HERE), strict=True)}
         for side in sides.values():
             stack.callback(side.close)
         rows = measure_missing(
