@@ -135,7 +135,7 @@ class TrainingProxy(Proxy):
             genome: as deployed; it is scaled down here.
             seed: of the first weights, the order of images and their augmentation.
             length: factor on the recipe's epochs.
-            repeat: which look at the candidate this is: where the hold-out is small, each is
+            repeat: number of the evaluation, from 0; where the hold-out is small, each is
                 scored on the next of its folds.
 
         Returns:
@@ -273,7 +273,7 @@ class TrainingProxy(Proxy):
         """Returns the training part, cut to the number of images, and the hold-out.
 
         Args:
-            repeat: which look at a candidate they are for.
+            repeat: number of the evaluation that they are for, from 0.
 
         Raises:
             DataError: trials can't be trained on the one, or judged on the other.

@@ -40,7 +40,7 @@ class DetectorSpace(Space):
     Attributes:
         settings_type: what a config's section `space` may hold with this space's name.
         proxy_scale: how reduced training makes its networks smaller, where the defaults of
-            `proxies.training.ProxyScaleSettings` don't suit them.
+            `proxies.settings.ProxyScaleSettings` don't suit them.
     """
 
     settings_type: ClassVar[type[SpaceSettings]]

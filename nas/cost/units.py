@@ -24,10 +24,6 @@ class Cost(NamedTuple):
     macs: int = 0
     bits: int = 0
 
-    def plus(self, other: Cost) -> Cost:
-        """Returns the sum of both."""
-        return Cost(self.params + other.params, self.macs + other.macs, self.bits + other.bits)
-
 
 def unit_cost(unit: Unit, num_classes: int) -> Cost:
     """Returns the cost of a unit; equal units are counted once and remembered.

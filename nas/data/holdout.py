@@ -71,7 +71,7 @@ def holdout(split: Split, settings: DataSettings, seed: int, fold: int = 0) -> t
 def fold_count(split: Split, settings: DataSettings) -> int:
     """Returns how many folds repeats of a trial go round: 1 where the hold-out is large enough.
 
-    Repeat r is scored on fold r modulo this; all first looks share fold 0.
+    Repeat r is scored on fold r modulo this; all first evaluations share fold 0.
     """
     size = _size(len(split), split.boxes, settings)
     boxes = size * split.boxes / max(1, len(split))

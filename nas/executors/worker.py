@@ -41,11 +41,11 @@ def evaluate(
         evaluator: What scores candidates.
         candidate: What is scored.
         seed: Of the trial.
-        length: Factor on the evaluator's epochs, passed on if it accepts `length`.
-        repeat: which look at the candidate this is, from 0, passed on if it accepts `repeat`.
+        length: Factor on the length of a trial, passed on if it accepts `length`.
+        repeat: Number of the candidate's evaluation, from 0, passed on if it accepts `repeat`.
         metric: The name of a bare number that the evaluator returns.
         threads: Of the numeric libraries.
-        timeout: seconds; looked at between reports.
+        timeout: Seconds, checked between reports.
 
     Raises:
         NasError: if the evaluator can't work at all (its data or settings are wrong).

@@ -35,9 +35,9 @@ OnEvent = Callable[[Event], None]
 class Evaluator(Protocol):
     """Scores a candidate: returns a number or a dict of metrics, or yields them rung by rung.
 
-    It may accept `length` (a factor on its epochs) and `repeat` (which look at the candidate this
-    is, from 0), and may have `describe()` (JSON-able, kept
-    with the run), `prepare()` (called once in each worker), and `numerics` (a string).
+    It may accept `length` (a factor on the length of its trials) and `repeat` (the number of the
+    candidate's evaluation, from 0), and may have `describe()` (JSON-able, kept with the run),
+    `prepare()` (called once in each worker), and `numerics` (a string).
     """
 
     def __call__(self, candidate: Any, seed: int, /) -> Any:

@@ -132,7 +132,7 @@ def train_step(state: TrainingState, share: BatchShare, context: LoopContext) ->
 def _losses(
     model: Any, images: Tensor, boxes: Tensor, labels: Tensor, positives: int | None
 ) -> LossSums:
-    """Computes a part's losses, of either kind of model."""
+    """Computes the losses of a part of a batch; `model` is a `TrainableModel`."""
     if getattr(model, "is_dynamic", False):
         sums: LossSums = model.loss_sums(images, boxes, labels)
         return sums

@@ -2,8 +2,7 @@
 
     python -m tests.house.part_questions [ROOT]
 
-There were 95 while seven rooms described each part, 11 since a part
-describes itself.
+There were 95 while seven rooms described each part, and are 8 since a part describes itself.
 
 A question is, in nas/, proxies/ and search_spaces/ but for nas/genome/parts and each part's module:
 `isinstance` with a part's class, `type(x)` compared, a class of a part in `match`,

@@ -183,8 +183,8 @@ def check_shortcut(name: str, x: Shape, out: Shape) -> None:
 def unknown_operators(what: str) -> GenomeError:
     """Makes the refusal of a part whose operators aren't known."""
     return GenomeError(
-        f"{what} can't be taken apart into operators, so no measured table gives its time; a table "
-        "written by hand does (version 1)"
+        f"{what} can't be taken apart into operators, so it has neither costs nor a time; its "
+        "class needs a record()"
     )
 
 
