@@ -10,8 +10,8 @@ import numpy as np
 
 from nas.data import boxes as geometry
 from nas.data.categories import agree, note_shared_names, read_categories
+from nas.data.folder_layout import SplitFiles, read_json, read_rows
 from nas.data.image_files import ImageFiles
-from nas.data.layout import SplitFiles, read_json, read_rows
 from nas.data.pictures import Pictures, PictureTable, read_pictures
 from nas.data.problems import Problem, Problems
 from nas.data.segments import box_of

@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from nas.data.augment import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
-from nas.data.augmentation import Augmentation
 from nas.data.cache import PixelCache
 from nas.data.coco import Split
+from nas.data.flip_jitter import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
 from nas.data.iou_crop import IoUCrop, crop_boxes, crop_pixels
 from nas.data.resize import Placement
 from nas.data.settings import AugmentSettings
 from nas.data.source import SplitSource
+from nas.data.view_augmentation import Augmentation
 from nas.data.views import Target
 from nas.errors import DataError
 
@@ -87,7 +87,7 @@ class TrainBatches:
         jitter: Range of random scales, such as (0.8, 1.2): larger images are cropped at random,
             smaller ones padded at the right and at the bottom. None leaves the scale.
         iou_crop: Whether to crop first, around at least one box (`nas.data.iou_crop`).
-        augment: Takes the place of jitter and crop, and may do more (`nas.data.augmentation`).
+        augment: Takes the place of jitter and crop, and may do more (`nas.data.view_augmentation`).
             The cache then has squares of `augment.oversample` times the input's side.
         flip_vertical: Whether to mirror upside down too; with `augment` alone.
         quarter_turns: Whether to turn by quarters; likewise.

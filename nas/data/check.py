@@ -13,8 +13,8 @@ import numpy as np
 from nas.data.annotations import read_annotations
 from nas.data.cache import THREADS, Progress
 from nas.data.coco import Category, Image, Split, assemble, class_names, count, refusal
+from nas.data.folder_layout import SplitName, find_layout
 from nas.data.holdout import holdout
-from nas.data.layout import SplitName, find_layout
 from nas.data.problems import ESCAPE, Problem
 from nas.data.resize import ResizeRule, placement, read_rgb
 from nas.data.rules import lacking_to_judge, lacking_to_search, lacking_to_train, not_learnt

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.data.annotations import AnnotationFile, read_annotations
 from nas.data.categories import NO_INTEGER
-from nas.data.layout import SplitName, find_layout
+from nas.data.folder_layout import SplitName, find_layout
 from nas.data.problems import ESCAPE, Problem
 from nas.errors import DataError, amount
 

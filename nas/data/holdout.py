@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.blocks import SHORTEST, Photos, draw_folds
 from nas.data.coco import Split
 from nas.data.near_duplicates import Thumbnails, is_in_order_of_time, near_duplicates
+from nas.data.photo_blocks import SHORTEST, Photos, draw_folds
 from nas.data.settings import DataSettings, cache_directory
 from nas.files import write_text
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.data.folder_layout import SplitFiles
 from nas.data.image_files import ImageFiles, PathEscape, image_name
-from nas.data.layout import SplitFiles
 from nas.data.problems import ESCAPE, Problems
 from nas.data.resize import read_header
 from nas.data.values import echo, whole

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from nas.data.cache import Progress
+from nas.data.scene_shapes import SHAPES, fill, ground, mask_of
 from nas.data.settings import DataSettings, cache_directory
-from nas.data.shapes import SHAPES, fill, ground, mask_of
 from nas.errors import DataError
 
 _FORMAT = 1  # raise it when the same settings would give other scenes

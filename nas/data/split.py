@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas.data.annotations import AnnotationFile, read_annotations
-from nas.data.blocks import divide
 from nas.data.coco import assemble, count
-from nas.data.layout import find_whole, read_json
+from nas.data.folder_layout import find_whole, read_json
+from nas.data.photo_blocks import divide
 from nas.data.problems import ESCAPE, Problem
 from nas.data.values import whole
 from nas.errors import DataError

@@ -24,10 +24,10 @@ from nas.runs.folder import Run
 from nas.runs.outputs import check_folder
 from nas.ui.console import console, counted, show_warnings
 from nas.ui.data_loading import data_folder, pixels
-from nas.ui.tables import classes_table, numbers_table
+from nas.ui.metric_tables import classes_table, numbers_table
 
 if TYPE_CHECKING:
-    from nas.evaluation.curves import Curves
+    from nas.evaluation.precision_recall import Curves
     from nas.training.weights import TrainedModel
 
 
@@ -63,7 +63,7 @@ def evaluate(
     val = load_split(data_folder(data, settings), "val", categories=header.categories)
     # From here on torch is loaded, which takes seconds: what can be refused has been.
     from nas.evaluation.coco import evaluate as coco_numbers
-    from nas.evaluation.curves import precision_recall
+    from nas.evaluation.precision_recall import precision_recall
     from nas.evaluation.predict import predict_split
 
     model = load_trained(ref, "evaluate") if isinstance(ref, str | Path) else ref

@@ -47,8 +47,8 @@ from nas.training.weights import TrainedModel
 from nas.ui.console import console, progress_bar
 from nas.ui.contact_sheet import write_png
 from nas.ui.data_loading import data_folder, pixels
+from nas.ui.metric_tables import numbers_table
 from nas.ui.samples import found_on, learnt_from
-from nas.ui.tables import numbers_table
 from nas.ui.tensorboard import Board
 from nas.ui.train_progress import Follow
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.data.picture_files import DRAWN_BY, is_drawing, list_pictures
+from nas.data.named_pictures import DRAWN_BY, is_drawing, list_pictures
 from nas.data.resize import read_rgb, resize
 from nas.errors import DataError
 from nas.files import write_text

@@ -21,7 +21,6 @@ from nas.errors import ConfigError, NasError, RunError
 from nas.files import write_text
 from nas.genome import Genome
 from nas.report.arms import ExpectedBest, comparison
-from nas.report.curves import curves
 from nas.report.drawing import draw as drawing
 from nas.report.formatting import (
     ARMS,
@@ -34,6 +33,7 @@ from nas.report.formatting import (
 )
 from nas.report.front import front_rows, growth
 from nas.report.leaderboard import failures, next_commands, ranking, stopped
+from nas.report.search_curves import curves
 from nas.runs.folder import Run
 from nas.study.failures import RULES
 from nas.study.objective import ObjectiveSettings

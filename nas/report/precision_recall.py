@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nas.evaluation.ap import RECALLS
-from nas.evaluation.curves import Curves
-from nas.report.curves import plain
+from nas.evaluation.precision_recall import Curves
+from nas.report.search_curves import plain
 
 NAMED = 10
 """Classes with a colour and a name; of more, the worst and the best have them."""

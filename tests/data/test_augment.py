@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data.augment import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
+from nas.data.flip_jitter import Jitter, flip_boxes, flip_pixels, jitter_boxes, jitter_pixels
 
 CONTENT = np.array([[32, 24], [20, 32]])
 BOXES = np.array([[[4, 6, 12, 16]], [[2, 10, 18, 30]]], dtype=np.float32)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.blocks import divide, natural_order
 from nas.data.coco import Split, load_split
+from nas.data.photo_blocks import divide, natural_order
 from nas.errors import DataError
 
 

@@ -15,7 +15,7 @@ from PIL import ImageOps
 from nas.data.annotations import read_annotations
 from nas.data.boxes import convention, turned
 from nas.data.coco import load_split
-from nas.data.layout import find_layout
+from nas.data.folder_layout import find_layout
 from nas.data.problems import Problem
 
 ORIENTATION = 0x0112

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.data.coco import load_split
-from nas.data.layout import find_layout, read_json
+from nas.data.folder_layout import find_layout, read_json
 from nas.errors import DataError
 
 

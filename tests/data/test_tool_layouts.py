@@ -12,8 +12,8 @@ import pytest
 
 from nas.data.check import check
 from nas.data.coco import load_split
+from nas.data.folder_layout import find_layout, find_whole
 from nas.data.image_files import image_name
-from nas.data.layout import find_layout, find_whole
 from nas.data.split import split_folder
 from nas.errors import DataError
 

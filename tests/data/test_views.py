@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.augmentation import Augmentation
 from nas.data.batches import Batch, TrainBatches
 from nas.data.cache import PixelCache
 from nas.data.coco import Split, load_split
@@ -21,6 +20,7 @@ from nas.data.passes import by_passes, median_side
 from nas.data.resize import resize
 from nas.data.settings import AugmentSettings
 from nas.data.source import SplitSource
+from nas.data.view_augmentation import Augmentation
 from nas.data.views import Orientation, PhotoView, Target, draw_view
 from nas.errors import DataError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.evaluation.curves import precision_recall
+from nas.evaluation.precision_recall import precision_recall
 from nas.report.precision_recall import precision_recall_png
 from tests.evaluation.cases import found, grid_case, image, split, through_files
 

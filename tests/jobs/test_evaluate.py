@@ -17,7 +17,7 @@ from nas.evaluation.metrics import ClassNumbers, Metrics
 from nas.jobs.evaluate import evaluate
 from nas.training.weights import TrainedModel
 from nas.ui.console import console
-from nas.ui.tables import classes_table, numbers_table
+from nas.ui.metric_tables import classes_table, numbers_table
 
 TWELVE = (
     *("AP", "AP50", "AP75", "AP small", "AP medium", "AP large"),

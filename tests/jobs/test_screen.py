@@ -16,7 +16,7 @@ from nas.evaluation.metrics import ClassNumbers, Metrics
 from nas.jobs import doctor
 from nas.ui import console as screen
 from nas.ui.console import Screen
-from nas.ui.tables import _ROWS, classes_table
+from nas.ui.metric_tables import _ROWS, classes_table
 
 NAMES = ["[red]", "[v2] bolt", "[/]", ":smile:", "[link=http://x]y[/link]", "größe 箱"]
 STEERING = {"\x1b[2Jgone": "\\x1b[2Jgone", "a\nb": "a\\nb", "\udce9.png": "\\udce9.png"}

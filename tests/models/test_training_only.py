@@ -21,7 +21,7 @@ from nas.genome.tape import Tape
 from nas.genome.units import record_plan
 from nas.models import Detector
 from nas.models.registry import HEADS as MODULES
-from nas.report.drawing.layout import lay_out
+from nas.report.drawing.placement import lay_out
 from nas.testing.heads import HeadSuite
 from nas.training.memory import activation_bytes
 from tests.models import guided

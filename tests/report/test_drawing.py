@@ -17,7 +17,7 @@ from PIL import Image
 from nas.errors import RunError
 from nas.genome import Genome
 from nas.report.drawing import draw as drawing
-from nas.report.drawing.layout import Drawing, lay_out, sample
+from nas.report.drawing.placement import Drawing, lay_out, sample
 from search_spaces import zoo
 from search_spaces.spinenet.space import SpineNetSpace
 

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from nas.errors import RunError
-from nas.report import curves
+from nas.report import search_curves
 from nas.report.page import write_page
 from nas.runs.folder import Run
 from nas.searching import search
@@ -97,9 +97,9 @@ def test_the_page_is_the_same_when_written_again(html: str, run: tuple[Path, Res
 def test_curves_are_the_same_bytes(run: tuple[Path, Result], tmp_path: Path) -> None:
     records, objective = Run(run[0]).read_search()
     finalists = run[1].finalists
-    path = curves.write(tmp_path / "new" / "curves.png", records, objective, finalists)
-    assert path.read_bytes() == curves.curves(records, objective, finalists)
-    assert Image.open(io.BytesIO(curves.curves([], objective))).size == (1200, 480)
+    path = search_curves.write(tmp_path / "new" / "curves.png", records, objective, finalists)
+    assert path.read_bytes() == search_curves.curves(records, objective, finalists)
+    assert Image.open(io.BytesIO(search_curves.curves([], objective))).size == (1200, 480)
 
 
 def test_a_search_over_anything_has_a_page(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from nas.errors import GenomeError, RunError
 from nas.genome import Genome
 from nas.genome.blocks import IMAGE
 from nas.genome.parts import OPERATIONS
-from nas.report.drawing.layout import (
+from nas.report.drawing.placement import (
     RADIUS,
     WIDTH,
     Curve,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.patches import Circle, FancyBboxPatch, Patch, Polygon
 
-from nas.report.drawing.layout import RADIUS, EdgeKind
+from nas.report.drawing.placement import RADIUS, EdgeKind
 
 
 class Stroke(NamedTuple):
