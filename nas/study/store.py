@@ -202,7 +202,7 @@ class Store:
         query = f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY number"
         try:
             rows = self._connection.execute(query).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise RunError(f"{self.path}: can't be read ({_reason(error)})") from None
         records = []
         for row in rows:
@@ -256,14 +256,15 @@ class _readable:
         if error is None:
             return
         self._connection.close()
-        if isinstance(error, sqlite3.Error):
+        # Where the schema is damaged, Python can't decode SQLite's own message.
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):
             code = getattr(error, "sqlite_errorname", "")
             if code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
                 raise RunError(
                     f"{self._path}: the store can't be opened ({error}); make room on the disk, "
                     "or choose one that this user may write to"
                 ) from error
-            raise RunError(f"{self._path}: this is no store of a run ({error})") from error
+            raise RunError(f"{self._path}: this is no store of a run ({_reason(error)})") from error
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from nas.errors import NasError
+from nas.errors import NasError, RunError
 from nas.jobs.top import top
 from nas.runs.folder import Run
 from nas.runs.reference import parse
 from nas.study.result import Result
-from nas.study.store import FILE_NAME
+from nas.study.store import FILE_NAME, Store
 
 VALUES = st.sampled_from(
     ("", "x", "{}", "[]", "null", '{"ap50": "high"}', '{"ap50": NaN}', "[[1, {}]]", b"\x80\x04.")
@@ -53,6 +53,21 @@ def mutate(data: st.DataObject, folder: Path) -> None:
             except (sqlite3.IntegrityError, OverflowError):
                 return
         connection.close()
+
+
+def test_a_store_with_a_damaged_head_is_read_or_refused_in_one_line(
+    run: tuple[Path, Result], tmp_path: Path
+) -> None:
+    whole, refused = (run[0] / FILE_NAME).read_bytes(), 0
+    path = tmp_path / FILE_NAME
+    for at in range(0, 4096, 17):  # the first page holds the schema, and so its text
+        path.write_bytes(whole[:at] + b"\xff" * 64 + whole[at + 64 :])
+        try:
+            Store.open_readonly(path).close()
+        except RunError as error:
+            message, refused = str(error), refused + 1
+            assert len(message.splitlines()) == 1, ascii(message)
+    assert refused > 10
 
 
 @given(st.data())
