@@ -10,7 +10,7 @@ from typing import Any, Literal
 from nas.controllers import Controller, ControllerSettings, make_controller
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings, make_executor
-from nas.executors.gpu_share import fit_to_gpus, largest
+from nas.executors.gpu_share import fit_to_gpus, largest_candidate
 from nas.space import Space
 from nas.study import store
 from nas.study.interfaces import Evaluator, Event, OnEvent
@@ -94,7 +94,9 @@ def search(
         objective = ObjectiveSettings(maximize=objective)
     if limits is not None:
         objective = ObjectiveSettings(**objective.model_dump() | {"limits": dict(limits)})
-    compute = fit_to_gpus(compute, evaluate, lambda: largest(space, objective, costs, seed))
+    compute = fit_to_gpus(
+        compute, evaluate, lambda: largest_candidate(space, objective, costs, seed)
+    )
     described = {"evaluator": evaluate.describe()} if hasattr(evaluate, "describe") else {}
     if evaluator_version is not None:
         described["evaluator_version"] = evaluator_version
