@@ -1,4 +1,4 @@
-"""How far a proxy can be trusted: its spread over architectures against its spread over seeds."""
+"""Reliability of a proxy: its spread over architectures against its spread over seeds."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,9 @@ ROOM = 50_000_000
 LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 """Bytes that the path of a session's folder may have: Linux takes 107 for one of its sockets."""
 
+QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+"""Options of `ray.init` with which Ray prints nothing but errors."""
+
 _sessions: set[Path] = set()  # folders of the private Ray of this process
 
 
@@ -52,20 +55,7 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
     Raises:
         RunError: if no Ray answers at the address, or none can be started here.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    if compute.address is None and "ray" in sys.modules and "RAY_AUTH_TOKEN" not in os.environ:
-        log.warning(
-            "Ray was imported before: it may listen beyond this machine, without a token; "
-            "import it after the search has begun, or not at all"
-        )
-    elif compute.address is None:
-        # Read when Ray is imported: without it Ray puts the machine's outer address in the place
-        # of loopback, and listens there.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    _set_environment(compute)
     import ray
 
     if ray.is_initialized():
@@ -73,53 +63,92 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
         return
     with ExitStack() as stack:
         if compute.address is not None:
-            inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
-            # Workers on other machines don't inherit this environment, so it is sent to them.
-            environment = {"env_vars": thread_environment(compute.threads) | inherited}
-            stack.callback(ray.shutdown)
-            try:
-                _check_reachable(compute.address)
-                quiet |= {"job_config": _without_driver_folders(ray)}
-                with signals.kept():
-                    ray.init(address=compute.address, runtime_env=environment, **quiet)
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = one_line(error, 200)
-                message = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
-                raise RunError(f"{message}; start one there, or leave the address out") from error
+            _connect(ray, compute.address, compute.threads, stack)
         else:
-            folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
-            stack.callback(_sessions.discard, folder)
-            _sessions.add(folder)
-            # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
-            shared: dict[str, Any] = (
-                {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
-            )
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", FutureWarning)
-            # Ray leaves processes behind, and says that it runs, where its start is broken off.
-            stack.callback(ray.shutdown)
-            try:
-                with signals.kept():
-                    ray.init(
-                        address="local",  # whatever RAY_ADDRESS says
-                        num_cpus=compute.workers,
-                        include_dashboard=False,
-                        object_store_memory=STORE,
-                        _node_ip_address="127.0.0.1",
-                        _temp_dir=str(folder),
-                        job_config=_without_driver_folders(ray),
-                        **shared,
-                        **quiet,
-                    )
-            except SystemExit:  # Ray's own answer to SIGTERM, while it starts
-                raise signals.Stopped(number=signal.SIGTERM) from None
-            except Exception as error:  # Ray raises no narrower one where a process is late
-                raise RunError(
-                    f"Ray didn't start on this machine ({one_line(error, 200)}; its files were in "
-                    f"{folder.parent}); nothing finished is lost: type this again when the machine "
-                    "is less busy"
-                ) from error
+            _start_private(ray, compute.workers, stack)
         yield ray
+
+
+def _set_environment(compute: ComputeSettings) -> None:
+    """Sets the variables that Ray reads when it is imported."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    if compute.address is not None:  # a cluster has been started with variables of its own
+        return
+    if "ray" in sys.modules and "RAY_AUTH_TOKEN" not in os.environ:
+        log.warning(
+            "Ray was imported before: it may listen beyond this machine, without a token; "
+            "import it after the search has begun, or not at all"
+        )
+        return
+    # Without it Ray puts the machine's outer address in the place of loopback, and listens there.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _connect(ray: ModuleType, address: str, threads: int, stack: ExitStack) -> None:
+    """Connects to the Ray at an address, until the stack is closed.
+
+    Raises:
+        RunError: if none answers there.
+    """
+    # Workers on other machines don't inherit this environment, so it is sent to them.
+    inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
+    environment = {"env_vars": thread_environment(threads) | inherited}
+    stack.callback(ray.shutdown)
+    try:
+        _check_reachable(address)
+        with signals.kept():
+            ray.init(
+                address=address,
+                runtime_env=environment,
+                job_config=_without_driver_folders(ray),
+                **QUIET,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"compute.address: no Ray answers at {address!r} ({one_line(error, 200)}); start one "
+            "there, or leave the address out"
+        ) from error
+
+
+def _start_private(ray: ModuleType, workers: int, stack: ExitStack) -> None:
+    """Starts a Ray of this process's own, until the stack is closed.
+
+    Raises:
+        RunError: if it can't be started.
+    """
+    folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
+    stack.callback(_sessions.discard, folder)
+    _sessions.add(folder)
+    # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
+    shared: dict[str, Any] = {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore", FutureWarning)
+    # Before the start: one that is broken off leaves processes behind, and Ray says that it runs.
+    stack.callback(ray.shutdown)
+    try:
+        with signals.kept():
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=STORE,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                job_config=_without_driver_folders(ray),
+                **shared,
+                **QUIET,
+            )
+    except SystemExit:  # Ray's own answer to SIGTERM, while it starts
+        raise signals.Stopped(number=signal.SIGTERM) from None
+    except Exception as error:  # Ray raises no narrower one if a process is late
+        raise RunError(
+            f"Ray didn't start on this machine ({one_line(error, 200)}; its files were in "
+            f"{folder.parent}); nothing finished is lost: type this again when the machine is less "
+            "busy"
+        ) from error
 
 
 def cause(error: BaseException) -> str:
