@@ -1,4 +1,4 @@
-"""What changed between the start of a run and now, in words of its settings."""
+"""Clauses that say which setting changed between the start of a run and now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES = {
     "init": "--init",
     "evaluator.init": "--init",
 }
-_DATA = {  # where these hold digests
+_DATA = {  # fields that are digests of data
     "data": "the data",
     "evaluator.fit": "the data, or how the hold-out is drawn,",
     "evaluator.holdout": "the data, or how the hold-out is drawn,",
@@ -24,7 +24,13 @@ _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
 def differences(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yields each (field, before, now) in which two JSON values differ, by name."""
+    """Yields each (field, before, now) in which two JSON values differ, by name.
+
+    Args:
+        before: A JSON value, such as settings by name.
+        now: The other one.
+        field: The name of the values themselves, which the fields within them begin with.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted(before.keys() | now.keys()):
             inner = f"{field}.{name}" if field else name
@@ -34,41 +40,47 @@ def differences(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, A
 
 
 def change(before: Any, now: Any, begun: str = "this run began") -> str | None:
-    """Returns a clause that names what changed; None if nothing did.
+    """Returns a clause on the first setting that changed; None if none did.
 
-    A seed comes first, since it also draws which images are seen; data come last, since a digest
-    of them differs for every other reason too.
+    The seed comes first, since it also draws which images are used; data come last, since their
+    digest differs for every other reason too.
 
     Args:
-        before: settings as JSON values, when the run began.
-        now: settings as they are.
-        begun: what happened then.
+        before: The settings when the run began, as JSON values.
+        now: The settings as they are now.
+        begun: The clause that says when they were the former ones.
 
     Example:
         >>> change({"seed": 0}, {"seed": 1})
         'the seed was 0 when this run began and is now 1'
     """
-    changed = sorted(differences(before, now), key=lambda one: (one[0] in _DATA, one[0] != "seed"))
+    changed = sorted(differences(before, now), key=lambda d: (d[0] in _DATA, d[0] != "seed"))
     return _clause(changed, f"changed since {begun}", f"was {{}} when {begun} and is now {{}}")
 
 
 def contrast(there: Any, here: Any) -> str | None:
-    """Returns a clause that names what differs between two runs; None if nothing does.
+    """Returns a clause on the first setting that differs between two runs; None if none does.
 
     Args:
-        there: settings of the other run as JSON values.
-        here: those of this one.
+        there: The settings of the other run, as JSON values.
+        here: The settings of this one.
     """
-    changed = sorted(differences(there, here), key=lambda one: one[0] in _DATA)
+    changed = sorted(differences(there, here), key=lambda d: d[0] in _DATA)
     return _clause(changed, "is another there", "is {} there and {} here")
 
 
 def _clause(changed: Sequence[tuple[str, Any, Any]], digests: str, values: str) -> str | None:
-    """A clause about the first difference: of digests, which say nothing to anyone, or values."""
+    """Returns a clause on the first difference; None if there is none.
+
+    Args:
+        changed: The differences, as `differences` yields them.
+        digests: The end of a clause on two digests, which aren't shown.
+        values: The end of a clause on two values, with a place for each.
+    """
     if not changed:
         return None
     field, *pair = changed[0]
-    if named(field) == "--init":  # what starts from scratch says nothing of it
+    if named(field) == "--init":  # a run from scratch has no such setting
         pair = ["none" if value == "absent" else value for value in pair]
     if all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in pair):
         return f"{_DATA.get(field) or named(field)} {digests}"
@@ -76,7 +88,7 @@ def _clause(changed: Sequence[tuple[str, Any, Any]], digests: str, values: str) 
 
 
 def named(field: str) -> str:
-    """Returns the name by which a field can be set."""
+    """Returns the name by which a user sets a field."""
     for prefix, setting in _PREFIXES.items():
         if field.startswith(prefix):
             return setting + field.removeprefix(prefix)

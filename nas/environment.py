@@ -1,4 +1,4 @@
-"""What this machine is and has: read without loading any of the libraries."""
+"""This machine's hardware and versions, read without loading any of the libraries."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LIBRARIES = (
     "onnx",
     "onnxruntime",
 )
-"""Those whose versions may change a number, or what can be done."""
+"""Libraries whose versions may change a number, or decide what can be done."""
 
 
 def environment() -> dict[str, Any]:
-    """Returns a JSON-able record of this start: when, what was typed, hardware, versions."""
+    """Returns a JSON-able record of this start: its time, command, hardware and versions."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -56,17 +56,19 @@ def versions() -> dict[str, str | None]:
 
 def cores() -> int:
     """Returns how many cores this process may use."""
-    own = psutil.Process()
-    return len(own.cpu_affinity() or ()) if hasattr(own, "cpu_affinity") else os.cpu_count() or 1
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # not on macOS
+        return len(process.cpu_affinity() or ())
+    return os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """Returns the machine's memory."""
+    """Returns the machine's memory in bytes."""
     return int(psutil.virtual_memory().total)
 
 
 def free_memory_bytes() -> int:
-    """Returns the memory that could still be taken, a container's limit included."""
+    """Returns the bytes of memory that are free, within a container's limit too."""
     free = int(psutil.virtual_memory().available)
     try:
         limit, used = (
@@ -90,7 +92,7 @@ def processor() -> str:
 
 
 def gpus() -> list[str]:
-    """Returns the names and memory of NVIDIA GPUs, as their driver's tool tells them."""
+    """Returns the names and memory of NVIDIA GPUs, as `nvidia-smi` prints them."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

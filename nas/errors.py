@@ -1,4 +1,4 @@
-"""Errors that a user can act on: one line that names what was met, where, and the remedy."""
+"""Errors that a user can act on: one line with the value, its place and the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BREAK = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 class NasError(Exception):
-    """Something that the user can mend; the command prints it as one line and exits with 2."""
+    """An error that the user can mend; the command prints it as one line and exits with 2."""
 
 
 class GenomeError(NasError):
@@ -29,7 +29,12 @@ class RunError(NasError):
 
 
 def amount(number: int, noun: str) -> str:
-    """Returns how many there are: `1 image`, `2 images`, `2 boxes`."""
+    """Returns a number with its noun: `1 image`, `2 images`, `2 boxes`.
+
+    Args:
+        number: How many there are.
+        noun: The word for one of them.
+    """
     plural = f"{noun}es" if noun.endswith(("x", "s")) else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
 
@@ -41,7 +46,7 @@ def one_line(text: object, most: int | None = None) -> str:
 
     Args:
         text: The message, or what turns into it.
-        most: Characters of it that are kept.
+        most: The number of characters that are kept; None keeps all.
     """
     return printable(_BREAK.sub(" ", str(text)).strip())[:most]
 
@@ -56,6 +61,7 @@ def printable(text: str) -> str:
 
 
 def _shown(character: str) -> str:
+    """Returns a character, or its escape if it could do harm."""
     # Blanks of any width, and the joiners that Persian names and some emoji need, do no harm.
     harmless = unicodedata.category(character) == "Zs" or character in "\u200c\u200d"
     if harmless or character.isprintable():

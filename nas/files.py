@@ -14,8 +14,9 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 MODEL_VERSION = 1
-"""Stands in the header of a trained model, which `nas.training.weights` writes."""
+"""The version in the header of a trained model, which `nas.training.weights` writes."""
 
+# What a file system without locks answers.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
@@ -26,15 +27,15 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     So a reader sees the old file or the new one. After an error the old one stays, alone.
 
     Args:
-        path: the file; its folder must be there.
-        shared: whether several processes may write it at once; the temporary name then is one
+        path: The file; its folder must be there.
+        shared: Whether several processes may write it at once; the temporary name then is one
             process's own and ends in `.part`.
 
     Raises:
-        OSError: the system takes no such file.
+        OSError: if the file can't be written.
     """
-    own = f"{os.getpid()}.{secrets.token_hex(4)}.part" if shared else "new"
-    new = path.with_name(f".{path.name}.{own}")
+    ending = f"{os.getpid()}.{secrets.token_hex(4)}.part" if shared else "new"
+    new = path.with_name(f".{path.name}.{ending}")
     try:
         yield new
         new.replace(path)
@@ -44,24 +45,33 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, *, shared: bool = False) -> None:
-    """Writes a text in UTF-8 in one step, as `replacing` does."""
+    """Writes a text in UTF-8 in one step.
+
+    Args:
+        path: The file; its folder must be there.
+        text: All that it will hold.
+        shared: See `replacing`.
+
+    Raises:
+        OSError: if the file can't be written.
+    """
     with replacing(path, shared=shared) as new:
         new.write_text(text, encoding="utf-8")
 
 
 def lock(path: Path, wait: float = 0.0) -> BaseFileLock:
-    """Takes the lock of a file: for as long as the result lives, or until its release.
+    """Takes the lock of a file, for as long as the result lives or until its release.
 
-    A process that ends, in whatever way, lets go of it. A file system without locks has none to
-    wait for.
+    The lock of a process that ends, in whatever way, is released. On a file system without locks
+    this takes none, and returns at once.
 
     Args:
-        path: an empty file of its own, made if it isn't there; it stays.
-        wait: seconds for which another process may hold it.
+        path: An empty file for the lock alone, made if it isn't there; it stays.
+        wait: Seconds for which another process may have it.
 
     Raises:
-        TimeoutError: another process holds it.
-        OSError: the file can't be made.
+        TimeoutError: if another process has it.
+        OSError: if the file can't be made.
     """
     lock = FileLock(path, thread_local=False)
     try:
@@ -77,11 +87,15 @@ def lock(path: Path, wait: float = 0.0) -> BaseFileLock:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """Returns what a file holds.
+    """Returns a file's bytes, if they are few enough.
+
+    Args:
+        path: The file.
+        most: The number of bytes that it may have.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it has more than `most` bytes.
+        OSError: if it can't be read.
+        ValueError: if it has more than `most` bytes.
     """
     with path.open("rb") as file:
         content = file.read(most + 1)
@@ -91,11 +105,14 @@ def read_limited(path: Path, most: int) -> bytes:
 
 
 def read_header(path: Path) -> Any:
-    """Returns what a file of weights says of itself; neither torch nor the tensors are loaded.
+    """Returns the header of a file of weights; neither torch nor the tensors are loaded.
+
+    Args:
+        path: A safetensors file.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it is no safetensors file, or none that this toolkit has written.
+        OSError: if it can't be read.
+        ValueError: if it is no safetensors file, or none that this toolkit has written.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,12 +1,12 @@
-"""Where code is imported from: never from the folder that somebody works in.
+"""The path that code is imported from, which never has the working folder.
 
 Python puts the folder of a program in front of all others, Ray sends it and the current folder to
 its workers, and a child of multiprocessing begins with the current folder. There, a picture
 collection's `profile.py` would run in the place of Python's own.
 
-A process of the command `nas` looks where installed packages lie, and in PYTHONPATH. So does a
-worker; besides, for a program of the user's own, it finds the modules beside that program which
-the program names, behind everything that is installed.
+A process of the command `nas` imports installed packages, and what is in PYTHONPATH. So does a
+worker. For a program of the user's own, a worker also finds the modules beside that program that
+the program imports, behind everything that is installed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TAKEN = (
     frozenset({"__main__", "__mp_main__", "nas", "proxies", "search_spaces"})
     | sys.stdlib_module_names
 )
-"""Names that no program's own module has, those of Python's modules for other systems too."""
+"""Names of modules that aren't a program's own, with Python's modules for other systems."""
 
 
 def leave_working_folder() -> None:
-    """Takes the folder that Python put in front out of this process's path, and its children's.
+    """Removes the folder that Python put in front from the path of this process and its children.
 
-    It is there after `python -m nas`, and where a library starts `python -c`. What PYTHONPATH
-    names stays.
+    It is there after `python -m nas`, and where a library starts `python -c`. Folders of PYTHONPATH
+    stay.
     """
     if not sys.flags.safe_path:
         sys.path[:] = without_program(sys.path, os.getcwd())
@@ -50,6 +50,10 @@ def without_program(path: Sequence[str], folder: str) -> list[str]:
     """Returns a path without its first entry, if that is `folder`.
 
     Python puts one entry in front; the same folder further back is PYTHONPATH's or a package's.
+
+    Args:
+        path: As `sys.path`, where "" is the current folder.
+        folder: The folder, without symbolic links.
     """
     is_folder = bool(path) and (not path[0] or os.path.realpath(path[0]) == folder)
     return [*path[1:]] if is_folder else [*path]
@@ -60,8 +64,8 @@ class Program:
     """The modules that a program may have of its own, as a finder for another process.
 
     Attributes:
-        folders: where the program looks for modules and that process may not, in order.
-        names: the top-level modules that the program names, and no others.
+        folders: Where the program finds its modules and the other process may not look, in order.
+        names: The top-level modules that the program imports from there, and no others.
 
     Example:
         >>> Program.running().install()  # where the program has been sent
@@ -74,8 +78,8 @@ class Program:
     def running(cls) -> Program:
         """Returns the program that runs in this process; empty for the command `nas`.
 
-        It names what it has imported from its folders, and what import statements name there,
-        inside functions too.
+        Its modules are those that it has imported from its folders, and those that an import
+        statement of such a module names, inside a function too.
         """
         folders = tuple(dict.fromkeys(filter(_is_own, map(os.path.abspath, sys.path))))
         places = {os.path.realpath(folder) for folder in folders}
@@ -84,6 +88,8 @@ class Program:
             for name, module in [*sys.modules.items()]
             if "." not in name and name not in TAKEN and _home(module) in places
         }
+        # What isn't imported yet is found by reading: from the main program's file on, each import
+        # statement that leads into the folders gives another file to read.
         waiting = {_file(sys.modules["__main__"])} | {
             _file(module) for name, module in [*sys.modules.items()] if name.split(".")[0] in names
         }
@@ -91,7 +97,7 @@ class Program:
         while waiting := waiting - read - {""}:
             file = waiting.pop()
             read.add(file)
-            for name in _named(file) - names - TAKEN:
+            for name in _imported(file) - names - TAKEN:
                 spec = PathFinder.find_spec(name, folders)
                 if spec is not None:
                     names.add(name)
@@ -106,7 +112,13 @@ class Program:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Finds a top-level module for Python's import; a package finds what is in it itself."""
+        """Finds a top-level module for Python's import; a package finds its own modules itself.
+
+        Args:
+            name: The module's.
+            path: Where a package's modules lie; None for a top-level one.
+            target: See `importlib.abc.MetaPathFinder`.
+        """
         if path is not None or name not in self.names:
             return None
         return PathFinder.find_spec(name, self.folders, target)
@@ -131,12 +143,13 @@ def _home(module: ModuleType) -> str:
 
 
 def _file(module: ModuleType) -> str:
+    """Returns the file of a module; "" if it has none."""
     file = getattr(module, "__file__", None)
     return file if isinstance(file, str) else ""
 
 
-def _named(file: str) -> set[str]:
-    """Returns the top-level modules that a file's import statements name."""
+def _imported(file: str) -> set[str]:
+    """Returns the top-level modules that a Python file's import statements name."""
     if not file.endswith(".py"):
         return set()
     try:

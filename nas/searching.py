@@ -10,7 +10,7 @@ from typing import Any, Literal
 from nas.controllers import Controller, ControllerSettings, make_controller
 from nas.errors import ConfigError
 from nas.executors import ComputeSettings, make_executor
-from nas.executors.gpu_share import fit_to_gpus, largest
+from nas.executors.gpu_share import fit_to_gpus, largest_candidate
 from nas.space import Space
 from nas.study import store
 from nas.study.interfaces import Evaluator, Event, OnEvent
@@ -22,7 +22,7 @@ from nas.study.store import Store
 from nas.study.study import Study
 
 Chosen = str | ControllerSettings | Callable[[Space, int], Controller]
-"""A controller: its name, its settings, or a class of one's own."""
+"""A controller: its name, its settings, or a class that is called with the space and the seed."""
 
 
 def search(
@@ -47,10 +47,10 @@ def search(
 ) -> Result:
     """Searches a space for the candidate that an evaluator scores best.
 
-    Typed again with the same `run`, it goes on where it ended.
+    Called again with the same `run`, it goes on where it ended.
 
     Args:
-        space: What may be searched.
+        space: What is searched.
         evaluate: called as `evaluate(candidate, seed)`; returns a number or a dict of metrics, or
             yields them rung by rung. For "ray" it must be picklable.
         controller: a name such as "predictor" or "random", or its settings; or a class of your own,
@@ -79,7 +79,7 @@ def search(
         evaluator_version: your own name for what `evaluate` does, such as "2: 9 epochs". Results
             are shared between runs only where it is the same; needed for that where `evaluate` has
             no `describe()`.
-        on_event: called with everything that happens, such as a trial's end.
+        on_event: called with each `Event`, such as a trial's end.
 
     Raises:
         NasError: one line that names the setting to change.
@@ -94,14 +94,16 @@ def search(
         objective = ObjectiveSettings(maximize=objective)
     if limits is not None:
         objective = ObjectiveSettings(**objective.model_dump() | {"limits": dict(limits)})
-    compute = fit_to_gpus(compute, evaluate, lambda: largest(space, objective, costs, seed))
+    compute = fit_to_gpus(
+        compute, evaluate, lambda: largest_candidate(space, objective, costs, seed)
+    )
     described = {"evaluator": evaluate.describe()} if hasattr(evaluate, "describe") else {}
     if evaluator_version is not None:
         described["evaluator_version"] = evaluator_version
     with Store.open(None if run is None else store.find(Path(run))) as rows:
         study = Study(
             space,
-            _made(controller, space, seed),
+            _make(controller, space, seed),
             objective,
             rows,
             settings,
@@ -123,6 +125,8 @@ def search(
 
 
 def _with_forecast(study: Study, on_event: OnEvent) -> OnEvent:
+    """Returns a function that adds the study's forecast to events of completed trials."""
+
     def notify(event: Event) -> None:
         if event.kind == "completed":
             event = dataclasses.replace(event, forecast=study.forecast())
@@ -131,7 +135,12 @@ def _with_forecast(study: Study, on_event: OnEvent) -> OnEvent:
     return notify
 
 
-def _made(controller: Chosen, space: Space, seed: int) -> Controller:
+def _make(controller: Chosen, space: Space, seed: int) -> Controller:
+    """Makes the controller of a name, of settings, or of a class.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
     if isinstance(controller, str):
         controller = ControllerSettings(name=controller)
     if isinstance(controller, ControllerSettings):

@@ -20,7 +20,11 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def duration(value: str | float, field_name: str = "duration") -> float:
-    """Returns seconds: a number as it is, or text such as "45s", "30m", "8h", "1.5d".
+    """Returns a duration in seconds.
+
+    Args:
+        value: Seconds, or text such as "45s", "30m", "8h", "1.5d".
+        field_name: The setting's name, for messages.
 
     Raises:
         ConfigError: if the text is none of these, or not positive.

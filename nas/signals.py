@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop, raised where it works, so that it can leave things in order.
+"""Signals that ask a process to stop, raised in its main thread, so that it can clean up.
 
 Ctrl-C is SIGINT, a system that shuts down sends SIGTERM, and a terminal that is closed SIGHUP.
 """
@@ -14,10 +14,10 @@ from types import FrameType
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = 0.3
-"""Seconds after which a second Ctrl-C is meant: tools that start others pass one on, too."""
+"""Seconds after which a second Ctrl-C is the user's: before, it may be the first, passed on."""
 
-UNHEARD = 20.0
-"""Seconds after which another SIGTERM or SIGHUP is raised again."""
+SWALLOWED = 20.0
+"""Seconds after which another SIGTERM or SIGHUP is raised, too."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,32 +29,36 @@ class Stopped(KeyboardInterrupt):
 
 
 def number_of(stop: BaseException) -> int:
-    """Returns the signal that an interruption stands for: Ctrl-C, if nothing else is noted."""
+    """Returns the number of the signal behind an interruption: Ctrl-C's, if it has no other."""
     return int(getattr(stop, "number", signal.SIGINT))
 
 
 class Signals:
-    """Raises `Stopped` for the first signal; while that is obeyed, others raise nothing more."""
+    """A handler that raises `Stopped` for the first signal; those soon after it raise nothing.
+
+    Attributes:
+        received: The number of the last signal that was raised; None before any.
+    """
 
     def __init__(self, at_once: Callable[[int], None] | None) -> None:
         """Begins with none received.
 
         Args:
-            at_once: ends the process, on a second Ctrl-C; None raises `Stopped` for each signal.
+            at_once: Ends the process, on a second Ctrl-C; None raises `Stopped` for each signal.
         """
         self.received: int | None = None
         self._at_once = at_once
-        self._first = 0.0
+        self._raised_at = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Takes a signal, as `signal.signal` wants it."""
-        passed = time.monotonic() - self._first
-        is_first = self._at_once is None or self.received is None
-        # A library may have swallowed what the first one raised.
-        if is_first or (number != signal.SIGINT and passed > UNHEARD):
-            self.received, self._first = number, time.monotonic()
+        """Handles a signal; Python calls it with the signal's number."""
+        elapsed = time.monotonic() - self._raised_at
+        raises = self._at_once is None or self.received is None
+        # A library may have swallowed the first `Stopped`: a later signal is raised again.
+        if raises or (number != signal.SIGINT and elapsed > SWALLOWED):
+            self.received, self._raised_at = number, time.monotonic()
             raise Stopped(number=number)
-        if self._at_once is not None and number == signal.SIGINT and passed > AGAIN:
+        if self._at_once is not None and number == signal.SIGINT and elapsed > AGAIN:
             self._at_once(number)
 
 
@@ -67,13 +71,13 @@ def raised(
 ) -> Iterator[Signals]:
     """Raises `Stopped` for signals, in the main thread.
 
-    One that is ignored, as `nohup` ignores SIGHUP, stays so, and within another such context
-    the outer one's rule holds.
+    A signal that is ignored, as `nohup` ignores SIGHUP, stays ignored, and within another such
+    context the outer one's handler stays.
 
     Args:
-        numbers: of the signals.
-        at_once: see `Signals`.
-        to_the_end: don't put back what was there, because the process ends.
+        numbers: The numbers of the signals.
+        at_once: See `Signals`.
+        to_the_end: Whether the process ends then, so that the former handlers aren't put back.
     """
     handler = Signals(at_once)
     before = {}

@@ -1,4 +1,4 @@
-"""Search spaces: ordered decisions, what is legal after a prefix, and the way to a candidate.
+"""Search spaces: ordered decisions, the legal choices after a prefix, and their candidates.
 
 A controller sees a space only through its `decisions` and `legal`; it answers with a `Code`, the
 index of the choice taken at each decision. `decode` turns a code into the candidate that an
@@ -23,7 +23,7 @@ Code = tuple[int, ...]
 """The index of the choice taken at each decision, in the order of the decisions."""
 
 COUNTED = 1_000_000
-"""Codes that `Space.size` walks at most."""
+"""The most codes that `Space.size` walks."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Decision:
 
 
 class Space(abc.ABC):
-    """What can be searched: a fixed, ordered list of decisions with a mask at each.
+    """The candidates of a search: a fixed, ordered list of decisions with a mask at each.
 
     After any legal prefix at least one choice is legal, so that a walk never ends early.
     """
@@ -45,7 +45,11 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def legal(self, prefix: Sequence[int]) -> tuple[bool, ...]:
-        """Returns the mask over `decisions[len(prefix)].choices` after a legal prefix."""
+        """Returns the mask over `decisions[len(prefix)].choices` after a legal prefix.
+
+        Args:
+            prefix: The first entries of a code; fewer than there are decisions.
+        """
 
     @abc.abstractmethod
     def decode(self, code: Sequence[int]) -> Any:

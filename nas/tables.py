@@ -7,8 +7,8 @@ the same line as an entry point of its distribution:
     [project.entry-points."spinenas.spaces"]
     mine = "my_package.space:MySpace"
 
-What is installed is asked for only when a name isn't in the table, and a class is imported only
-when it is used. A file of a user's names a line, never a module.
+Entry points are read only when a name isn't in the table, and a class is imported only when it is
+used. A user's file names a line of the table, never a module.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, GetCoreSchemaHandler
 
 GROUPS = "spinenas."
-"""What the groups of entry points begin with; behind it stands a table's kind."""
+"""The start of the name of a group of entry points, before a table's kind."""
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class OpenTable(dict[str, str]):
         'mobile'
 
     Args:
-        kind: such as "spaces"; installed packages declare lines in the group `spinenas.spaces`.
-        lines: those of this package.
+        kind: Such as "spaces"; installed packages declare lines in the group `spinenas.spaces`.
+        lines: Those of this package.
     """
 
     def __init__(self, kind: str, lines: Mapping[str, str]) -> None:
@@ -74,7 +74,7 @@ class OpenTable(dict[str, str]):
         return place
 
     def complete(self) -> OpenTable:
-        """Adds what installed packages declare, once; returns the table."""
+        """Adds the lines that installed packages declare, once; returns the table."""
         if not self._complete:
             self._complete = True
             for name, place, package in _installed(self.kind):
@@ -89,6 +89,9 @@ class OpenTable(dict[str, str]):
 
     def load(self, name: str) -> Any:
         """Returns the class of a name.
+
+        Args:
+            name: A name of the table.
 
         Raises:
             KeyError: if the table hasn't the name.
@@ -105,13 +108,17 @@ class OpenTable(dict[str, str]):
             ) from error
 
     def unknown(self, name: str) -> str:
-        """Returns what a message says of a name that isn't here: the known ones and the nearest."""
+        """Returns the end of a message on a name that isn't here: the known ones and the nearest.
+
+        Args:
+            name: As it was typed.
+        """
         near = difflib.get_close_matches(name, self.complete(), n=1)
         return f"known are {', '.join(self)}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _installed(kind: str) -> list[tuple[str, str, str]]:
-    """Returns what is declared of a kind: name, place, and the package that declares it."""
+    """Returns the lines of a kind that packages declare: name, place and package."""
     from importlib.metadata import entry_points
 
     return sorted(
@@ -128,8 +135,8 @@ class Section:
     the table says with `settings_type` what its section may hold; one of those fields is `name`.
 
     Attributes:
-        table: the names.
-        default: the name where a section has none.
+        table: The names that a section may have.
+        default: The name of a section that has none.
     """
 
     table: OpenTable
@@ -148,8 +155,7 @@ class Section:
             KeyError: if the table hasn't the name.
             ConfigError: if its class can't be imported, or has no settings of this name.
         """
-        kind = self.table.load(name)
-        settings = getattr(kind, "settings_type", None)
+        settings = getattr(self.table.load(name), "settings_type", None)
         field = getattr(settings, "model_fields", {}).get("name")
         if settings is None or field is None or field.default != name:
             raise ConfigError(
@@ -160,10 +166,17 @@ class Section:
         return chosen
 
     def make(self, settings: Any, *arguments: Any, **options: Any) -> Any:
-        """Returns what a section's settings describe: the table's class, called with them."""
+        """Makes an object of the class that a section names.
+
+        Args:
+            settings: The section's; the class is called with them.
+            arguments: Further ones of the class.
+            options: Further ones by name.
+        """
         return self.table.load(settings.name)(settings, *arguments, **options)
 
     def _validated(self, value: Any) -> Any:
+        """Returns the section as the settings of its name; raises pydantic's errors."""
         name = self.name(value)
         if name not in self.table:
             legal = ", ".join(repr(line) for line in self.table)
@@ -183,7 +196,7 @@ class Section:
 
 @cache
 def _validator(kind: type[BaseModel], name: str) -> SchemaValidator:
-    """Returns what checks a section; in its problems' places the name comes first."""
+    """Returns a validator of a section, in whose problems the section's name leads the place."""
     return SchemaValidator(
         core_schema.tagged_union_schema(
             {name: kind.__pydantic_core_schema__}, discriminator=lambda value: name

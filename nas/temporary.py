@@ -1,4 +1,4 @@
-"""Temporary folders: in TMPDIR or where the system has them, named when they can't be had."""
+"""Temporary folders, in TMPDIR or where the system has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from nas.errors import RunError
 
 PREFIX = "nas-"
-_made: set[str] = set()
+_folders: set[str] = set()  # those that this process has made and not removed
 
 
 @contextmanager
@@ -22,14 +22,14 @@ def temporary_folder(
     """Makes a folder that is removed in the end.
 
     Args:
-        kind: what its name begins with, after `nas-`.
-        room: bytes that must be free there.
-        longest: bytes that its path may have; where TMPDIR has more, /tmp or /var/tmp is taken.
+        kind: The start of its name, after `nas-`.
+        room: Bytes that must be free there.
+        longest: Bytes that its path may have; if TMPDIR's has more, /tmp or /var/tmp is used.
 
     Raises:
-        RunError: there is none; names each folder that was tried and what is wrong with it.
+        RunError: if none can be made; names each place that was tried and what is wrong with it.
     """
-    folder = _made_in(_places(), PREFIX + kind, room, longest)
+    folder = _make(_places(), PREFIX + kind, room, longest)
     try:
         yield Path(folder)
     finally:
@@ -38,36 +38,42 @@ def temporary_folder(
 
 def remove_all() -> None:
     """Removes the folders that are still there, for a process that ends at once."""
-    for folder in list(_made):
+    for folder in list(_folders):
         _remove(folder)
 
 
 def _places() -> Sequence[str]:
-    """Where a folder may be made; TMPDIR alone, if it is set, but for what its path is too long."""
+    """Returns where a folder may be made: in TMPDIR alone, if it is set."""
     named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
     return [os.path.abspath(named[0])] if named else ["/tmp", "/var/tmp"]  # noqa: S108
 
 
-def _made_in(places: Sequence[str], prefix: str, room: int, longest: int | None) -> str:
-    wrong = []
-    own = len(prefix) + 9  # with the slash and the random letters
-    if longest is not None and all(len(os.fsencode(p)) + own > longest for p in places):
-        wrong += [f"{place}: its path has over {longest - own} bytes" for place in places]
+def _make(places: Sequence[str], prefix: str, room: int, longest: int | None) -> str:
+    """Makes a folder in the first of some places that can be used; see `temporary_folder`."""
+    problems = []
+    name_length = len(prefix) + 9  # with the slash and the random letters
+    if longest is not None and all(len(os.fsencode(p)) + name_length > longest for p in places):
+        most = longest - name_length
+        problems += [f"{place}: its path has over {most} bytes" for place in places]
         places = ["/tmp", "/var/tmp"]  # noqa: S108
     for place in places:
         try:
             return _usable(tempfile.mkdtemp(prefix=prefix, dir=place), room)
         except OSError as error:
-            wrong.append(f"{place}: {error.strerror or error}")
+            problems.append(f"{place}: {error.strerror or error}")
     raise RunError(
-        f"no temporary folder can be used ({'; '.join(wrong)}); make room there, or set TMPDIR to "
-        "another folder"
+        f"no temporary folder can be used ({'; '.join(problems)}); make room there, or set TMPDIR "
+        "to another folder"
     )
 
 
 def _usable(folder: str, room: int) -> str:
-    """Returns a new folder; removes it if a few bytes can't be written, or too few are free."""
-    _made.add(folder)
+    """Returns a new folder; removes it if a few bytes can't be written, or too few are free.
+
+    Raises:
+        OSError: if it was removed.
+    """
+    _folders.add(folder)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
@@ -82,4 +88,4 @@ def _usable(folder: str, room: int) -> str:
 
 def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    _made.discard(folder)
+    _folders.discard(folder)

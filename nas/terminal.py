@@ -1,7 +1,7 @@
 """Standard output and standard error, whatever they are: a terminal, a pipe, a full disk, closed.
 
-A job isn't ended by what becomes of its reader. Output that nobody can take any more is dropped,
-the job goes on, and its exit code stays its own.
+A job doesn't end because its reader does. Output that can't be written any more is dropped, the
+job goes on, and its exit code says only how the job itself ended.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PLAIN = {
     "”": '"',
     "’": "'",
 }
-"""What stands for the toolkit's own signs where an encoding hasn't got them."""
+"""ASCII in place of the toolkit's own signs, for encodings without them."""
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
-"""Errors of an output whose reader went away, as in `nas top RUN | head -1`; no fault."""
+"""Errors of an output whose reader has ended, as in `nas top RUN | head -1`; that is no fault."""
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Replaces what an encoding hasn't got: by a plainer sign, or by an escape."""
+    """Replaces characters that an encoding hasn't: by a plainer sign, or by an escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
@@ -51,7 +51,7 @@ class Output:
     """A text stream that takes any text, and goes on when nobody reads it any more.
 
     Attributes:
-        error: the first that the system had, if any.
+        error: The system's first error in writing, if there was one.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -62,31 +62,33 @@ class Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes a text; what the encoding hasn't got is written in plainer signs."""
+        """Writes a text; characters that the encoding hasn't are written in plainer signs."""
         encoding = self._stream.encoding or "utf-8"
         with self._tolerant():
             self._stream.write(text.encode(encoding, "nas.plain").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        """Passes on what was written."""
+        """Flushes the stream."""
         with self._tolerant():
             self._stream.flush()
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
+        """Keeps the first error of the system, and drops all output after it."""
         try:
             yield
         except OSError as error:
             self.error = self.error or error
-            # What the stream still holds, and what follows, goes nowhere, without an error.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            # The stream's buffer would fail again when Python ends. With the null device under its
+            # descriptor, both the buffer and what follows are dropped without an error.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
 
     @property
     def failure(self) -> str:
-        """Why output was lost, if its reader didn't just go away."""
+        """The reason why output was lost; "" if none was, or its reader has ended."""
         if self.error is None or self.error.errno in GONE:
             return ""
         return self.error.strerror or str(self.error)
@@ -94,7 +96,7 @@ class Output:
 
 @contextmanager
 def standard_streams() -> Iterator[Output]:
-    """Lets a command write to whatever its standard output and error are; gives the output."""
+    """Lets a command write to whatever its standard output and error are; yields the output."""
     _open_closed()
     _drop_sizes()
     before = sys.stdout, sys.stderr
@@ -109,19 +111,19 @@ def standard_streams() -> Iterator[Output]:
 
 
 def _open_closed() -> None:
-    """Opens those of the three that are closed (`>&-`).
+    """Opens the null device for those of the three streams that are closed (`>&-`).
 
-    Else the next file that is opened, such as a run's store, would get their number, and with it
-    whatever a library prints.
+    Otherwise the next file that is opened, such as a run's store, would get such a stream's number,
+    and a library's prints would be written into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDONLY if name == "stdin" else os.O_WRONLY)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
+            descriptor = os.open(os.devnull, os.O_RDONLY if name == "stdin" else os.O_WRONLY)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
@@ -129,7 +131,7 @@ def _open_closed() -> None:
 
 
 def _drop_sizes() -> None:
-    """Forgets sizes of a terminal that are none, such as `COLUMNS=0`."""
+    """Removes sizes of a terminal that are none, such as `COLUMNS=0`, from the environment."""
     for name in ("COLUMNS", "LINES"):
         value = os.environ.get(name, "")
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""What is wrong with an input, in words: pydantic's first problem, and the nearest known name."""
+"""Messages on invalid input: pydantic's first problem, and the nearest name that exists."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 
 class InvalidValue(NamedTuple):
-    """What pydantic refused first.
+    """The first value that pydantic refused.
 
     Attributes:
-        steps: names and places that lead to it; none for the whole.
-        kind: pydantic's own name of it, such as `missing`.
-        message: its sentence.
-        value: the value.
+        steps: The names and indices that lead to it; none for the whole.
+        kind: Pydantic's name of the problem, such as `missing`.
+        message: Pydantic's sentence on it.
+        value: The value itself.
     """
 
     steps: tuple[str | int, ...]
@@ -29,7 +29,7 @@ class InvalidValue(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The steps with dots between them."""
+        """The steps with dots between them, such as `recipe.epochs`."""
         return ".".join(map(str, self.steps))
 
 
@@ -44,7 +44,7 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
 
     Args:
         name: As it was typed.
-        names: Those that there are.
+        names: Those that exist.
         cutoff: How alike they must be, from 0 to 1, where 1 is the same.
     """
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
@@ -52,7 +52,12 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def hint(name: str, names: Iterable[str]) -> str:
-    """Returns the end of a sentence on a name that isn't known: the nearest, or all."""
+    """Returns the end of a message on an unknown name: the nearest name, or all of them.
+
+    Args:
+        name: As it was typed.
+        names: Those that exist.
+    """
     names = list(names)
     near = nearest(name, names)
     if near is not None:

@@ -1,4 +1,4 @@
-"""YAML from anywhere: by the safe loader, of limited size, without aliases and twin keys."""
+"""YAML of any origin, read by the safe loader: of limited size, without aliases or twin keys."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ MAX_DEPTH = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader without aliases, which can be made to grow without end, nor twins.
+    """The safe loader, without aliases, twin keys and deep nesting.
 
-    Nor does it read what is nested deeper than any config: each level makes it slower.
+    A few aliases of aliases can grow without end; PyYAML silently keeps the last of two equal keys;
+    and each level of nesting makes it slower.
     """
 
     depth = 0
@@ -47,10 +48,14 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(text: str, source: str) -> Any:
-    """Returns what a piece of YAML says.
+    """Returns the value of a YAML text.
+
+    Args:
+        text: The YAML.
+        source: Where it is from, for messages.
 
     Raises:
-        ConfigError: in one line that begins with `source`.
+        ConfigError: if it can't be read; the message begins with `source`.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506  it is a safe loader
@@ -65,17 +70,20 @@ def read(text: str, source: str) -> Any:
         LookupError,
         TypeError,
         AttributeError,
-    ) as e:
-        # PyYAML lets a wrong value under an explicit tag, such as !!bool x, out as what it met.
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
+    ) as error:
+        # PyYAML raises Python's own errors for a wrong value under an explicit tag, as in !!bool x.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{source}: no YAML: {reason}") from None
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Returns the settings by name that a file holds; none for an empty one.
+    """Returns a file's settings by name; none for an empty file.
+
+    Args:
+        path: A YAML file of at most a megabyte.
 
     Raises:
-        ConfigError: in one line that names the file.
+        ConfigError: if it can't be read, or holds something else; the message names the file.
     """
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""What a proxy is: a cheap stand-in for training a candidate in full, which scores trials."""
+"""The contract of a proxy: a cheap stand-in for training a candidate in full."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from nas.genome import Genome
 
 PROXIES = OpenTable("proxies", {"training": "proxies.training:TrainingProxy"})
-"""Name of a proxy to the place of its class, a `Proxy`; another package may add its own."""
+"""The place of each proxy's class, by its name; another package may add its own."""
 
 PROXY = Section(PROXIES, "training")
-"""What chooses a proxy's settings by their name."""
+"""A config's section `proxy`, whose name chooses its settings."""
 
 
 class BaseProxySettings(Settings):
-    """A config's section `proxy`; each proxy has its own fields, and `name` with its own.
+    """A config's section `proxy`; a proxy's own settings add fields, and set `name`.
 
     Attributes:
-        threads: of each trial.
+        name: The proxy's, as in `PROXIES`.
+        threads: CPU threads of each trial.
     """
 
     name: str
@@ -39,21 +40,22 @@ class BaseProxySettings(Settings):
 class Proxy(abc.ABC):
     """Scores candidates of a search; an evaluator for `nas.search`.
 
-    It is pickled, and called in other processes. A new one has `metrics`, `settings_type`,
+    It is pickled, and called in other processes. A proxy defines `metrics`, `settings_type`,
     `describe` and `__call__`; the rest has defaults. Its line stands in `PROXIES`.
 
     Attributes:
-        settings_type: what a config's section `proxy` may hold with this proxy's name.
-        metrics: the names that a trial reports, so that an objective can be checked beforehand.
-        device: what trials run on, "cpu" or "cuda".
-        starts: what trials start from; whoever makes a proxy sets it before anything else.
+        settings_type: The class of a config's section `proxy` with this proxy's name.
+        metrics: The names that a trial reports, so that an objective can be checked beforehand.
+        starts: The weights that trials start from; set once, before the proxy is used.
 
     Args:
-        settings: of the trials.
-        data: a COCO folder; None stands for the built-in scenes.
-        data_settings: of the hold-out and the cache.
-        data_seed: draws the hold-out and the images.
-        rungs: reports after which trials may be stopped; a proxy that can't report refuses any.
+        settings: Of the trials.
+        data: A COCO folder; None stands for the built-in scenes.
+        data_settings: Of the hold-out and the cache.
+        data_seed: Draws the hold-out and the images.
+        device: The device that trials run on, "cpu" or "cuda".
+        rungs: Numbers of the reports after which trials may be stopped. A proxy that doesn't report
+            while it scores refuses any.
     """
 
     settings_type: ClassVar[type[Any]]
@@ -82,9 +84,9 @@ class Proxy(abc.ABC):
         """Scores a candidate.
 
         Args:
-            genome: as deployed.
-            seed: the same one gives the same numbers, within one class of numerics.
-            length: factor on the effort, for the finalists.
+            genome: The candidate as deployed.
+            seed: The same one gives the same numbers, within one numerics class.
+            length: Factor on the length of the trial, for the finalists.
 
         Returns:
             Metrics by name; or an iterator that yields them rung by rung.
@@ -92,56 +94,67 @@ class Proxy(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Returns what a result depends on besides candidate, seed and numerics, for JSON.
+        """Returns what a result depends on besides candidate, seed and numerics, as JSON values.
 
-        It is the proxy's identity: a run goes on, or gives its results to another, only where this
-        is the same.
+        It is the proxy's identity: a run goes on, or gives its results to another, only if it is
+        the same.
         """
 
     @property
     def numerics(self) -> str | None:
-        """The class within which metrics are bit-equal; None lets the worker name one."""
+        """The numerics class, within which metrics are bit-equal; None lets the worker name one."""
         return None
 
     def prepare_search(self, folder: Path) -> None:
-        """Makes, once before the first trial, what all trials share; by default nothing.
+        """Makes what all trials share; by default nothing.
 
-        It is called again when a run goes on.
+        It is called before the first trial, and again when a run goes on.
 
         Args:
-            folder: the run's, which workers can read.
+            folder: The run's, which workers can read.
         """
 
     def prepare(self) -> None:
         """Opens what a process keeps between trials; called once in each worker."""
 
     def scaled(self, genome: Genome) -> Genome:
-        """Returns the network that a trial of a candidate builds; by default the candidate."""
+        """Returns the network that a trial of a candidate builds; by default the candidate.
+
+        Args:
+            genome: The candidate as deployed.
+        """
         return genome
 
     def splits(self) -> tuple[Split, ...]:
-        """Returns the images that trials read, to be decoded beforehand; by default none.
+        """Returns the splits that trials read, to be decoded beforehand; by default none.
 
         Raises:
-            DataError: if trials can't be made of them.
+            DataError: if they can't be used for trials.
         """
         return ()
 
     def pixel_sides(self, size: int) -> tuple[int, ...]:
-        """Returns at which side the pixels of each of `splits` are cached, for inputs of `size`."""
+        """Returns the side at which the pixels of each of `splits` are cached.
+
+        Args:
+            size: Side of the network's input.
+        """
         return (size,) * len(self.splits())
 
     def refuse_lacking(self, *splits: Split) -> None:
-        """Refuses what `splits` gave, or what can be decoded of it, where it won't do.
+        """Refuses data that trials can't use; by default none.
+
+        Args:
+            splits: Those of `splits`, or the images of each that can be decoded.
 
         Raises:
-            DataError: names what is lacking.
+            DataError: if something is lacking; the message names it.
         """
 
     def plan(self) -> dict[str, str]:
-        """Returns what a dry run says of trials, name by name; by default nothing."""
+        """Returns the lines of a dry run on trials, by their names; by default none."""
         return {}
 
     def shortened(self) -> Self:
-        """Returns a proxy whose trials take as much memory and little time, to be measured."""
+        """Returns a proxy whose trials need as much memory in little time, to be measured."""
         return self

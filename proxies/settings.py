@@ -1,4 +1,4 @@
-"""Settings of reduced training, and of how networks are made smaller. No torch."""
+"""Settings of reduced training and of the scale of its networks; loads no torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from proxies.base import BaseProxySettings
 
 
 class ScaleSettings(Settings):
-    """How a candidate is made smaller; see `Genome.scaled`. None leaves a part as deployed.
+    """The scale at which a candidate is built; see `Genome.scaled`.
 
-    `input_size` gives all candidates one side; `input_factor` multiplies each one's own, for spaces
-    where it is a choice. There is one of them at most.
+    None leaves a part as deployed. `input_size` gives all candidates one side; `input_factor`
+    multiplies each candidate's own, for spaces in which it is a choice. Only one of them is set.
     """
 
     width: float = Field(default=1.0, gt=0)
@@ -29,7 +29,7 @@ class ScaleSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _factor_takes_the_place_of_a_default_size(cls, values: Any) -> Any:
+    def _factor_replaces_default_size(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and values.get("input_factor") is not None:
             return {"input_size": None, **values}
         return values
@@ -45,7 +45,7 @@ class ScaleSettings(Settings):
 
 
 class ProxyScaleSettings(ScaleSettings):
-    """How a trial's candidate is made smaller, if nothing else is said.
+    """The scale at which a trial's candidate is built by default.
 
     The defaults suit a laptop: the paper's quarter of the width and of α (arXiv 1912.05027 §5.1),
     with a narrower head and a smaller input than its 64 channels and 512 px.
@@ -59,18 +59,26 @@ class ProxyScaleSettings(ScaleSettings):
 
 
 class ProxySettings(BaseProxySettings):
-    """What a trial of a search consists of; a part that isn't written keeps its default."""
+    """Settings of a trial of reduced training.
+
+    Attributes:
+        images: The most that a trial is trained on; None takes all of the training part.
+        recipe: Of the training; `threads` and `precision` here take the place of its own.
+        scale: At which the candidate is built.
+        threads: CPU threads of each trial.
+        precision: Of the training; None takes the recipe's.
+    """
 
     name: Literal["training"] = "training"
-    images: int | None = Field(default=3000, ge=1)  # of the training part, at most; None: all
+    images: int | None = Field(default=3000, ge=1)
     recipe: TrialRecipeField = resolve("trial")
     scale: ProxyScaleSettings = ProxyScaleSettings()
-    threads: int = Field(default=1, ge=1)  # takes the place of the recipe's
-    precision: Precision | None = None  # takes the place of the recipe's
+    threads: int = Field(default=1, ge=1)
+    precision: Precision | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _precision_is_told_once(cls, values: Any) -> Any:
+    def _has_one_precision(cls, values: Any) -> Any:
         recipe = values.get("recipe") if isinstance(values, Mapping) else None
         if not isinstance(recipe, Mapping) or values.get("precision") is None:
             return values
@@ -82,27 +90,32 @@ class ProxySettings(BaseProxySettings):
         return values
 
     @model_validator(mode="after")
-    def _says_nothing_in_vain(self) -> Self:
+    def _has_no_setting_without_effect(self) -> Self:
         if self.recipe.threads not in (None, self.threads):
             raise ValueError(
                 f"recipe.threads is {self.recipe.threads}, and a trial's are proxy.threads; set "
                 "that instead"
             )
-        usual = RecipeSettings.model_fields["checkpoint_minutes"].default
-        if self.recipe.checkpoint_minutes != usual:
+        default = RecipeSettings.model_fields["checkpoint_minutes"].default
+        if self.recipe.checkpoint_minutes != default:
             raise ValueError("recipe.checkpoint_minutes: a trial keeps no checkpoint; leave it out")
         if self.precision is not None and self.precision != self.recipe.precision:
-            # Written once, in both places, so that a config that is written whole reads back.
-            written = self.recipe.model_copy(update={"precision": self.precision})
-            self.__dict__["recipe"] = written
+            # In both fields, so that a config that is written out in full can be read again; by
+            # `__dict__`, since settings are frozen.
+            recipe = self.recipe.model_copy(update={"precision": self.precision})
+            self.__dict__["recipe"] = recipe
         return self
 
     def trial_recipe(self, length: float = 1) -> RecipeSettings:
-        """Returns the recipe of a trial with `length` times the epochs."""
+        """Returns the recipe of a trial.
+
+        Args:
+            length: Factor on the recipe's epochs; there is one epoch at least.
+        """
         changes: dict[str, Any] = {
             "epochs": max(1, round(self.recipe.epochs * length)),
             "threads": self.threads,
             "precision": self.precision or self.recipe.precision,
         }
-        written = self.recipe.model_dump(exclude={"base"})
-        return resolve(self.recipe.base, {**written, **changes})
+        overrides = self.recipe.model_dump(exclude={"base"})
+        return resolve(self.recipe.base, {**overrides, **changes})

@@ -1,6 +1,6 @@
-"""Reduced training: a candidate, scaled down, is trained for a few epochs and judged.
+"""Reduced training: a candidate, scaled down, is trained for a few epochs and evaluated.
 
-It sees `train` only: it is trained on one part of it and judged on the hold-out.
+It uses the split `train` alone: it is trained on one part of it and evaluated on the hold-out.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nas.data.settings import DataSettings
-from nas.errors import ConfigError, RunError
+from nas.errors import RunError
 from nas.models.pretrained.initial import InitialWeights
 from nas.models.pretrained.trials import trial_path
 from nas.runs.folder import Run
 from nas.training.settings import RecipeSettings
 from proxies.base import Proxy
+from proxies.rungs import check_rungs
 from proxies.settings import ProxySettings
 
 if TYPE_CHECKING:
@@ -31,60 +32,43 @@ if TYPE_CHECKING:
     from nas.genome import Genome
 
 MEASURED = 8
-"""Batches of the short trial whose memory is measured."""
+"""The number of batches of the short trial whose memory is measured."""
 
 Build = Callable[..., "nn.Module"]
-"""As `nas.build`: (genome, num_classes, drop_path=) to a model."""
-
-
-def _check_rungs(recipe: RecipeSettings, last: int) -> None:
-    """Refuses a schedule whose rates at a rung depend on how long the training will be."""
-    if last >= recipe.epochs:
-        raise ConfigError(
-            f"stopping.rungs has {last}, and a trial ends after proxy.recipe.epochs = "
-            f"{recipe.epochs}; take earlier rungs, or more epochs"
-        )
-    if recipe.augment_by_passes or (recipe.augment is not None and recipe.augment.mosaic):
-        raise ConfigError(
-            "stopping: augmentation before a rung depends on the number of epochs; write "
-            "proxy.recipe.augment without mosaic instead of augment_by_passes"
-        )
-    decays = max(recipe.decay_before_end, default=0) if recipe.schedule == "step" else 0
-    if recipe.schedule not in ("constant", "step") or recipe.epochs - decays < last:
-        raise ConfigError(
-            f"stopping: the rates of proxy.recipe.schedule {recipe.schedule!r} before rung {last} "
-            "depend on the number of epochs; take schedule constant, or step with decays after it"
-        )
+"""A function like `nas.build`, of (genome, num_classes, drop_path=), that returns a model."""
 
 
 @dataclass(frozen=True)
 class _CachedSplit:
+    """A split with its pixels at one input size."""
+
     split: Split
     cache: PixelCache
-    decodable: Split  # the images of `split` that can be judged
+    decodable: Split  # those images of `split` whose pixels can be read
 
 
 class TrainingProxy(Proxy):
-    """An evaluator for `nas.search`: trains a scaled-down candidate and judges the hold-out.
+    """An evaluator for `nas.search`: trains a scaled-down candidate and scores it on the hold-out.
 
     The same candidate, seed and length give the same bits in any process of one numerics class.
-    It can be pickled at any time; a copy opens the data for itself, once.
+    It can be pickled at any time; a copy opens the data again, once.
 
     Example:
         >>> proxy = TrainingProxy(ProxySettings(images=3000), Path("data/fod"))
         >>> proxy(genome, seed=1)["ap50"]
 
     Args:
-        settings: of the trials.
-        data: a COCO folder; None takes the built-in scenes.
-        data_settings: of the hold-out and the cache.
-        data_seed: draws the hold-out and the images.
-        build: makes the model; None takes `nas.build`.
-        rungs: epochs after which trials may be stopped; if there are any, a trial is judged and
+        settings: Of the trials.
+        data: A COCO folder; None takes the built-in scenes.
+        data_settings: Of the hold-out and the cache.
+        data_seed: Draws the hold-out and the images.
+        device: The device that trials run on, "cpu" or "cuda".
+        build: Makes the model; None takes `nas.build`.
+        rungs: Epochs after which trials may be stopped; if there are any, a trial is evaluated and
             reports after every epoch.
 
     Raises:
-        ConfigError: if an epoch of `rungs` isn't comparable between trainings of any length.
+        ConfigError: if trainings of different lengths can't be compared at a rung.
     """
 
     settings_type = ProxySettings
@@ -101,7 +85,6 @@ class TrainingProxy(Proxy):
         "eval_seconds",
         "seconds",
     )
-    """The names that a trial reports, so that an objective can be checked before any has run."""
 
     def __init__(
         self,
@@ -118,7 +101,7 @@ class TrainingProxy(Proxy):
             settings, data, data_settings, data_seed=data_seed, device=device, rungs=rungs
         )
         if rungs:
-            _check_rungs(self.settings.recipe, max(rungs))
+            check_rungs(self.settings.recipe, max(rungs))
         self._build = build
         self.trials: Path | None = None
         self._split: Split | None = None
@@ -132,20 +115,21 @@ class TrainingProxy(Proxy):
         """Scores a candidate; with rungs, an iterator yields its metrics after every epoch.
 
         Args:
-            genome: as deployed; it is scaled down here.
-            seed: of the first weights, the order of images and their augmentation.
-            length: factor on the recipe's epochs.
-            repeat: number of the evaluation, from 0; where the hold-out is small, each is
-                scored on the next of its folds.
+            genome: The candidate as deployed; it is scaled down here.
+            seed: Of the first weights, the order of images and their augmentation.
+            length: Factor on the recipe's epochs.
+            repeat: Number of the candidate's evaluation, from 0; where the hold-out is small, each
+                is scored on the next of its folds.
 
         Returns:
-            ap, ap50, ap75 and ap_common of the hold-out in 0..1, by last or averaged weights;
-            loss, the last epoch's mean; seconds as load_seconds, train_seconds, eval_seconds;
-            proxy_params, of what was trained. What is not defined (NaN) is left out.
+            Metrics by name: ap, ap50, ap75 and ap_common of the hold-out in 0..1, by last or
+            averaged weights; loss, the last epoch's mean; seconds, and their parts load_seconds,
+            train_seconds, eval_seconds; proxy_params, of the scaled network. An undefined (NaN) one
+            is left out.
 
         Raises:
-            FloatingPointError: the loss became infinite or no number; not a `NasError`, which
-                would end the search, since only this candidate failed.
+            FloatingPointError: if the loss became infinite or NaN; not a `NasError`, which would
+                end the search, since only this candidate failed.
         """
         reports = self._reports(genome, seed, self.settings.trial_recipe(length), repeat)
         return reports if self.rungs else next(reports)
@@ -153,7 +137,17 @@ class TrainingProxy(Proxy):
     def _reports(
         self, genome: Genome, seed: int, recipe: RecipeSettings, repeat: int
     ) -> Iterator[dict[str, float]]:
-        """Trains, and yields metrics at the end; with rungs, after every epoch."""
+        """Trains, and yields metrics at the end; with rungs, after every epoch.
+
+        Args:
+            genome: The candidate as deployed.
+            seed: See `__call__`.
+            recipe: With the trial's number of epochs.
+            repeat: See `__call__`.
+
+        Raises:
+            FloatingPointError: if the loss became infinite or NaN.
+        """
         from nas.models.pretrained.loading import first_model
         from nas.training.loop import train
         from nas.training.numerics import set_numerics
@@ -169,32 +163,33 @@ class TrainingProxy(Proxy):
         )
         batches = self._batches(fit, recipe, seed)
         params = float(sum(weight.numel() for weight in model.parameters()))
-        loaded = time.perf_counter() - started
-        judged = 0.0
+        load_seconds = time.perf_counter() - started
+        eval_seconds = 0.0
         try:
             for epoch in train(model, batches, recipe, seed=seed, device=self.device):
                 if not (self.rungs or epoch.number == recipe.epochs):
                     continue
-                judging = time.perf_counter()
-                metrics = {**self._judge(model, holdout, recipe), "loss": epoch.loss}
+                trained = time.perf_counter()
+                metrics = {**self._evaluate(model, holdout, recipe), "loss": epoch.loss}
                 now = time.perf_counter()
-                judged += now - judging
+                eval_seconds += now - trained
                 if epoch.number == recipe.epochs:
                     self._keep(model, categories, genome, seed)
                 yield {
                     **metrics,
                     "proxy_params": params,
-                    "load_seconds": loaded,
-                    "train_seconds": now - started - loaded - judged,
-                    "eval_seconds": judged,
+                    "load_seconds": load_seconds,
+                    "train_seconds": now - started - load_seconds - eval_seconds,
+                    "eval_seconds": eval_seconds,
                     "seconds": now - started,
                 }
         except NotFinite as error:
             raise FloatingPointError(str(error)) from None
 
-    def _judge(
+    def _evaluate(
         self, model: nn.Module, holdout: _CachedSplit, recipe: RecipeSettings
     ) -> dict[str, float]:
+        """Returns the average precisions of a model on the hold-out that are defined."""
         from nas.evaluation.coco import evaluate
         from nas.evaluation.predict import predict_split
         from nas.training.numerics import autocast_dtype
@@ -217,7 +212,7 @@ class TrainingProxy(Proxy):
         return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
     def prepare_search(self, folder: Path) -> None:
-        """Has trials keep their weights in the run's folder."""
+        """Makes the folder of the run in which trials keep their weights."""
         self.trials = Run(folder).trials.absolute()
         self.trials.mkdir(exist_ok=True)
 
@@ -225,7 +220,7 @@ class TrainingProxy(Proxy):
         """Reads the annotations, so that the first trial of a process isn't slower for it.
 
         Raises:
-            RunError: the file that trials start from isn't here, or is another one by now.
+            RunError: if a file that trials start from isn't here, or has changed.
         """
         self.splits()
         for file in self.starts.files:
@@ -235,7 +230,7 @@ class TrainingProxy(Proxy):
     def _keep(
         self, model: nn.Module, categories: tuple[Category, ...], genome: Genome, seed: int
     ) -> None:
-        """Writes what a finished trial ends with, as a trained model that can be used."""
+        """Writes a finished trial's weights as a trained model, if the run keeps them."""
         from nas.models.detector import Detector
         from nas.training.weights import TrainedModel
 
@@ -245,25 +240,27 @@ class TrainingProxy(Proxy):
             trained.save(trial_path(self.trials, genome.key, seed))
 
     def describe(self) -> dict[str, Any]:
-        """Returns what a result depends on besides candidate, seed and numerics, for JSON."""
+        """Returns settings, data and start, which a result depends on, as JSON values."""
         fit, holdout = self.splits()
         settings = self.settings.model_dump(mode="json")
         settings["recipe"] = self.settings.recipe.record()
         if settings["scale"]["input_factor"] is None:
-            del settings["scale"]["input_factor"]  # runs from before there was one go on
+            del settings["scale"][
+                "input_factor"
+            ]  # so that older runs go on, which have no such field
         identity: dict[str, Any] = {
             "settings": settings,
             "fit": fit.fingerprint,
             "holdout": holdout.fingerprint,
         }
-        if init := self.starts.identity:  # a run from before there was any goes on
+        if init := self.starts.identity:  # absent from scratch, so that older runs go on
             identity["init"] = init
         folds = self.folds()
         return identity | ({"folds": folds} if folds > 1 else {})
 
     @property
     def numerics(self) -> str:
-        """The class within which metrics are bit-equal."""
+        """The numerics class, within which metrics are bit-equal."""
         from nas.training.numerics import numerics_class
 
         recipe = self.settings.trial_recipe()
@@ -273,10 +270,10 @@ class TrainingProxy(Proxy):
         """Returns the training part, cut to the number of images, and the hold-out.
 
         Args:
-            repeat: number of the evaluation that they are for, from 0.
+            repeat: Number of the evaluation that they are for, from 0.
 
         Raises:
-            DataError: trials can't be trained on the one, or judged on the other.
+            DataError: if trials can't be trained on the one, or evaluated on the other.
         """
         from nas.data import holdout as rule
 
@@ -289,12 +286,13 @@ class TrainingProxy(Proxy):
         return self._splits[fold]
 
     def folds(self) -> int:
-        """Returns how many hold-outs repeats of a trial go round; 1 where it is large enough."""
+        """Returns the number of folds that repeats go round; 1 if the hold-out is large enough."""
         from nas.data.holdout import fold_count
 
         return fold_count(self._train(), self.data_settings)
 
     def _train(self) -> Split:
+        """Returns the split `train`, read once in a process."""
         if self._split is None:
             from nas.data.coco import load_split
             from nas.data.scenes import scenes_folder
@@ -309,6 +307,7 @@ class TrainingProxy(Proxy):
         return small.with_activation(recipe.activation) if recipe.activation else small
 
     def _make(self, genome: Genome, num_classes: int, recipe: RecipeSettings) -> nn.Module:
+        """Makes the model of a scaled genome, whose classes count the background."""
         if self._build is not None:
             return self._build(genome, num_classes, drop_path=recipe.drop_path)
         from nas.models.detector import build
@@ -316,6 +315,7 @@ class TrainingProxy(Proxy):
         return build(genome, num_classes, drop_path=recipe.drop_path)
 
     def _batches(self, fit: _CachedSplit, recipe: RecipeSettings, seed: int) -> TrainBatches:
+        """Returns the batches of a trial's training."""
         from nas.training.batches import recipe_batches
 
         return recipe_batches(recipe, fit.cache, fit.split, seed)
@@ -323,7 +323,13 @@ class TrainingProxy(Proxy):
     def _open(
         self, size: int, rule: Literal["letterbox", "stretch"], repeat: int = 0
     ) -> tuple[_CachedSplit, _CachedSplit]:
-        """Returns both parts with their pixels at an input size, kept for the next trial."""
+        """Returns both parts with their pixels, kept for the next trial of this process.
+
+        Args:
+            size: Side of the network's input.
+            rule: Its resizing.
+            repeat: Number of the evaluation, which chooses the fold.
+        """
         splits = self.splits(repeat)
         key = (size, rule, splits[1].fingerprint)
         if key not in self._parts:
@@ -341,11 +347,11 @@ class TrainingProxy(Proxy):
         return self._parts[key]
 
     def pixel_sides(self, size: int) -> tuple[int, int]:
-        """Returns the sides of the pixels cached for the training part and for the hold-out."""
+        """Returns the sides at which pixels of the training part and of the hold-out are cached."""
         return size * self.settings.recipe.oversample, size
 
     def plan(self) -> dict[str, str]:
-        """Returns the images, and what a trial does with them."""
+        """Returns the lines of a dry run on the start, the images and a trial's length."""
         fit, holdout = self.splits()
         recipe = self.settings.trial_recipe()
         return {
@@ -357,7 +363,7 @@ class TrainingProxy(Proxy):
         }
 
     def shortened(self) -> TrainingProxy:
-        """Returns a proxy of one epoch of few batches; its memory is a whole trial's."""
+        """Returns a proxy of one epoch of few batches, which needs a whole trial's memory."""
         recipe = self.settings.trial_recipe(0)  # one epoch
         images = min(MEASURED * recipe.batch_size, self.settings.images or sys.maxsize)
         return TrainingProxy(
@@ -369,13 +375,13 @@ class TrainingProxy(Proxy):
         )
 
     def refuse_lacking(self, *splits: Split) -> None:
-        """Refuses parts that trials can't be trained or judged on.
+        """Refuses parts that trials can't be trained or evaluated on.
 
         Args:
-            splits: the training part and the hold-out, or what can be decoded of them.
+            splits: The training part and the hold-out, or their images that can be decoded.
 
         Raises:
-            DataError: names what is lacking.
+            DataError: if something is lacking; the message names it.
         """
         from nas.data.rules import lacking_to_search, refuse
         from nas.training.requirements import least_images

@@ -1,4 +1,4 @@
-"""Executors drive a study with an evaluator: in this process, or in Ray's long-lived actors."""
+"""Executors: they drive a study with an evaluator, in this process or in Ray's actors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas.study.study import Study
 class Executor(Protocol):
     """Asks, evaluates and tells until the study has no more trials.
 
-    As a context it keeps what it has started between runs.
+    As a context it keeps between runs what it has started, such as Ray.
     """
 
     def __enter__(self) -> Self: ...
@@ -23,7 +23,7 @@ class Executor(Protocol):
         """Runs every trial that the study gives.
 
         Raises:
-            SearchInterrupted: on Ctrl-C or SIGTERM; what was in flight will be asked again.
+            SearchInterrupted: on Ctrl-C or SIGTERM; trials in flight will be proposed again.
             NasError: if the evaluator can't work at all, or too many trials fail.
         """
 

@@ -1,4 +1,4 @@
-"""How many trials share a GPU: as many as fit beside each other, by what one was seen to take.
+"""Sharing of GPUs: as many trials run on one as fit into its memory, by a measurement of one trial.
 
 This resolves `compute.gpus_per_worker: auto` before a search begins.
 """
@@ -29,20 +29,20 @@ from nas.study.trial import Outcome
 log = logging.getLogger(__name__)
 
 MARGIN = 20
-"""Percent of memory that a trial may take beyond the one that was measured."""
+"""Percent of memory that a trial may take beyond what was measured."""
 DRAWS = 100
-"""Candidates of which the largest is measured."""
+"""Candidates that are drawn; the largest of them is measured."""
 MEASURE_SECONDS = 1800.0
-"""How long the measuring trial may wait for a whole GPU and run."""
+"""Seconds in which the measuring trial must have a whole GPU and reach its first report."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one trial takes of a GPU's memory, in bytes.
+    """The memory that one trial needs of a GPU, in bytes.
 
     Attributes:
-        peak: at most, with CUDA's own part; 0 if it doesn't use the GPU.
-        total: all that the GPU has.
+        peak: The most at any time, with CUDA's context; 0 if the trial doesn't use the GPU.
+        total: All that the GPU has.
     """
 
     peak: int
@@ -50,7 +50,7 @@ class Need:
 
     @property
     def trials(self) -> int:
-        """How many fit beside each other, with the margin; one at least."""
+        """The number of trials that fit beside each other, with the margin; at least one."""
         return max(1, 100 * self.total // ((100 + MARGIN) * self.peak))
 
 
@@ -59,8 +59,8 @@ def fit_to_gpus(
 ) -> ComputeSettings:
     """Puts numbers in the place of `gpus_per_worker: auto`.
 
-    An evaluator says by its attribute `device` ("cuda") that it uses a GPU. If there is one, the
-    candidate's trial is run on a whole one up to its first report, and its memory is measured.
+    An evaluator whose attribute `device` is "cuda" uses a GPU. If there is one, a trial of the
+    candidate runs alone on a GPU up to its first report, and its memory is measured.
 
     Args:
         compute: The settings, which may have `gpus_per_worker: auto`.
@@ -72,58 +72,72 @@ def fit_to_gpus(
         were set.
 
     Raises:
-        RunError: the measuring trial failed, or no GPU became free for it.
+        RunError: if the measuring trial failed, or no GPU became free for it.
     """
     if compute.gpus_per_worker != "auto":
         return compute
-    without = compute.model_copy(update={"gpus_per_worker": 0.0})
-    joins = compute.executor == "ray" and compute.address is not None
-    wants = str(getattr(evaluator, "device", "cpu")).startswith("cuda")
-    if not wants or not (joins or gpus()):
-        return without
+    on_processor = compute.model_copy(update={"gpus_per_worker": 0.0})
+    is_cluster = compute.executor == "ray" and compute.address is not None
+    uses_gpu = str(getattr(evaluator, "device", "cpu")).startswith("cuda")
+    if not uses_gpu or not (is_cluster or gpus()):
+        return on_processor
     if compute.executor == "inline":
-        return compute.model_copy(update={"gpus_per_worker": 1.0}) if _has_cuda() else without
+        return compute.model_copy(update={"gpus_per_worker": 1.0}) if _has_cuda() else on_processor
+    # Ray counts the GPUs, since a cluster's may be on other machines than this one.
     with pinned_threads(compute.threads), running_ray(compute) as ray:
         resources = ray.cluster_resources()
-        count = int(resources.get("GPU", 0))
-        if count == 0:
-            return without
-        need = _measured(ray, compute, evaluator, candidate())
+        gpu_count = int(resources.get("GPU", 0))
+        if gpu_count == 0:
+            return on_processor
+        need = _measure_on_gpu(ray, compute, evaluator, candidate())
     if need.peak == 0:
         log.warning("torch can't use the GPU: trials run on the processor (see nas doctor)")
-        return without
-    return shared(compute, need, count, int(resources.get("CPU", 1)) if joins else cores())
+        return on_processor
+    core_count = int(resources.get("CPU", 1)) if is_cluster else cores()
+    return share_gpus(compute, need, gpu_count, core_count)
 
 
-def shared(compute: ComputeSettings, need: Need, gpus: int, cores: int) -> ComputeSettings:
+def share_gpus(compute: ComputeSettings, need: Need, gpus: int, cores: int) -> ComputeSettings:
     """Shares GPUs among workers.
 
-    Each worker needs its threads' cores too. Workers that were set are spread over all GPUs; what
-    doesn't fit is left out, but on a cluster, where a machine may join.
+    Each worker needs the cores of its threads too. Workers that the settings name are spread over
+    all GPUs; those that don't fit are left out, except on a cluster, where a machine may join.
 
     Args:
-        compute: The settings, as they were given.
-        need: What one trial needs; it uses the GPU.
-        gpus: How many all machines have together.
-        cores: How many all machines have together.
+        compute: The settings, with `gpus_per_worker: auto`.
+        need: The memory that one trial needs; its peak isn't 0.
+        gpus: The number of GPUs of all machines together.
+        cores: The number of cores of all machines together.
+
+    Returns:
+        The settings with a number of workers and each worker's share of a GPU.
 
     Example:
         >>> need = Need(peak=5 * 2**30, total=24 * 2**30)
-        >>> shared(ComputeSettings(), need, gpus=2, cores=32).workers
+        >>> share_gpus(ComputeSettings(), need, gpus=2, cores=32).workers
         8
     """
-    each = min(need.trials, max(1, cores // (compute.threads * gpus)))
-    workers = each * gpus
+    per_gpu = min(need.trials, max(1, cores // (compute.threads * gpus)))
+    workers = per_gpu * gpus
     if "workers" in compute.model_fields_set:
         workers = compute.workers if compute.address else min(compute.workers, workers)
-        each = min(each, math.ceil(workers / gpus))
-    # Ray counts in ten-thousandths, and would round 1/6 up.
-    share = math.floor(10_000 / each) / 10_000
+        per_gpu = min(per_gpu, math.ceil(workers / gpus))
+    # Ray counts GPUs in ten-thousandths and would round 1/6 up, and then six don't fit into one.
+    share = math.floor(10_000 / per_gpu) / 10_000
     return compute.model_copy(update={"workers": workers, "gpus_per_worker": share})
 
 
-def largest(space: Space, objective: ObjectiveSettings, costs: Costs | None, seed: int) -> Any:
-    """Draws candidates, and returns the one within the limits that has the most multiply-adds."""
+def largest_candidate(
+    space: Space, objective: ObjectiveSettings, costs: Costs | None, seed: int
+) -> Any:
+    """Draws candidates, and returns the one within the limits that has the most multiply-adds.
+
+    Args:
+        space: Where candidates are drawn from.
+        objective: Its limits decide; if no candidate keeps them, the largest of all is returned.
+        costs: Computes a candidate's costs by name; without them any candidate may be returned.
+        seed: Of the draws.
+    """
     rng = random.Random(seed)
 
     def rank(candidate: Any) -> tuple[bool, float]:
@@ -133,11 +147,17 @@ def largest(space: Space, objective: ObjectiveSettings, costs: Costs | None, see
     return max((space.sample(rng) for _ in range(DRAWS)), key=rank)
 
 
-def needed(evaluator: Evaluator, candidate: Any, threads: int) -> Need | str:
-    """Runs a trial up to its first report, in a process that nothing else runs in.
+def measure(evaluator: Evaluator, candidate: Any, threads: int) -> Need | str:
+    """Runs a trial up to its first report and measures its memory; needs a process of its own.
+
+    Args:
+        evaluator: What scores candidates.
+        candidate: What is scored.
+        threads: Of the numeric libraries.
 
     Returns:
-        What it took; or why it failed. Without CUDA it isn't run, and takes nothing.
+        The memory that it needed, or a message on why it failed. Without CUDA it isn't run, and
+        needs none.
     """
     if not _has_cuda():
         return Need(0, 0)
@@ -153,17 +173,24 @@ def needed(evaluator: Evaluator, candidate: Any, threads: int) -> Need | str:
     if isinstance(report, Outcome) and report.failure is not None:
         if report.failure.kind is not FailureKind.OUT_OF_MEMORY:
             return report.failure.message
-        return Need(total, total)
+        return Need(total, total)  # it had all, so no second one fits beside it
+    # CUDA's context takes memory outside of torch's allocator, some hundred MB for each process.
+    # What other processes take counts as well, so that the share errs on the safe side.
     peak = torch.cuda.max_memory_reserved()
-    outside = total - free - torch.cuda.memory_reserved()  # CUDA's context, and other processes
+    outside = total - free - torch.cuda.memory_reserved()
     return Need(peak + max(0, outside) if peak else 0, total)
 
 
-def _measured(
+def _measure_on_gpu(
     ray: ModuleType, compute: ComputeSettings, evaluator: Evaluator, candidate: Any
 ) -> Need:
-    # One call, so that the process ends and gives back what it holds of the GPU.
-    worker = ray.remote(num_cpus=1, num_gpus=1, max_retries=0, max_calls=1)(needed)
+    """Runs `measure` on a whole GPU, where Ray has one.
+
+    Raises:
+        RunError: if the trial failed, or no GPU became free for it.
+    """
+    # A process of one call (`max_calls`): when it ends, the GPU's memory is free again.
+    worker = ray.remote(num_cpus=1, num_gpus=1, max_retries=0, max_calls=1)(measure)
     setting = "compute.gpus_per_worker: auto"
     try:
         reference = worker.remote(evaluator, candidate, compute.threads)

@@ -1,4 +1,4 @@
-"""Trials in this process, one after the other: nothing to start, and no port opened."""
+"""The executor that runs trials in this process, one after the other, and opens no port."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nas.study.study import Study
 from nas.study.trial import Outcome, Trial
 
 BRIEF = 0.1
-"""Seconds. The result of a trial that was as brief shares a commit with the next proposal; a longer
-one is recorded before that is made, which may take a while."""
+"""Seconds below which a trial is brief: its result shares a commit with the next proposal. A longer
+trial's result is recorded at once, since the controller may take a while to propose."""
 
 
 class InlineExecutor:
@@ -31,7 +31,7 @@ class InlineExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was started."""
+        """Does nothing, since nothing was started."""
 
     def run(self, study: Study, evaluator: Evaluator, on_event: OnEvent | None = None) -> None:
         """Runs every trial that the study gives; see `nas.executors.Executor.run`."""
@@ -50,7 +50,10 @@ class InlineExecutor:
                     time.sleep(wait)
 
     def _exchange(self, study: Study, ended: _Ended | None, notify: OnEvent) -> Trial | None:
-        """Tells what has ended and asks for the next trial; shows each once it is recorded."""
+        """Tells the study of the trial that ended, and asks for the next one.
+
+        An event is shown only once it is recorded, so that nothing shown can be lost.
+        """
         if ended is not None and ended.outcome.seconds >= BRIEF:
             notify(self._tell(study, *ended))
             ended = None
@@ -70,7 +73,7 @@ class InlineExecutor:
     def _run_trial(
         self, study: Study, evaluator: Evaluator, trial: Trial, notify: OnEvent
     ) -> _Ended | None:
-        """Runs a trial to its end; None if the time was up before."""
+        """Runs a trial to its end; returns None if the budget's time was up before."""
         reports = evaluate(
             evaluator,
             trial.candidate,
@@ -91,7 +94,7 @@ class InlineExecutor:
 
 
 class _Ended(NamedTuple):
-    """A trial that ran to its end, and what it gave."""
+    """A trial that ran to its end, with its outcome."""
 
     trial: Trial
     outcome: Outcome

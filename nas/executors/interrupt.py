@@ -1,4 +1,4 @@
-"""Stopping on purpose: Ctrl-C, SIGTERM and SIGHUP leave a store that a later start goes on from."""
+"""Interruption: Ctrl-C, SIGTERM and SIGHUP leave a store from which a later start goes on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nas.study.study import Study
 
 
 class SearchInterrupted(RunError):
-    """A search was stopped on purpose; what was in flight will be asked again.
+    """A search was stopped on purpose; trials in flight will be proposed again.
 
     Attributes:
-        number: of the signal.
+        number: The signal's.
     """
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
@@ -25,15 +25,22 @@ class SearchInterrupted(RunError):
 
 @contextmanager
 def interruptible(study: Study) -> Iterator[None]:
-    """Turns these signals into `SearchInterrupted`, and takes back what is in flight."""
+    """Turns these signals into `SearchInterrupted`, and takes back the trials in flight.
+
+    Args:
+        study: Whose trials are taken back, after any other error too.
+
+    Raises:
+        SearchInterrupted: in place of the signal.
+    """
     with signals.raised((signal.SIGTERM, signal.SIGHUP)) as watched:
         try:
             yield
         except KeyboardInterrupt as stop:
-            waiting = study.in_flight
+            in_flight = study.in_flight  # before it is released
             study.release()
             raise SearchInterrupted(
-                f"stopped after {study.completed} trials, with {waiting} under way; nothing "
+                f"stopped after {study.completed} trials, with {in_flight} under way; nothing "
                 "finished is lost",
                 watched.received or signals.number_of(stop),
             ) from None

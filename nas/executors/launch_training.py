@@ -1,7 +1,7 @@
 """Several processes that train one model together, started by Ray Train's `TorchTrainer`.
 
 Ray places the processes, on one machine or a cluster, and joins them to a process group of torch.
-What they do there is the caller's. Checkpoints are the training's own; Train keeps none.
+The caller decides what they do there. The training writes its own checkpoints; Train keeps none.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from nas.executors.worker import pinned_threads
 from nas.temporary import temporary_folder
 
 Tell = Callable[[Any], None]
-"""Takes a message to whoever started the workers; heard from the first worker alone."""
+"""Sends a message to the process that started the workers; only the first worker's arrive."""
 Work = Callable[[int, int, Any, Tell], None]
-"""What a worker does: its rank, how many there are, torch's device, and where to tell of it."""
+"""A worker's function of its rank, the number of workers, torch's device, and a `Tell`."""
 
 START_SECONDS = "300"
-"""How long workers may take to start; Ray's own 60 are few where torch is loaded from a network."""
+"""Seconds that workers may take to start; Ray's own 60 are too few for torch on a network disk."""
 TELL_SECONDS = 0.3
-"""Between messages, which are sent together."""
+"""Seconds between two calls that send messages; those in between are sent together."""
 
 
 def train_together(
@@ -38,14 +38,14 @@ def train_together(
     """Runs `work` in `settings.workers` processes, and returns when all are done.
 
     Args:
-        work: Can be pickled.
-        settings: How many workers, and on which machines.
-        tell: Is given each message of the first worker, in this thread.
-        gpus: of each worker; without any, gloo joins the processes, else NCCL.
-        threads: of each worker's numeric libraries; None shares this machine's cores.
+        work: What each worker does; it can be pickled.
+        settings: The number of workers, and the machines.
+        tell: Called in this thread with each message of the first worker.
+        gpus: Of each worker; NCCL joins the processes, or gloo if there are none.
+        threads: Of each worker's numeric libraries; None shares this machine's cores.
 
     Raises:
-        NasError: a worker's own error, or that one was lost or found no room.
+        NasError: A worker's own error, or one that says that a worker was lost or found no room.
     """
     threads = threads or max(1, cores() // settings.workers)
     compute = ComputeSettings(**settings.model_dump(), threads=threads)
@@ -56,21 +56,22 @@ def train_together(
         _check_room(ray, compute, gpus)
         lifeline = Lifeline(ray, is_private=compute.address is None)
         queue, trainer = _trainer(work, compute, gpus, folder)
-        failed: list[BaseException] = []
+        errors: list[BaseException] = []
         # Not in the main thread, where Train would take Ctrl-C for itself.
-        fit = threading.Thread(target=_fit, args=(trainer, failed), daemon=True)
+        fit = threading.Thread(target=_fit, args=(trainer, errors), daemon=True)
         fit.start()
         while fit.is_alive():
             lifeline.check()
             _hear(queue, tell, seconds=1.0)
+        # The workers have ended, and their last messages may still be in the queue.
         while _hear(queue, tell, seconds=0.0):
             pass
-        if failed:
-            raise _explained(failed[0]) from None
+        if errors:
+            raise _explained(errors[0]) from None
 
 
 def _trainer(work: Work, compute: ComputeSettings, gpus: float, folder: Path) -> tuple[Any, Any]:
-    """The queue that workers tell through, and the trainer."""
+    """Returns the queue of the workers' messages, and the trainer."""
     try:
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -94,6 +95,7 @@ def _trainer(work: Work, compute: ComputeSettings, gpus: float, folder: Path) ->
         run_config=RunConfig(  # type: ignore[call-arg]
             name="training",
             storage_path=str(folder),
+            # No retries: the user starts it again, and it goes on from its last checkpoint.
             failure_config=FailureConfig(  # type: ignore[call-arg]
                 max_failures=0, controller_failure_limit=0
             ),
@@ -104,7 +106,7 @@ def _trainer(work: Work, compute: ComputeSettings, gpus: float, folder: Path) ->
 
 
 def _worker(config: Mapping[str, Any]) -> None:
-    """Runs in each process."""
+    """Does the work in each process; Train calls it."""
     import ray.train
     from ray.train.torch import get_device
 
@@ -132,15 +134,16 @@ class _Sender:
         self._waiting, self._sent = [], time.monotonic()
 
 
-def _fit(trainer: Any, failed: list[BaseException]) -> None:
+def _fit(trainer: Any, errors: list[BaseException]) -> None:
+    """Runs the trainer in a thread, and leaves its error in a list for the main one."""
     try:
         trainer.fit()
     except BaseException as error:
-        failed.append(error)
+        errors.append(error)
 
 
 def _hear(queue: Any, tell: Tell, seconds: float) -> bool:
-    """Passes on what comes within so many seconds; returns whether anything came."""
+    """Passes on the messages that come within `seconds`; returns whether any came."""
     from ray.util.queue import Empty
 
     try:
@@ -153,7 +156,7 @@ def _hear(queue: Any, tell: Tell, seconds: float) -> bool:
 
 
 def _explained(error: BaseException) -> NasError:
-    """A worker's own error, if it is for the user; else what became of the worker."""
+    """Returns a worker's own error if a user can act on it, else one on the loss of the worker."""
     failures = getattr(error, "worker_failures", {})
     for failure in failures.values():
         if isinstance(failure, NasError):
@@ -167,11 +170,15 @@ def _explained(error: BaseException) -> NasError:
 
 
 def _check_room(ray: ModuleType, compute: ComputeSettings, gpus: float) -> None:
-    """Refuses at once what would wait for ever."""
-    has = ray.cluster_resources()
+    """Refuses more workers than Ray has room for: they would wait for ever.
+
+    Raises:
+        ConfigError: if there are too few cores or GPUs.
+    """
+    resources = ray.cluster_resources()
     for name, count in [("CPU", compute.workers), ("GPU", compute.workers * gpus)]:
-        if count > has.get(name, 0):
+        if count > resources.get(name, 0):
             raise ConfigError(
                 f"compute.workers {compute.workers} need {count:g} {name}s, and Ray has "
-                f"{has.get(name, 0):g}; lower it, or set compute.gpus_per_worker=0"
+                f"{resources.get(name, 0):g}; lower it, or set compute.gpus_per_worker=0"
             )

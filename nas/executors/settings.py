@@ -1,4 +1,4 @@
-"""Where and on what trials run; may change between a run and its resumption."""
+"""Settings of the machines that trials run on; they may change when a run goes on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nas.settings import Settings, duration
 
 
 class MachineSettings(Settings):
-    """What a search and a training have in common.
+    """The settings that a search and a training have in common.
 
     Attributes:
         executor: "ray" starts workers; "inline" works in this process.
-        workers: processes at once.
-        gpus_per_worker: "auto", or how many; 0 works on the processor.
-        address: of a running Ray cluster ("auto" for this machine's); None starts a private one.
+        workers: The number of processes at once.
+        gpus_per_worker: "auto", or a number; with 0, workers use the processor.
+        address: Of a running Ray cluster ("auto" for this machine's); None starts a private one.
     """
 
     executor: Literal["inline", "ray"] = "ray"
@@ -45,7 +45,7 @@ class MachineSettings(Settings):
 
     @property
     def gpus(self) -> float:
-        """The GPUs of a worker; 0 while "auto" hasn't been measured."""
+        """The number of GPUs of a worker; 0 while "auto" isn't resolved."""
         return 0.0 if isinstance(self.gpus_per_worker, str) else self.gpus_per_worker
 
 
@@ -54,13 +54,12 @@ class SearchComputeSettings(MachineSettings):
 
     Attributes:
         executor: "ray" runs trials in actors; "inline" in this process, one after the other.
-        workers: trials at once.
-        gpus_per_worker: may be a fraction, and then workers share a GPU. "auto" measures what one
-            trial takes (`nas.executors.gpu_share`); it is 0 where no GPU is seen.
-        trial_timeout: seconds, or text such as "30m"; None sets no limit. "inline" can look at the
-            clock, for this and for a budget in time, only between the rungs that an evaluator
-            yields.
-        max_failures: the share of failed trials above which the run stops.
+        workers: The number of trials at once.
+        gpus_per_worker: May be a fraction, and then workers share a GPU. "auto" measures the memory
+            of one trial (`nas.executors.gpu_share`); it is 0 where there is no GPU.
+        trial_timeout: Seconds, or text such as "30m"; None sets no limit. "inline" can check it,
+            and a budget in time, only between the reports that an evaluator yields.
+        max_failures: The share of failed trials above which the run stops.
     """
 
     trial_timeout: float | str | None = None
@@ -78,7 +77,7 @@ class SearchComputeSettings(MachineSettings):
 
     @property
     def at_once(self) -> int:
-        """How many trials really run at once."""
+        """The number of trials that really run at once."""
         return self.workers if self.executor == "ray" else 1
 
     @property
@@ -87,13 +86,17 @@ class SearchComputeSettings(MachineSettings):
         return None if self.trial_timeout is None else duration(self.trial_timeout)
 
     def with_threads(self, threads: int) -> ComputeSettings:
-        """Returns the same with CPU threads per trial; what wasn't set stays so."""
+        """Returns these settings with CPU threads per trial; fields that weren't set stay unset.
+
+        Args:
+            threads: Of each trial.
+        """
         fields = {name: getattr(self, name) for name in self.model_fields_set}
         return ComputeSettings(**{**fields, "threads": threads})
 
 
 class ComputeSettings(SearchComputeSettings):
-    """The machines' side of a search over anything.
+    """The machines' side of a search over any space.
 
     Attributes:
         threads: CPU threads per trial, pinned, so that a trial's bits don't depend on the executor.
@@ -107,8 +110,8 @@ class TrainComputeSettings(MachineSettings):
 
     Attributes:
         executor: "inline" allows one worker alone.
-        workers: processes that share each batch. One trains in this process; more are started by
-            Ray, each with one GPU where there are any ("auto").
+        workers: The number of processes that share each batch. One trains in this process; Ray
+            starts more, each with one GPU where there are any ("auto").
         gpus_per_worker: "auto", 1, or 0 to train on the processor.
     """
 

@@ -1,4 +1,4 @@
-"""One trial, evaluated: the same code in this process and in an actor, so that bits are equal."""
+"""Evaluation of one trial: the same code in this process and in an actor, so bits are equal."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def evaluate(
     threads: int = 1,
     timeout: float | None = None,
 ) -> Generator[Metrics | Outcome, bool | None]:
-    """Runs one attempt; yields the metrics of each report and then, last, the outcome.
+    """Runs one attempt; yields the metrics of each report and, last, the outcome.
 
-    Whoever is sent a report may send False back: then the attempt ends there, stopped early.
+    The caller may send False back for a report, and then the attempt ends there, stopped early.
 
     Args:
         evaluator: What scores candidates.
@@ -57,14 +57,14 @@ def evaluate(
         pin_loaded_torch(threads)
         options = {
             name: value
-            for name, value, usual in (("length", length, 1), ("repeat", repeat, 0))
-            if value != usual and _accepts(evaluator, name)
+            for name, value, default in (("length", length, 1), ("repeat", repeat, 0))
+            if value != default and _accepts(evaluator, name)
         }
         result = evaluator(candidate, seed, **options)
         if isinstance(result, Iterator):
             for report in result:
                 curve.append(_metrics(report, metric))
-                stopped = (yield curve[-1]) is False
+                stopped = (yield curve[-1]) is False  # None goes on: nobody has decided
                 if stopped:
                     break
                 if timeout is not None and time.monotonic() - start > timeout:
@@ -76,9 +76,10 @@ def evaluate(
             metrics = dict(curve[-1])
         else:
             metrics = _metrics(result, metric)
-    except GeneratorExit:
+    except GeneratorExit:  # the caller has closed this generator, and wants no outcome
         raise
     except Exception as error:
+        # A GenomeError is this candidate's; any other NasError would meet every candidate alike.
         if isinstance(error, NasError) and not isinstance(error, GenomeError):
             raise
         failure, metrics = classify(error), {}
@@ -95,7 +96,7 @@ def evaluate(
 
 
 def classify(error: BaseException) -> Failure:
-    """Returns the kind of failure that an evaluator's exception stands for."""
+    """Returns an evaluator's exception as a failure: its kind and a message with its place."""
     names = {kind.__name__ for kind in type(error).__mro__}
     text = one_line(error)
     message = f"{type(error).__name__}: {text[:200]}{_place(error)}"
@@ -153,6 +154,7 @@ def prepare(evaluator: Evaluator) -> None:
 
 
 def _metrics(result: Any, metric: str) -> dict[str, float]:
+    """Returns a report as metrics by name; a bare number goes by the name `metric`."""
     if isinstance(result, Mapping):
         return {str(name): float(value) for name, value in result.items()}
     return {metric: float(result)}
@@ -165,6 +167,7 @@ def _close(result: Iterator[Any]) -> None:
 
 
 def _accepts(evaluator: Evaluator, name: str) -> bool:
+    """Tells whether an evaluator can be called with an argument of this name."""
     parameters = inspect.signature(evaluator).parameters
     return name in parameters or any(
         parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
@@ -172,17 +175,19 @@ def _accepts(evaluator: Evaluator, name: str) -> bool:
 
 
 def _place(error: BaseException) -> str:
+    """Returns the file and line that raised an error, in brackets."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""
     return f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
 
 
-# What can change between trials is only which libraries are loaded.
+# The next two are cached: between trials, only the set of loaded libraries can change.
 
 
 @lru_cache
 def _numerics(threads: int, loaded: tuple[str, ...]) -> str:
+    """Returns the numerics class of an evaluator that names none."""
     capability = "python"
     if "torch" in loaded:
         capability = sys.modules["torch"].backends.cpu.get_cpu_capability()
@@ -191,5 +196,6 @@ def _numerics(threads: int, loaded: tuple[str, ...]) -> str:
 
 @lru_cache
 def _versions(loaded: tuple[str, ...]) -> Mapping[str, str]:
+    """Returns the versions of Python and of the loaded libraries, by name."""
     versions = {name: str(getattr(sys.modules[name], "__version__", "unknown")) for name in loaded}
     return {"python": platform.python_version(), **versions}

@@ -6,7 +6,7 @@ import copy
 
 from nas.config.loading import load_run
 from nas.config.schema import SearchConfig
-from nas.executors.gpu_share import fit_to_gpus, largest
+from nas.executors.gpu_share import fit_to_gpus, largest_candidate
 from nas.executors.settings import ComputeSettings, SearchComputeSettings
 from nas.runs.folder import Run
 from nas.study.proposals import Costs
@@ -56,5 +56,5 @@ def _measured(
     return fit_to_gpus(
         config.compute.with_threads(config.proxy.threads),
         trial,
-        lambda: largest(space, config.objective, costs, config.seed),
+        lambda: largest_candidate(space, config.objective, costs, config.seed),
     )

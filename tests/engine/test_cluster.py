@@ -78,7 +78,7 @@ def test_a_search_that_loses_a_node_ends_complete(ran: Path) -> None:
     assert retried == dict.fromkeys(begun - ended, (FailureKind.LOST,))
     # One told outcome for each trial, from its last attempt; no attempt was begun twice.
     asked = Counter((number, attempt) for _, number, attempt, _ in diary.lines("asked"))
-    told = Counter((number, attempt) for _, number, attempt, _ in diary.lines("told"))
+    told = Counter((number, attempt) for _, number, attempt, _ in diary.lines("completed"))
     assert set(asked.values()) == set(told.values()) == {1}
     assert set(told) == {(str(row.number), str(row.attempts)) for row in paid}
 

@@ -15,7 +15,7 @@ from nas.config.overrides import Override
 from nas.config.schema import SearchConfig
 from nas.errors import ConfigError, DataError
 from nas.executors import ComputeSettings, gpu_share
-from nas.executors.gpu_share import Need, fit_to_gpus, largest, needed, shared
+from nas.executors.gpu_share import Need, fit_to_gpus, largest_candidate, measure, share_gpus
 from nas.planning import gpus as job
 from nas.runs.folder import Run
 from nas.searching import search
@@ -63,14 +63,14 @@ FOUR = Need(5 * GIB, 24 * GIB)
 def test_workers_and_their_share(
     settings: dict[str, Any], gpus: int, cores: int, workers: int, share: float
 ) -> None:
-    found = shared(ComputeSettings(**settings), FOUR, gpus=gpus, cores=cores)
+    found = share_gpus(ComputeSettings(**settings), FOUR, gpus=gpus, cores=cores)
     assert (found.workers, found.gpus) == (workers, share)
 
 
 def test_shares_in_ray_s_units_are_one_gpu_at_most() -> None:
     for trials in range(1, 65):
         one = Need(5 * GIB, trials * GIB * 6)
-        share = shared(ComputeSettings(), one, gpus=1, cores=999).gpus
+        share = share_gpus(ComputeSettings(), one, gpus=1, cores=999).gpus
         units = Fraction(str(share)) * 10_000
         assert units.denominator == 1 and trials * units <= 10_000 < (trials + 1) * units
 
@@ -133,17 +133,18 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pretended")
 def test_what_a_trial_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert needed(OnGpu(), None, 1) == Need(17 * GIB // 2, 24 * GIB)
-    assert needed(OnGpu(torch.cuda.OutOfMemoryError("12 GiB")), None, 1) == Need(24 * GIB, 24 * GIB)
-    assert needed(OnGpu(DataError("train.json: missing")), None, 1) == "train.json: missing"
-    assert "no such kernel" in str(needed(OnGpu(ValueError("no such kernel")), None, 1))
+    assert measure(OnGpu(), None, 1) == Need(17 * GIB // 2, 24 * GIB)
+    too_large = OnGpu(torch.cuda.OutOfMemoryError("12 GiB"))
+    assert measure(too_large, None, 1) == Need(24 * GIB, 24 * GIB)
+    assert measure(OnGpu(DataError("train.json: missing")), None, 1) == "train.json: missing"
+    assert "no such kernel" in str(measure(OnGpu(ValueError("no such kernel")), None, 1))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 0)
-    assert needed(OnGpu(), None, 1) == Need(0, 24 * GIB)
+    assert measure(OnGpu(), None, 1) == Need(0, 24 * GIB)
 
 
 def test_without_cuda_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert needed(OnGpu(AssertionError("run")), None, 1).peak == 0  # type: ignore[union-attr]
+    assert measure(OnGpu(AssertionError("run")), None, 1).peak == 0  # type: ignore[union-attr]
 
 
 def test_the_largest_within_the_limits_is_measured() -> None:
@@ -153,9 +154,10 @@ def test_the_largest_within_the_limits_is_measured() -> None:
         return {"params": 10.0 * candidate["width"], "macs": candidate["width"] ** 2}
 
     limits = ObjectiveSettings(limits={"params": 65})
-    assert largest(space, limits, costs, seed=0) == {"width": 6}
-    assert largest(space, ObjectiveSettings(), costs, seed=0) == {"width": 9}
-    assert largest(space, ObjectiveSettings(), None, seed=0) in [{"width": n} for n in range(10)]
+    assert largest_candidate(space, limits, costs, seed=0) == {"width": 6}
+    assert largest_candidate(space, ObjectiveSettings(), costs, seed=0) == {"width": 9}
+    of_any_size = largest_candidate(space, ObjectiveSettings(), None, seed=0)
+    assert of_any_size in [{"width": n} for n in range(10)]
 
 
 # `nas search`
@@ -168,7 +170,7 @@ def test_a_search_measures_a_short_trial_and_keeps_what_it_found(
 
     def fitted(compute: ComputeSettings, proxy: Any, candidate: Any) -> ComputeSettings:
         met.extend((compute, proxy))
-        return shared(compute, FOUR, gpus=1, cores=16)
+        return share_gpus(compute, FOUR, gpus=1, cores=16)
 
     monkeypatch.setattr(job, "fit_to_gpus", fitted)
     config = SearchConfig.model_validate({"proxy": {"threads": 2}, "data_dir": str(tmp_path)})

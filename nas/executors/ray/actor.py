@@ -1,4 +1,4 @@
-"""What a Ray actor does: it keeps an evaluator, and gives a trial's reports one by one."""
+"""The Ray actor that runs trials: it keeps an evaluator, and gives a trial's reports one by one."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from nas.study.interfaces import Evaluator
 
 @dataclass(frozen=True)
 class EvaluatorRefusal:
-    """The evaluator can't work at all: a message that a user can act on, and Ray's node."""
+    """A message, which a user can act on, that the evaluator can't work at all; and Ray's node."""
 
     message: str
     node: str
 
 
 class Worker:
-    """The actor."""
+    """An actor that keeps an evaluator and runs one trial at a time."""
 
     def __init__(self, evaluator: list[Any], threads: int, program: Program) -> None:
         """Makes a worker that has no evaluator yet.
 
         Args:
-            evaluator: Ray's reference to it, in a list, so that Ray doesn't open it before the
+            evaluator: Ray's reference to it, in a list, so that Ray doesn't unpack it before the
                 modules that it needs can be found.
-            threads: of the numeric libraries.
-            program: whose evaluator it is.
+            threads: Of the numeric libraries.
+            program: The program that the evaluator comes from, with its modules.
         """
         program.install()
-        self._sent, self._threads = evaluator, threads
+        self._references, self._threads = evaluator, threads
         self._evaluator: Evaluator
         self._reports: Generator[Any, bool | None]
         os.environ.update(thread_environment(threads))
         pin_loaded_torch(threads)
 
     def ready(self) -> EvaluatorRefusal | None:
-        """Reads the evaluator; returns why that can't be done here, or None."""
+        """Reads and prepares the evaluator; returns why that can't be done here, or None."""
         import ray
 
         try:
-            (self._evaluator,) = ray.get(self._sent)
+            (self._evaluator,) = ray.get(self._references)
         except ray.exceptions.RayError as error:
             reason = str(error).split("\n")[0].removeprefix("System error: ")[:200]
             return _refusal(
@@ -67,7 +67,15 @@ class Worker:
         return None
 
     def begin(self, candidate: Any, seed: int, repeat: int, length: int, metric: str) -> Any:
-        """Starts a trial; returns its first report, or its outcome."""
+        """Starts a trial; returns its first report, or its outcome.
+
+        Args:
+            candidate: What is scored, as it is or `Packed`.
+            seed: Of the trial.
+            repeat: Number of the candidate's evaluation, from 0.
+            length: Factor on the length of the trial.
+            metric: The name of a bare number that the evaluator returns.
+        """
         if isinstance(candidate, Packed):
             candidate = candidate.kind.from_json(candidate.text)
         self._reports = evaluate(
@@ -82,7 +90,11 @@ class Worker:
         return self.go_on(None)
 
     def go_on(self, keep: bool | None) -> Any:
-        """Goes on from the last report, or ends the trial there; returns what comes next."""
+        """Goes on from the last report; returns the next one, or the outcome.
+
+        Args:
+            keep: False ends the trial at its last report.
+        """
         try:
             return self._reports.send(keep)
         except NasError as error:
@@ -97,7 +109,12 @@ def _refusal(message: str) -> EvaluatorRefusal:
 
 @dataclass(frozen=True)
 class Packed:
-    """A candidate that crosses as JSON."""
+    """A candidate as it is sent to an actor.
+
+    Attributes:
+        kind: Its class, which reads it with `from_json`.
+        text: Its JSON.
+    """
 
     kind: Any
     text: str

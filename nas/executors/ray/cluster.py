@@ -1,4 +1,4 @@
-"""A Ray to run on: this process's, the one at an address, or a private one."""
+"""The Ray that trials run on: this process's, the one at an address, or a private one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -26,16 +26,19 @@ from nas.temporary import temporary_folder
 log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
-"""Seconds that the head of a cluster may be away: it may be started again, and Ray gives it 60."""
+"""Seconds that a cluster's head may be silent: it may be started again, and Ray gives it 60."""
 
 STORE = 100_000_000
 """Bytes of Ray's object store: candidates and metrics only."""
 ROOM = 50_000_000
-"""Bytes that a session's logs may take, and must be free where they lie."""
+"""Bytes that a session's logs may take; they must be free in its folder."""
 LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
-"""Bytes of a folder's path under which Ray's Unix sockets still have a legal one."""
+"""Bytes that the path of a session's folder may have: Linux takes 107 for one of its sockets."""
 
-_sessions: set[Path] = set()  # folders of a private Ray
+QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+"""Options of `ray.init` with which Ray prints nothing but errors."""
+
+_sessions: set[Path] = set()  # folders of the private Ray of this process
 
 
 @contextmanager
@@ -43,22 +46,16 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
     """Gives a Ray that runs: this process's, the one at an address, or a private one.
 
     A private one listens on loopback only, has a token of its own, no dashboard, and reports no
-    usage; its files lie in a folder of its own, which is removed.
+    usage; its files lie in a folder of its own, which is removed. One that ran before is left
+    running.
+
+    Args:
+        compute: The settings; their address decides, unless this process has a Ray already.
+
+    Raises:
+        RunError: if no Ray answers at the address, or none can be started here.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    if compute.address is None and "ray" in sys.modules and "RAY_AUTH_TOKEN" not in os.environ:
-        log.warning(
-            "Ray was imported before: it may listen beyond this machine, without a token; "
-            "import it after the search has begun, or not at all"
-        )
-    elif compute.address is None:
-        # Read when Ray is imported: without it Ray puts the machine's outer address in the place
-        # of loopback, and listens there.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    _set_environment(compute)
     import ray
 
     if ray.is_initialized():
@@ -66,66 +63,109 @@ def running_ray(compute: ComputeSettings) -> Iterator[ModuleType]:
         return
     with ExitStack() as stack:
         if compute.address is not None:
-            inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
-            environment = {"env_vars": thread_environment(compute.threads) | inherited}
-            stack.callback(ray.shutdown)
-            try:
-                _check_reachable(compute.address)
-                quiet |= {"job_config": _without_driver_folders(ray)}
-                with signals.kept():
-                    ray.init(address=compute.address, runtime_env=environment, **quiet)
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = one_line(error, 200)
-                message = f"compute.address: no Ray answers at {compute.address!r} ({reason})"
-                raise RunError(f"{message}; start one there, or leave the address out") from error
+            _connect(ray, compute.address, compute.threads, stack)
         else:
-            folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
-            stack.callback(_sessions.discard, folder)
-            _sessions.add(folder)
-            # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
-            shared: dict[str, Any] = (
-                {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
-            )
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", FutureWarning)
-            # Ray leaves processes behind, and says that it runs, where its start is broken off.
-            stack.callback(ray.shutdown)
-            try:
-                with signals.kept():
-                    ray.init(
-                        address="local",  # whatever RAY_ADDRESS says
-                        num_cpus=compute.workers,
-                        include_dashboard=False,
-                        object_store_memory=STORE,
-                        _node_ip_address="127.0.0.1",
-                        _temp_dir=str(folder),
-                        job_config=_without_driver_folders(ray),
-                        **shared,
-                        **quiet,
-                    )
-            except SystemExit:  # Ray's own answer to SIGTERM, while it starts
-                raise signals.Stopped(number=signal.SIGTERM) from None
-            except Exception as error:  # Ray raises no narrower one where a process is late
-                raise RunError(
-                    f"Ray didn't start on this machine ({one_line(error, 200)}; its files were in "
-                    f"{folder.parent}); nothing finished is lost: type this again when the machine "
-                    "is less busy"
-                ) from error
+            _start_private(ray, compute.workers, stack)
         yield ray
 
 
-def cause(error: BaseException) -> str:
-    """Returns why a worker died: its own last words, else what Ray says of it.
+def _set_environment(compute: ComputeSettings) -> None:
+    """Sets the variables that Ray reads when it is imported."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    if compute.address is not None:  # a cluster has been started with variables of its own
+        return
+    if "ray" in sys.modules and "RAY_AUTH_TOKEN" not in os.environ:
+        log.warning(
+            "Ray was imported before: it may listen beyond this machine, without a token; "
+            "import it after the search has begun, or not at all"
+        )
+        return
+    # Without it Ray puts the machine's outer address in the place of loopback, and listens there.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
-    Ray tells that a process ended, and first of all where; why stands at the end, or in the log of
-    a private Ray's worker alone.
+
+def _connect(ray: ModuleType, address: str, threads: int, stack: ExitStack) -> None:
+    """Connects to the Ray at an address, until the stack is closed.
+
+    Raises:
+        RunError: if none answers there.
+    """
+    # Workers on other machines don't inherit this environment, so it is sent to them.
+    inherited = {key: os.environ[key] for key in ("PYTHONSAFEPATH",) if key in os.environ}
+    environment = {"env_vars": thread_environment(threads) | inherited}
+    stack.callback(ray.shutdown)
+    try:
+        _check_reachable(address)
+        with signals.kept():
+            ray.init(
+                address=address,
+                runtime_env=environment,
+                job_config=_without_driver_folders(ray),
+                **QUIET,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"compute.address: no Ray answers at {address!r} ({one_line(error, 200)}); start one "
+            "there, or leave the address out"
+        ) from error
+
+
+def _start_private(ray: ModuleType, workers: int, stack: ExitStack) -> None:
+    """Starts a Ray of this process's own, until the stack is closed.
+
+    Raises:
+        RunError: if it can't be started.
+    """
+    folder = stack.enter_context(temporary_folder(room=_room(), longest=LONGEST))
+    stack.callback(_sessions.discard, folder)
+    _sessions.add(folder)
+    # Ray would fall back to the folder by itself, but not where there is no /dev/shm.
+    shared: dict[str, Any] = {} if _has_shared_memory() else {"_plasma_directory": str(folder)}
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore", FutureWarning)
+    # Before the start: one that is broken off leaves processes behind, and Ray says that it runs.
+    stack.callback(ray.shutdown)
+    try:
+        with signals.kept():
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=STORE,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                job_config=_without_driver_folders(ray),
+                **shared,
+                **QUIET,
+            )
+    except SystemExit:  # Ray's own answer to SIGTERM, while it starts
+        raise signals.Stopped(number=signal.SIGTERM) from None
+    except Exception as error:  # Ray raises no narrower one if a process is late
+        raise RunError(
+            f"Ray didn't start on this machine ({one_line(error, 200)}; its files were in "
+            f"{folder.parent}); nothing finished is lost: type this again when the machine is less "
+            "busy"
+        ) from error
+
+
+def cause(error: BaseException) -> str:
+    """Returns why a worker died: the last line of its traceback, else Ray's message.
+
+    Ray's message begins with the place of a process that ended. The reason is its last line if the
+    actor's constructor failed; else it is in the worker's log, which only a private Ray has here.
+
+    Args:
+        error: Ray's own, such as an `ActorDiedError`.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and "creation task" in lines[0]:
         return lines[-1]
     logs = [log for log in map(_text, _logs()) if "Traceback (most recent call last)" in log]
-    words = [line.strip() for line in logs[-1].splitlines() if line.strip()] if logs else []
-    return f"{words[-1]} ({one_line(error, 100)})" if words else one_line(error)
+    traceback = [line.strip() for line in logs[-1].splitlines() if line.strip()] if logs else []
+    return f"{traceback[-1]} ({one_line(error, 100)})" if traceback else one_line(error)
 
 
 def _logs() -> Sequence[Path]:
@@ -135,6 +175,7 @@ def _logs() -> Sequence[Path]:
 
 
 def _text(log: Path) -> str:
+    """Returns the end of a log; nothing of one that can't be read."""
     try:
         return log.read_text(encoding="utf-8", errors="replace")[-10_000:]
     except OSError:
@@ -145,7 +186,8 @@ def _without_driver_folders(ray: ModuleType) -> Any:
     """Returns a job's config that sends no folder of the driver to the workers.
 
     Ray adds the program's folder and the current one to this list, and a worker puts them in front
-    of Python's own modules. What a worker needs of them, `nas.import_path.Program` finds behind.
+    of Python's own modules. `nas.import_path.Program` finds what a worker needs of them, behind all
+    others.
     """
     config = ray.job_config.JobConfig()
     config._py_driver_sys_path = _Closed()
@@ -153,17 +195,20 @@ def _without_driver_folders(ray: ModuleType) -> Any:
 
 
 class _Closed(list[str]):
-    """A list that stays empty."""
+    """A list that stays empty: Ray extends it with the folders when it connects."""
 
     def extend(self, entries: Iterable[str]) -> None:
-        """Takes nothing."""
+        """Adds nothing."""
 
 
 class Lifeline:
-    """Notices that Ray has died.
+    """Notices that Ray has died, before Ray's library ends this process.
 
-    Ray's library ends a driver without a word, from inside, about 60 s after the death of the
-    head (its GCS) and 20 s after that of this machine's node (its raylet).
+    The library does so without a message, about 60 s after the death of the head (its GCS) and 20 s
+    after that of this machine's node (its raylet).
+
+    Attributes:
+        is_cut: Whether Ray was found dead.
     """
 
     def __init__(self, ray: ModuleType, *, is_private: bool) -> None:
@@ -171,35 +216,38 @@ class Lifeline:
 
         Args:
             ray: The module, connected to a cluster.
-            is_private: Nobody starts this Ray again, so its silence is final.
+            is_private: Whether this process started it; then nobody starts it again, and the head
+                is dead at its first silence.
         """
         context = ray.get_runtime_context()
-        own = context.get_node_id()
+        own_node = context.get_node_id()
         raylets = [
             f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
             for node in ray.nodes()
-            if node["NodeID"] == own
+            if node["NodeID"] == own_node
         ]
         patience = {context.gcs_address: 0.0 if is_private else PATIENCE}
         patience |= dict.fromkeys(raylets, 0.0)
         self.is_cut, self._patience = False, patience
-        self._looked = time.monotonic()
-        self._answered: dict[str, float] = {}  # when each did last; only those that ever did
+        self._checked = time.monotonic()
+        # The time of each address's last answer. One that doesn't answer now isn't watched,
+        # since Ray reached it all the same.
+        self._answered: dict[str, float] = {}
         for address in patience:
             with suppress(OSError):
                 _check_reachable(address)
-                self._answered[address] = self._looked
+                self._answered[address] = self._checked
 
     def check(self) -> None:
-        """Looks once a second at most.
+        """Tries each address, once a second at most.
 
         Raises:
             RunError: if Ray doesn't answer any more.
         """
         now = time.monotonic()
-        if now - self._looked < 1.0:
+        if now - self._checked < 1.0:
             return
-        self._looked = now
+        self._checked = now
         for address, answered in self._answered.items():
             try:
                 _check_reachable(address)
@@ -222,11 +270,16 @@ def _has_shared_memory() -> bool:
 
 
 def _room() -> int:
+    """Returns the bytes that must be free where a private Ray keeps its files."""
     return ROOM if _has_shared_memory() else ROOM + STORE
 
 
 def _check_reachable(address: str) -> None:
-    """Raises an OSError at once where Ray itself would try for minutes."""
+    """Tries to connect to `host:port`, since Ray itself would try for minutes.
+
+    Raises:
+        OSError: if nothing answers there.
+    """
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -1,8 +1,8 @@
-"""Controllers of this house as a search algorithm of Ray Tune.
+"""The toolkit's controllers as a search algorithm of Ray Tune.
 
     >>> from nas.executors.tune import ControllerSearcher
 
-Tune is loaded with this name, not before.
+Tune is imported only when this name is.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Ray Tune: a controller as a `Searcher`, for who has a Tune experiment already.
+"""Ray Tune: a controller as a `Searcher`, for users who have a Tune experiment already.
 
-Tune owns the trials, their resources, schedulers and records. The controller says what to try
-next and hears, of every trial, one end:
+Tune owns the trials, their resources, schedulers and records. The controller proposes what to try
+next and is told, of every trial, one end:
 
 - its last result: the metric, negated for `mode="min"`; the worst reward so far if not finite;
-- an error, after Tune's own retries: the candidate can't be had;
-- no result at all: nothing, it is withdrawn.
+- an error, after Tune's own retries: the candidate is infeasible;
+- no result at all: the proposal is withdrawn.
 
 A trial that a scheduler stopped early counts with its last value too. Where the metric improves
 in training, that is less than the candidate is worth, never more, and the order is close to the
-scheduler's own, which stops at a rung what is behind. Only the gaps look wider. To drop such trials
-would hide from the controller what to keep away from. If the metric may also worsen, report the
+scheduler's own, which stops at a rung what is behind. Only the gaps look wider. Without such trials
+the controller would not learn what to keep away from. If the metric may also worsen, report the
 best value so far.
 """
 
@@ -43,7 +43,7 @@ class ControllerSearcher(Searcher):
     experiment ends.
 
     The state is saved as JSON beside Tune's own, and `Tuner.restore` replays it. A trial that Tune
-    runs again under a new id (`restart_errored`) isn't heard of.
+    runs again under a new id (`restart_errored`) isn't told to the controller.
 
     Example:
         >>> searcher = ControllerSearcher(space, "predictor", metric="ap50", seed=1)
@@ -70,7 +70,7 @@ class ControllerSearcher(Searcher):
             controller: A name such as "predictor", or its settings.
             metric: The value's name in Tune's results, with "/" between nested ones. It is asked
                 for here because Tune passes that of `TuneConfig` on only beside a `param_space`.
-            mode: Whether more or less of it is better.
+            mode: "max" if more of it is better, "min" if less.
             seed: Of the controller's random draws.
 
         Raises:
@@ -86,7 +86,7 @@ class ControllerSearcher(Searcher):
         self._latest: dict[str, Any] = {}  # the last value of a trial that may go on
 
     def suggest(self, trial_id: str) -> Any:
-        """Returns the config of a new trial, or `Searcher.FINISHED`."""
+        """Returns the config of a new trial; `Searcher.FINISHED` if there is nothing new."""
         candidate = self._suggestions.ask(trial_id)
         if candidate is None:
             return Searcher.FINISHED
@@ -95,7 +95,7 @@ class ControllerSearcher(Searcher):
         return {"candidate": candidate.to_json() if hasattr(candidate, "to_json") else candidate}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keeps the value: of a trial that is stopped while it pauses, Tune gives no result."""
+        """Keeps the value: Tune gives no result of a trial that is stopped while it pauses."""
         if self.metric in result:
             self._latest[trial_id] = result[self.metric]
 
@@ -105,7 +105,7 @@ class ControllerSearcher(Searcher):
         """Tells the controller a trial's end; see the head of this file."""
         value = self._latest.pop(trial_id, None)
         value = (result or {}).get(self.metric, value)
-        if trial_id not in self._suggestions.running:
+        if trial_id not in self._suggestions.running:  # told already, or under another id
             return
         if error:
             self._suggestions.tell(trial_id, None)

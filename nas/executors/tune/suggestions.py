@@ -1,7 +1,7 @@
-"""A controller for a program that owns its trials, such as Ray Tune: asked and told by their names.
+"""A controller for a program that owns its trials, such as Ray Tune, and names them itself.
 
-All that is kept is the order of events, as JSON; a search goes on by absorbing them again. Studies
-keep more, a row per trial, since there the trials are ours.
+Only the order of events is kept, as JSON; a search goes on by absorbing them again. A study keeps
+more, a row per trial, since there the trials are the toolkit's.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from nas.validation import first_problem
 
 
 class Asked(Settings):
-    """A candidate was taken up; its number is its place among these events.
+    """A candidate was given out; its number is its place among these events.
 
     Attributes:
-        trial: who has it; None for a repeat, which is answered at once.
+        trial: The trial that runs it; None for a repeat, which is answered at once.
         source: "uniform" for a draw in the place of a controller that had nothing new.
     """
 
@@ -41,7 +41,7 @@ class Asked(Settings):
 
 
 class Told(Settings):
-    """A candidate's result; the reward is None if it can't be had."""
+    """A candidate had a result; the reward is None if it is infeasible."""
 
     event: Literal["told"] = "told"
     number: NonNegativeInt
@@ -62,7 +62,8 @@ class State(Settings):
     """A saved search.
 
     Attributes:
-        settings: what may not change while it goes on.
+        settings: Those that may not change while it goes on.
+        events: All of them, in their order.
     """
 
     version: Literal[1] = 1
@@ -71,11 +72,11 @@ class State(Settings):
 
 
 class Suggestions:
-    """What a controller suggests after the events so far.
+    """A controller with the events so far, from which its next suggestion follows.
 
     Attributes:
-        events: all of them, in their order.
-        running: each trial without a result, and its candidate's number.
+        events: All of them, in their order.
+        running: The candidate's number of each trial that has no result yet.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class Suggestions:
 
         Args:
             space: What is searched.
-            controller: Its name and options.
-            seed: Of its random draws.
+            controller: The controller's name and options.
+            seed: Of the controller's random draws, and of the uniform ones.
             identity: Further settings that may not change while the search goes on.
             events: What has happened so far, in its order.
 
@@ -112,11 +113,15 @@ class Suggestions:
             self._absorb(event)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by a program that pickles all it has: the arguments and events only."""
+        """Pickles the arguments and events only; Tune pickles all that it holds."""
         return type(self), (*self._arguments, tuple(self.events))
 
     def ask(self, trial: str) -> Any:
-        """Returns a candidate that no trial had before; None if none can be found."""
+        """Returns a candidate that no trial had before; None if there is none.
+
+        Args:
+            trial: Tune's id of the trial that will run it.
+        """
         self._answer_repeats()
         for code, source in self._drawn():
             try:
@@ -133,8 +138,8 @@ class Suggestions:
 
         Args:
             trial: Tune's id of it.
-            reward: More is better; None for a candidate that can't be had. One that isn't finite
-                counts as the worst so far, and as no result if there is none.
+            reward: More is better; None for an infeasible candidate. One that isn't finite counts
+                as the worst so far, and as no result if there is none.
         """
         if reward is not None and not math.isfinite(reward):
             if self._worst is None:
@@ -143,7 +148,7 @@ class Suggestions:
         return self._absorb(Told(number=self.running[trial], reward=reward))
 
     def withdraw(self, trial: str) -> None:
-        """Takes in that a running trial will have no result."""
+        """Takes back the candidate of a running trial that will have no result."""
         self._absorb(Withdrawn(number=self.running[trial]))
 
     def save(self, path: Path) -> None:
@@ -154,12 +159,14 @@ class Suggestions:
     def restored(self, path: Path) -> Suggestions:
         """Returns the search that was saved, if it has this one's settings.
 
+        Args:
+            path: Where it was saved.
+
         Raises:
-            RunError: if it has others, naming what changed, or the file can't be read.
+            RunError: if it has other settings, with what changed, or the file can't be read.
         """
         state = _read(path)
-        now, before = self._describe(), state.settings
-        if changed := change(before, now, "this search began"):
+        if changed := change(state.settings, self._describe(), "this search began"):
             raise RunError(f"{path}: {changed}; restore it, or begin a new search")
         try:
             return Suggestions(*self._arguments, state.events)
@@ -167,6 +174,7 @@ class Suggestions:
             raise RunError(f"{path}: damaged, begin a new search ({error})") from error
 
     def _describe(self) -> dict[str, Any]:
+        """Returns the settings that may not change while the search goes on, as JSON values."""
         *_, identity = self._arguments
         described = {
             **{f"space.{name}": value for name, value in self._space.describe().items()},
@@ -179,7 +187,11 @@ class Suggestions:
     # Candidates
 
     def _answer_repeats(self) -> None:
-        """Tells a controller that learns from repeats their known result, as a study does."""
+        """Tells a controller that learns from repeats their known result, as a study does.
+
+        A converging policy mostly proposes what it had before; each time it learns the reward
+        again, without a trial, until it proposes something new or `REPEATS` are used up.
+        """
         for _ in range(REPEATS if self._controller.repeats else 0):
             code = self._controller.propose(self._count)
             try:
@@ -192,7 +204,7 @@ class Suggestions:
             self._absorb(Told(number=self._count - 1, reward=self._rewards[key]))
 
     def _drawn(self) -> Iterator[tuple[Code, Source]]:
-        """What may come next: the controller's draws, uniform ones, then all of a small space."""
+        """Yields what may be next: the controller's draws, uniform ones, all of a small space."""
         number = self._count
         for draw in range(DRAWS):
             yield self._controller.propose(number, draw), "controller"
@@ -204,12 +216,20 @@ class Suggestions:
                 yield code, "uniform"
 
     def _key(self, code: Code) -> str:
+        """Returns the key of a code's candidate.
+
+        Raises:
+            GenomeError: if the space refuses the code.
+        """
         return self._space.key(self._space.decode(code))
 
     # Events
 
     def _absorb(self, event: Event) -> None:
         """Takes in one event, live or recorded.
+
+        All state follows from the events in their order, and changes nowhere else: absorbed again,
+        they leave a controller that draws the same codes next.
 
         Raises:
             GenomeError: if the code isn't one of the space.
@@ -235,6 +255,7 @@ class Suggestions:
         self.events.append(event)
 
     def _tell(self, event: Told, proposal: Asked) -> None:
+        """Tells the controller a result of its own proposal, or lets it observe another's."""
         reward, excess = event.reward, 1.0 if event.reward is None else 0.0
         self._rewards[self._key(proposal.code)] = reward
         if reward is not None:
@@ -246,6 +267,11 @@ class Suggestions:
 
 
 def _read(path: Path) -> State:
+    """Reads a saved search.
+
+    Raises:
+        RunError: if the file can't be read, or is none.
+    """
     try:
         return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
