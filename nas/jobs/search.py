@@ -70,14 +70,14 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
     proxy.starts = _starts(config, space, proxy)
     costs = GenomeCosts(classes, config.costs.table())
     _check(config, space, proxy, costs)
+    if config.warm_start is not None and not Run(folder).store.is_file():
+        own = {"space": space.describe(), "evaluator": proxy.describe()}
+        check_comparable(config.warm_start, own)
     from nas.models.pretrained.loading import check_fits  # torch, after what is refused without
 
     check_fits(proxy.starts, _draws(config, space, proxy), classes)
     proxy.splits()  # refuses what would fail every trial
     _note_oddities(root, train)
-    if config.warm_start is not None and not Run(folder).store.is_file():
-        own = {"space": space.describe(), "evaluator": proxy.describe()}
-        check_comparable(config.warm_start, own)
     if dry_run:
         show_plan(config, space, proxy, costs)
     for note in check_reach(config.objective, space, costs, config.seed):

@@ -39,6 +39,8 @@ REFUSED = [
     "search gone.yaml",
     "search --budget 3x",
     "search --controller randm",
+    "search --warm-start nope",
+    "search --warm-start empty",
     "train --genome nope --data list",
     "train --genome spinenet-49 --data nowhere",
     "train --genome half.json --data scenes",
