@@ -28,11 +28,7 @@ from nas.executors.launch_training import Tell, train_together
 from nas.files import write_text
 from nas.genome import Genome
 from nas.models import Detector, build
-from nas.models.pretrained.initial import (
-    SCRATCH,
-    InitialWeights,
-    keep_start,
-)
+from nas.models.pretrained.initial import SCRATCH, InitialWeights, keep_start
 from nas.models.pretrained.loading import first_model
 from nas.planning.train_needs import dry_run as look_ahead
 from nas.planning.train_plan import check_device, device_of, show_plan
@@ -56,40 +52,16 @@ PREFETCH = 2
 """Batches that are prepared at once while another is trained on, where each is decoded anew."""
 
 
-def dry_run_of(
-    config: TrainConfig,
-    genome: Genome,
-    split: Split,
-    val: Split,
-    folder: Path,
-    weights: InitialWeights | None,
-) -> None:
-    """Shows the plan, tries one micro-batch and says what all would take.
-
-    Args:
-        config: all settings.
-        genome: what would be trained.
-        split: `train`.
-        val: the validation images.
-        folder: where the run would be.
-        weights: what it would start from; None for scratch.
-
-    Raises:
-        NasError: one line that names the setting to change.
-    """
-    show_plan(config, genome, split, val)
-    model = _first_model(config, genome, split, weights, begun=Run(folder).begun)
-    look_ahead(PlannedTraining(model, config, split, val, folder, config.compute.workers))
-
-
 def train_and_judge(
     config: TrainConfig,
     genome: Genome,
     split: Split,
     val: Split,
-    folder: Path,
     weights: InitialWeights | None,
-) -> TrainedModel:
+    folder: Path,
+    *,
+    dry_run: bool,
+) -> TrainedModel | None:
     """Trains to the end, judges the model on `val` and writes it.
 
     Args:
@@ -97,8 +69,9 @@ def train_and_judge(
         genome: what is trained.
         split: `train`.
         val: the validation images, which are read once, at the end.
-        folder: of the run.
         weights: what the training starts from; None for scratch.
+        folder: of the run.
+        dry_run: shows the plan, tries one micro-batch, says what all would take; writes nothing.
 
     Raises:
         NasError: one line that names the setting to change.
@@ -106,6 +79,9 @@ def train_and_judge(
     show_plan(config, genome, split, val)
     model = _first_model(config, genome, split, weights, begun=Run(folder).begun)
     board = Board(Run(folder).tensorboard, enabled=config.tensorboard)
+    if dry_run:
+        look_ahead(PlannedTraining(model, config, split, val, folder, config.compute.workers))
+        return None
     check_device(config)
     run = Run.make(folder)
     keep = keep_config(run, config)
@@ -113,9 +89,7 @@ def train_and_judge(
     if not run.begun:
         keep_start(run.start, config.init, weights)
     run.record_environment()
-    judgeable = _judgeable(
-        model, val, config
-    )  # what can't be judged is refused before the training
+    judgeable = _judgeable(model, val, config)  # what can't be judged is refused first
     with board:
         steps = _train(model, config, split, run, board, weights)
         keep()

@@ -40,9 +40,6 @@ def train(config: TrainConfig, folder: Path, *, dry_run: bool = False) -> Traine
     refuse(lacking_to_train(split, empty_images=recipe.empty_images, least=least_images(recipe)))
     weights = initial_weights(config, genome, Run(folder), console.print)
     # From here on torch is loaded, which takes seconds: what can be refused has been.
-    from nas.jobs.final_training import dry_run_of, train_and_judge
+    from nas.jobs.final_training import train_and_judge
 
-    if dry_run:
-        dry_run_of(config, genome, split, val, folder, weights)
-        return None
-    return train_and_judge(config, genome, split, val, folder, weights)
+    return train_and_judge(config, genome, split, val, weights, folder, dry_run=dry_run)

@@ -169,14 +169,16 @@ def test_a_training_that_loses_its_last_checkpoint_has_no_epoch_twice(
     assert rows[1]["loss"] == first[1]["loss"]
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
 def test_without_the_package_tensorboard_is_refused_before_anything_is_done(
+    options: list[str],
     words: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, MODULE, None)
-    assert main([*words, "--run", str(tmp_path / "run"), "--tensorboard"]) == 2
+    assert main([*words, "--run", str(tmp_path / "run"), "--tensorboard", *options]) == 2
     error = capfd.readouterr().err
     assert error.startswith("nas: tensorboard: ") and error.count("\n") == 1
     assert "pip install tensorboard" in error
