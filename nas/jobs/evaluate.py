@@ -7,7 +7,7 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from nas.errors import RunError, amount
 from nas.evaluation.ap import RECALLS
 from nas.evaluation.metrics import Metrics
 from nas.files import write_text
-from nas.jobs.load import load_trained, trained
+from nas.jobs.load import model_file
 from nas.runs.folder import Run
 from nas.runs.outputs import check_folder
 from nas.ui.console import console, counted, show_warnings
@@ -58,16 +58,20 @@ def evaluate(
         _check_out(out)
     kept, kept_settings = kept_data(ref, needed=data is None)
     data, settings = data or kept, settings or kept_settings
-    header = trained(ref, "evaluate")[1] if isinstance(ref, str | Path) else ref
-    name = ref if isinstance(ref, str | Path) else header.genome.name
-    val = load_split(data_folder(data, settings), "val", categories=header.categories)
+    read: Callable[[], TrainedModel]
+    if isinstance(ref, str | Path):
+        file = model_file(ref, "evaluate")
+        name, categories, read = str(ref), file.header.categories, file.model
+    else:
+        name, categories, read = f"{ref.genome.name}", ref.categories, lambda: ref
+    val = load_split(data_folder(data, settings), "val", categories=categories)
     # From here on torch is loaded, which takes seconds: what can be refused has been.
     from nas.evaluation.coco import evaluate as coco_numbers
     from nas.evaluation.precision_recall import precision_recall
     from nas.evaluation.predict import predict_split
 
-    model = load_trained(ref, "evaluate") if isinstance(ref, str | Path) else ref
-    _refuse_not_finite(model, f"{name}")
+    model = read()
+    _refuse_not_finite(model, name)
     source = model.genome.input
     cache = pixels(val, source.size, source.resize, settings)
     judged = cache.decodable(val)

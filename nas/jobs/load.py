@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,38 @@ from nas.training.model_header import ModelHeader
 
 if TYPE_CHECKING:
     from nas.training.weights import TrainedModel
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file with a trained model, of which the header is read and the weights aren't.
+
+    Attributes:
+        path: of the file.
+        header: what it says of itself.
+    """
+
+    path: Path
+    header: ModelHeader
+
+    @classmethod
+    def open(cls, path: Path) -> ModelFile:
+        """Reads the header, without loading torch.
+
+        Raises:
+            RunError: what isn't a trained model is refused here.
+        """
+        return cls(path, ModelHeader.read(path))
+
+    def model(self) -> TrainedModel:
+        """Returns the model; loads torch.
+
+        Raises:
+            RunError: the weights are damaged, or don't fit the genome.
+        """
+        from nas.training.weights import TrainedModel
+
+        return TrainedModel.load(self.path, self.header)
 
 
 def load(ref: str | Path) -> TrainedModel | Genome:
@@ -27,7 +60,8 @@ def load(ref: str | Path) -> TrainedModel | Genome:
         NasError: in one line that names the reference and the remedy.
     """
     reference = parse(str(ref))
-    return reference.genome() if reference.weights is None else _model(reference.weights)
+    weights = reference.weights
+    return reference.genome() if weights is None else ModelFile.open(weights).model()
 
 
 def load_trained(ref: str | Path, verb: str) -> TrainedModel:
@@ -36,12 +70,11 @@ def load_trained(ref: str | Path, verb: str) -> TrainedModel:
     Raises:
         RunError: when the reference has no weights; says how to train it.
     """
-    weights, _ = trained(ref, verb)
-    return _model(weights)
+    return model_file(ref, verb).model()
 
 
-def trained(ref: str | Path, verb: str) -> tuple[Path, ModelHeader]:
-    """Returns the file of a trained model and what it says of itself, without loading torch.
+def model_file(ref: str | Path, verb: str) -> ModelFile:
+    """Returns the file of a trained model, without loading torch.
 
     Args:
         ref: a run or a checkpoint.
@@ -52,16 +85,8 @@ def trained(ref: str | Path, verb: str) -> tuple[Path, ModelHeader]:
     """
     reference = parse(str(ref))
     if reference.weights is not None:
-        return reference.weights, ModelHeader.read(reference.weights)
+        return ModelFile.open(reference.weights)
     reference.genome()  # what is wrong with it comes first
     raise RunError(
         f"{ref}: has no trained weights to {verb}; train it first: nas train --genome {ref}"
     )
-
-
-def _model(weights: Path) -> TrainedModel:
-    """Returns the model of a checkpoint; what isn't one is refused before torch is loaded."""
-    ModelHeader.read(weights)
-    from nas.training.weights import TrainedModel
-
-    return TrainedModel.load(weights)

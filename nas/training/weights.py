@@ -47,13 +47,17 @@ class TrainedModel:
             ) from None
 
     @classmethod
-    def load(cls, path: Path) -> TrainedModel:
+    def load(cls, path: Path, header: ModelHeader | None = None) -> TrainedModel:
         """Reads what `save` wrote.
+
+        Args:
+            path: of the file.
+            header: its header, where that has been read already.
 
         Raises:
             RunError: no such file, damaged, of another version, or without a matching genome.
         """
-        header = ModelHeader.read(path)
+        header = header or ModelHeader.read(path)
         tensors, _ = read_tensors(path)
         detector = build(header.genome, num_classes=1 + len(header.categories))
         try:
