@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.config.run_config import keep_config
@@ -67,16 +68,18 @@ def search(config: SearchConfig, folder: Path, *, dry_run: bool = False) -> Resu
         data_seed=config.seed,
         rungs=config.stopping.rungs if config.stopping else (),
     )
-    proxy.starts = _starts(config, space, proxy)
+    draws = _draws(config, space, proxy)
+    proxy.starts = _starts(config, draws)
     costs = GenomeCosts(classes, config.costs.table())
     _check(config, space, proxy, costs)
     if config.warm_start is not None and not Run(folder).store.is_file():
         own = {"space": space.describe(), "evaluator": proxy.describe()}
         check_comparable(config.warm_start, own)
-    from nas.models.pretrained.loading import check_fits  # torch, after what is refused without
-
-    check_fits(proxy.starts, _draws(config, space, proxy), classes)
     proxy.splits()  # refuses what would fail every trial
+    if proxy.starts.files:
+        from nas.models.pretrained.loading import check_fits  # torch, after what needs none
+
+        check_fits(proxy.starts, draws, classes)
     _note_oddities(root, train)
     if dry_run:
         show_plan(config, space, proxy, costs)
@@ -109,13 +112,13 @@ def _draws(config: SearchConfig, space: DetectorSpace, proxy: Proxy) -> list[Gen
     return [proxy.scaled(space.sample(rng)) for _ in range(STARTS)]
 
 
-def _starts(config: SearchConfig, space: DetectorSpace, proxy: Proxy) -> Starts:
+def _starts(config: SearchConfig, draws: Sequence[Genome]) -> Starts:
     """Returns what trials start from, and shows it.
 
     Raises:
         RunError: the weights aren't here, or not those that they should be.
     """
-    starts = resolve(config.init, _draws(config, space, proxy), console.print)
+    starts = resolve(config.init, draws, console.print)
     console.print(f"trials start from: {starts}" if starts.files else "trials start from scratch")
     return starts
 
