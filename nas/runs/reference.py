@@ -121,7 +121,7 @@ def _genome_of_run(run: Run, trial: int | None) -> Genome:
     else:
         numbered = {row.number: row for row in records}
         if trial not in numbered:
-            raise RunError(f"{run.path}:{trial}: no such trial; the run has {_span(numbered)}")
+            raise RunError(f"{run.path}:{trial}: no such trial; the run has {trial_span(numbered)}")
         chosen = numbered[trial]
     return Genome.from_json(chosen.candidate_json, source=f"{run.path}:{chosen.number}")
 
@@ -137,7 +137,8 @@ def _best(run: Run, records: list[Record], settings: dict[str, Any]) -> Record:
     return best
 
 
-def _span(numbers: Mapping[int, object]) -> str:
+def trial_span(numbers: Mapping[int, object]) -> str:
+    """Returns the first and the last number of a search's trials, in words."""
     return f"trials {min(numbers)} to {max(numbers)}" if numbers else "none yet"
 
 

@@ -11,6 +11,7 @@ from nas.errors import RunError
 from nas.files import read_header
 from nas.genome import Genome
 from nas.runs.folder import Run
+from nas.runs.reference import trial_span
 from nas.study.interfaces import Event
 from nas.study.trial import Phase, Record, Status
 
@@ -85,8 +86,7 @@ def trial_file(folder: Path, number: int, genome: Genome) -> Path:
     run = Run.open(folder)
     rows = {row.number: row for row in run.read_search()[0]}
     if number not in rows:
-        span = f"trials {min(rows)} to {max(rows)}" if rows else "none yet"
-        raise RunError(f"no such trial; the run has {span}")
+        raise RunError(f"no such trial; the run has {trial_span(rows)}")
     row = rows[number]
     if row.cached_from is not None:
         row = rows.get(row.cached_from, row)
