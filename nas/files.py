@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 MODEL_VERSION = 1
-"""The version in the header of a trained model, which `nas.training.weights` writes."""
+"""The version in the header of a trained model, see `nas.training.model_header`."""
 
 # What a file system without locks answers.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
@@ -84,6 +85,16 @@ def lock(path: Path, wait: float = 0.0) -> BaseFileLock:
         if error.errno not in _NO_LOCKS:
             raise
     return lock
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, as 64 hex digits.
+
+    Raises:
+        OSError: if it can't be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_limited(path: Path, most: int) -> bytes:

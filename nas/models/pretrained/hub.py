@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from urllib.error import URLError
 
 from nas.errors import RunError
-from nas.files import replacing
+from nas.files import replacing, sha256_of
 
 SECONDS = 30.0
 """How long a server may be silent."""
@@ -84,8 +83,7 @@ class HubFile(NamedTuple):
 
     def _check(self, path: Path) -> None:
         """Refuses a file whose digest doesn't begin as its name ends."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
         if not digest.startswith(self.prefix):
             raise RunError(
                 f"{path}: has sha256 {digest[:12]}…, not {self.prefix}…; delete it, or download "

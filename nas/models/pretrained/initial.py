@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.errors import RunError
-from nas.files import write_text
+from nas.files import sha256_of, write_text
 from nas.genome import Genome
 from nas.models.pretrained.hub import HubFile
 from nas.models.pretrained.published import PUBLISHED, published_name
@@ -44,8 +43,7 @@ class InitialWeights:
             RunError: it can't be read.
         """
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
         except OSError as error:
             raise RunError(f"{path}: can't be read ({error.strerror}); name a file") from None
         return cls(name, path.absolute(), digest)

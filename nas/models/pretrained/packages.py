@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import NamedTuple
 
 from nas.errors import RunError
+from nas.files import sha256_of
 
 
 class PackagedFile(NamedTuple):
@@ -36,8 +36,7 @@ class PackagedFile(NamedTuple):
                 f"the package {self.package} isn't installed; pip install 'spinenas[pretrained]'"
             ) from None
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
         except OSError as error:
             raise RunError(
                 f"{path}: can't be read ({error.strerror}); install {self.package} again"
