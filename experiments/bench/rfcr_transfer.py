@@ -19,19 +19,28 @@ multiples of 32 px, too coarse for that.  Each training takes so many steps as i
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from transfer import RATE, Arm, Row, Training, rows_of, scores_in_words, steps_of, train_missing
+from transfer import (
+    RATE,
+    Arm,
+    Row,
+    Training,
+    lite,
+    options_parser,
+    rows_of,
+    scores_in_words,
+    steps_of,
+    train_missing,
+)
 
 from nas.cost.latency import latency_ms, read_table
 from nas.cost.latency.table import LatencyTable
 from nas.genome import Genome
 from nas.genome.parts import NoNeck
 from nas.report.intervals import mean_interval
-from search_spaces.mobile import MobileSpace
 
 SIDE = 160
 CUTS = {"whole": 16, "cut-14": 14, "cut-12": 12}
@@ -53,12 +62,7 @@ class Compared(NamedTuple):
 
 def detector(cut: str, *, rfcr: bool, side: int = SIDE) -> Genome:
     """Returns Lite0 cut behind a row, with RFCR or without."""
-    space = MobileSpace(
-        backbone="efficientnet-lite0", input_factors=(1.0,), deploy={"input_size": SIDE}
-    )
-    choices = {"finest": 8, "rfcr": WIDTH, "extras": 0, "extra_width": None, "input": SIDE}
-    choices["last"] = CUTS[cut]
-    genome = space.decode(tuple(d.choices.index(choices[d.name]) for d in space.decisions))
+    genome = lite(0, SIDE, last=CUTS[cut], finest=8, rfcr=WIDTH, extras=0, extra_width=None)
     if not rfcr:  # it alone reads the map of stride 4
         levels = {block.id: block.level for block in genome.blocks}
         taps = tuple(tap for tap in genome.taps if levels[tap.block] > 2)
@@ -129,14 +133,9 @@ def table_of(entries: list[Compared], rows: list[Row], times: dict[str, float]) 
 
 def main() -> None:
     """Trains what is missing, prints and writes the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = options_parser(__doc__, seeds=3)
     parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--classes", type=int, default=32, help="background counts")
-    parser.add_argument("--seconds", type=float, default=240.0)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     data, out, workers = options.data, options.out, options.workers
     out.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,7 @@ other seeds too. Scores are those of the hold-out of `train`.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from pathlib import Path
 
 from transfer import (
     RATES,
@@ -25,6 +23,8 @@ from transfer import (
     Row,
     Training,
     forward_ms,
+    lite,
+    options_parser,
     rows_of,
     scores_in_words,
     steps_of,
@@ -32,7 +32,6 @@ from transfer import (
 )
 
 from nas.report.intervals import mean_interval
-from search_spaces.mobile import MobileSpace
 
 SIDES = (160, 192)
 CUT = 12
@@ -46,11 +45,8 @@ def arm_of(
 ) -> Arm:
     """Returns the arm with these levels of `FACTORS`, on the backbone Lite0, 1 or 2."""
     cut, large, passes = levels
-    side, name = SIDES[large], f"efficientnet-lite{backbone}"
-    space = MobileSpace(backbone=name, input_factors=(1.0,), deploy={"input_size": side})
-    choices = {"finest": 16, "rfcr": None, "extras": 2, "extra_width": 0.5, "input": side}
-    choices["last"] = CUT if cut else max(space.decisions[0].choices)
-    genome = space.decode(tuple(d.choices.index(choices[d.name]) for d in space.decisions))
+    side, last = SIDES[large], CUT if cut else None
+    genome = lite(backbone, side, last=last, finest=16, rfcr=None, extras=2, extra_width=0.5)
     words = [f"lite{backbone}", "cut" if cut else "whole", f"{side}px"]
     words += ["passes" if passes else "mirror", *([] if pretrained else ["scratch"])]
     return Arm("-".join(words), genome.to_json(), pretrained, passes)
@@ -92,13 +88,7 @@ def effect(best: dict[str, list[Row]], factor: int, metric: str) -> str:
 
 def main() -> None:
     """Trains what is missing, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=240.0)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = options_parser(__doc__, seeds=2).parse_args()
     data, out, workers = options.data, options.out, options.workers
     out.mkdir(parents=True, exist_ok=True)
     arms = (*CROSSED.values(), *SINGLE)

@@ -9,6 +9,7 @@ a line of a file, written as it ends; those that stand there aren't run again.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import statistics
@@ -22,8 +23,9 @@ from typing import Any, NamedTuple
 from nas.cost import profile
 from nas.data.settings import DataSettings
 from nas.genome import Genome
-from nas.training.recipes import resolve
+from nas.training.recipes import resolve as recipe_of
 from nas.training.settings import RecipeSettings
+from search_spaces.mobile import MobileSpace
 
 BATCH = 16
 WARM_UP, TIMED = 3, 8
@@ -59,7 +61,7 @@ class Arm(NamedTuple):
     def recipe(self, lr: float, epochs: int) -> RecipeSettings:
         """Returns the short recipe at a rate, with an average of weights."""
         changes = {"epochs": epochs, "batch_size": BATCH, "lr": lr, "ema_share": 0.05, "threads": 1}
-        return resolve("short", {**changes, "augment_by_passes": self.passes})
+        return recipe_of("short", {**changes, "augment_by_passes": self.passes})
 
 
 class Timing(NamedTuple):
@@ -71,7 +73,7 @@ class Timing(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What its row is known by."""
+        """The key of its row."""
         return self.arm.name, self.round
 
     def run(self) -> Row:
@@ -109,7 +111,7 @@ class Training(NamedTuple):
 
     @property
     def key(self) -> tuple[str, float, int]:
-        """What its row is known by."""
+        """The key of its row."""
         return self.arm.name, self.lr, self.seed
 
     def run(self) -> Row:
@@ -139,6 +141,34 @@ class Training(NamedTuple):
 RATE = 3e-3
 """The learning rate where it isn't compared; `RATES` are those that are tried."""
 RATES = (1.5e-3, 3e-3, 6e-3)
+
+
+def options_parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
+    """Returns the command line that comparisons share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--workers", type=int, default=2)
+    return parser
+
+
+def lite(number: int, side: int, *, last: int | None = None, **choices: Any) -> Genome:
+    """Returns a detector on an EfficientNet-Lite, at one side of the input.
+
+    Args:
+        number: Which Lite, 0, 1 or 2.
+        side: Of the input in pixels.
+        last: The backbone's last row; None leaves it whole.
+        choices: Of the mobile space's other decisions, by name.
+    """
+    space = MobileSpace(
+        backbone=f"efficientnet-lite{number}", input_factors=(1.0,), deploy={"input_size": side}
+    )
+    rows = space.decisions[0].choices
+    chosen = {**choices, "last": max(rows) if last is None else last, "input": side}
+    return space.decode(tuple(d.choices.index(chosen[d.name]) for d in space.decisions))
 
 
 def steps_of(
@@ -223,8 +253,8 @@ def _train(arm: Arm, lr: float, seed: int, part: Any, epochs: int) -> tuple[Any,
 
     from nas.data.cache import PixelCache
     from nas.models import build
-    from nas.models.pretrained.loading import start_from
-    from nas.models.pretrained.published import PUBLISHED, published_name
+    from nas.models.pretrained.initial import AUTO, SCRATCH, resolve
+    from nas.models.pretrained.loading import first_model
     from nas.training.batches import recipe_batches
     from nas.training.loop import train
 
@@ -232,12 +262,9 @@ def _train(arm: Arm, lr: float, seed: int, part: Any, epochs: int) -> tuple[Any,
     genome, recipe = arm.genome, arm.recipe(lr, epochs)
     side = genome.input.size * recipe.oversample
     pixels = PixelCache.open(part, side, genome.input.resize, DataSettings().cache_dir)
-    torch.manual_seed(seed)
-    model = build(genome, 1 + len(part.categories))
-    if arm.pretrained:
-        name = published_name(genome)
-        assert name is not None
-        start_from(model, PUBLISHED[name].path())
+    weights = resolve(AUTO if arm.pretrained else SCRATCH, [genome]).of(genome)
+    assert arm.pretrained == (weights is not None)
+    model, _ = first_model(lambda: build(genome, 1 + len(part.categories)), seed, weights)
     batches, ends = recipe_batches(recipe, pixels, part, seed), [time.process_time()]
 
     def note(*_: object) -> None:
@@ -249,7 +276,7 @@ def _train(arm: Arm, lr: float, seed: int, part: Any, epochs: int) -> tuple[Any,
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    """Returns what a row is known by, as its job's `key` has it."""
+    """Returns the key of a row, as its job's `key` has it."""
     return (row["arm"], row["round"]) if "round" in row else (row["arm"], row["lr"], row["seed"])
 
 
